@@ -1,0 +1,92 @@
+"""What a network gets and what it must give, said as data.
+
+A task names stacks: the bands of one sensor at one date. The loader reads a task to know what to put into a batch, the
+metrics to know what came out, the previews to know what to draw. Networks declare their task in their `Config`.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+import torch
+
+from s1s2pairs.bands import S1_POLARISATIONS, S2_BANDS
+from s1s2pairs.errors import RunError
+
+Sensor: TypeAlias = Literal["s1", "s2"]
+
+Batch: TypeAlias = dict[str, torch.Tensor]
+"""Samples of one task, batched.
+
+- one entry per stack of the task under `Stack.key`: (batch, band, y, x) float32, scaled to [-1, 1], 0 where invalid
+- `valid`: (batch, 1, y, x) bool, True where every stack of the task is valid
+- `days`: (batch, date) float32, acquisition time of the target's sensor at each date, days since 2014-01-01
+- `sample`: (batch,) int64, number of the sample in the loader's dataset
+"""
+
+UNITS: Final[dict[Sensor, str]] = {"s1": "dB", "s2": "reflectance"}
+KNOWN_BANDS: Final[dict[Sensor, tuple[str, ...]]] = {"s1": S1_POLARISATIONS, "s2": tuple(S2_BANDS)}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stack:
+    """The bands of one sensor at one date of a sample."""
+
+    sensor: Sensor
+    date: int
+    """0 is T1, the reference date; 1 is T2, the target date. Tasks with three dates also have 2."""
+    bands: tuple[str, ...]
+    """Band names in channel order, such as `("VV",)` or `("B2", "B3", "B4")`."""
+
+    def __post_init__(self) -> None:
+        if self.sensor not in KNOWN_BANDS:
+            raise RunError(f"Stack of unknown sensor {self.sensor!r}: a sensor is one of {', '.join(KNOWN_BANDS)}.")
+        if self.date < 0:
+            raise RunError(f"Stack {self.sensor} at date {self.date}: dates count from 0.")
+        known = KNOWN_BANDS[self.sensor]
+        wrong = [band for band in self.bands if band not in known]
+        if wrong:
+            raise RunError(f"{self.sensor} has no band {', '.join(wrong)}: choose from {', '.join(known)}.")
+        if not self.bands or len(set(self.bands)) != len(self.bands):
+            raise RunError(f"Stack {self.key} needs one or more bands, each once, got {list(self.bands)}.")
+
+    @property
+    def key(self) -> str:
+        """Name of this stack in a batch: `s1_t1`, `s2_t2`."""
+        return f"{self.sensor}_t{self.date + 1}"
+
+    @property
+    def unit(self) -> str:
+        """Physical unit of the values before scaling: `dB` or `reflectance`."""
+        return UNITS[self.sensor]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Task:
+    """Which stacks go in and which one comes out."""
+
+    name: str
+    sources: tuple[Stack, ...]
+    """What describes the target date."""
+    references: tuple[Stack, ...]
+    """The earlier pair, or pairs, that help."""
+    target: Stack
+
+    def __post_init__(self) -> None:
+        keys = [stack.key for stack in self.stacks]
+        if len(set(keys)) != len(keys):
+            raise RunError(f"Task {self.name} names a stack twice: {', '.join(keys)}; each sensor and date goes once.")
+
+    @property
+    def inputs(self) -> tuple[Stack, ...]:
+        """What the network may read: sources, then references."""
+        return self.sources + self.references
+
+    @property
+    def stacks(self) -> tuple[Stack, ...]:
+        """Everything a sample holds: the inputs, then the target."""
+        return (*self.inputs, self.target)
+
+    @property
+    def n_dates(self) -> int:
+        """How many periods a sample spans."""
+        return 1 + max(stack.date for stack in self.stacks)
