@@ -1,0 +1,172 @@
+"""How far a prediction is from its target: per-image values and sums that pool over many images.
+
+Two kinds of metric stand here. Per-image values (PSNR, SSIM, spectral angle) are worked out image by image and averaged later.
+The others (MAE, RMSE, R2, KGE, CC, angle of whole arrays, skill, sharpness) rest on sums over pixels; sums of different
+images add up, so that a flat patch, on which R2 or a correlation mean nothing, cannot spoil the mean.
+
+Everywhere: images are (batch, band, y, x) float; a weight is (batch, 1, y, x), not negative, 0 at invalid pixels (a valid or
+ground mask turned to float, or a soft map). What no pixel supports is NaN. SSIM has its own module, `ssim`.
+"""
+
+import math
+from enum import IntEnum
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+PSNR_CEILING_DB = 100.0
+"""PSNR of a perfect image: an error this small is float32 rounding, and one infinity would swallow every mean."""
+NDVI_RANGE = 2.0
+HIGH_FREQUENCY = 0.25
+"""Cycles per pixel above which energy counts as detail: half the highest frequency of the grid."""
+
+FloatArray = NDArray[np.float64]
+
+
+class Sums(IntEnum):
+    """Places of the pixel sums on the last axis of what `pixel_sums` returns. p: prediction, t: target, c: copied reference."""
+
+    COUNT = 0
+    P = 1
+    T = 2
+    PP = 3
+    TT = 4
+    PT = 5
+    ABSOLUTE = 6
+    SQUARED = 7
+    SQUARED_OF_COPY = 8
+
+
+def weighted_mse(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Return sum(w e^2) / sum(w) per image and band: (batch, band); NaN where the weights sum to 0.
+
+    Equation 14 of the TSGAN paper prints a further division by the number of pixels; a weighted mean has none.
+    """
+    squared = (prediction - target).square() * weight
+    return squared.sum(dim=(-2, -1)) / weight.sum(dim=(-2, -1))
+
+
+def psnr(mse: Tensor, *, data_range: float = 1.0) -> Tensor:
+    """Return 10 log10(R^2 / MSE) in dB, at most `PSNR_CEILING_DB`. With a weighted MSE this is WPSNR."""
+    floor = data_range**2 * 10.0 ** (-PSNR_CEILING_DB / 10.0)
+    return 10.0 * torch.log10(data_range**2 / mse.clamp(min=floor))
+
+
+def spectral_angle(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Return the mean angle between the spectra of prediction and target, pixel by pixel.
+
+    Pixels where either spectrum is zero have no angle and do not count. The half-angle form (Kahan) is used, as the arc cosine
+    of a number near 1 loses half the digits.
+
+    Returns:
+        (batch,) float, radians in [0, pi].
+    """
+    norm_p, norm_t = prediction.norm(dim=1, keepdim=True), target.norm(dim=1, keepdim=True)
+    counted = torch.where((norm_p > 0) & (norm_t > 0), weight, 0.0)
+    unit_p = prediction / torch.where(norm_p > 0, norm_p, 1.0)
+    unit_t = target / torch.where(norm_t > 0, norm_t, 1.0)
+    angle = 2 * torch.atan2((unit_p - unit_t).norm(dim=1, keepdim=True), (unit_p + unit_t).norm(dim=1, keepdim=True))
+    return (angle * counted).sum(dim=(1, 2, 3)) / counted.sum(dim=(1, 2, 3))
+
+
+def ndvi(red: Tensor, near_infrared: Tensor) -> Tensor:
+    """Return (NIR - red) / (NIR + red + 1e-6) of two reflectance bands of one shape."""
+    return (near_infrared - red) / (near_infrared + red + 1e-6)
+
+
+def high_frequency_energy(images: Tensor, valid: Tensor) -> Tensor:
+    """Return the energy of detail finer than four pixels; the ratio prediction / target says how sharp a prediction is.
+
+    Invalid pixels are set to the image's mean, in prediction and target alike.
+
+    Args:
+        images: (batch, band, y, x) float.
+        valid: (batch, 1, y, x) bool.
+
+    Returns:
+        (batch, band) float64, squared unit of the images.
+    """
+    height, width = images.shape[-2:]
+    values = images.double()
+    mean = torch.where(valid, values, 0.0).sum(dim=(-2, -1), keepdim=True) / valid.sum(dim=(-2, -1), keepdim=True).clamp(min=1)
+    spectrum = torch.fft.fft2(torch.where(valid, values - mean, 0.0), norm="ortho").abs().square()
+    frequency_y = torch.fft.fftfreq(height, device=images.device)[:, None]
+    frequency_x = torch.fft.fftfreq(width, device=images.device)[None, :]
+    fine = torch.hypot(frequency_y, frequency_x) > HIGH_FREQUENCY
+    return (spectrum * fine).sum(dim=(-2, -1))
+
+
+def pixel_sums(prediction: Tensor, target: Tensor, copied: Tensor, weight: Tensor) -> Tensor:
+    """Return what the pooled metrics need, summed over each image and band.
+
+    Args:
+        prediction: (batch, band, y, x) float.
+        target: Same shape and unit.
+        copied: Same shape and unit: the earlier image of the target's sensor, which the skill score compares with.
+        weight: (batch, 1, y, x).
+
+    Returns:
+        (batch, band, len(Sums)) float64: single precision would lose the variance of a large split.
+    """
+    p, t, c, w = prediction.double(), target.double(), copied.double(), weight.double()
+    error = p - t
+    terms = (torch.ones_like(p), p, t, p * p, t * t, p * t, error.abs(), error.square(), (c - t).square())
+    # `where`, not a product: an invalid pixel must not turn a sum into NaN
+    return torch.stack([torch.where(w > 0, term * w, 0.0).sum(dim=(-2, -1)) for term in terms], dim=-1)
+
+
+def mae(sums: FloatArray) -> float:
+    """Return the mean absolute error, in the unit of the images."""
+    return _ratio(sums[Sums.ABSOLUTE], sums[Sums.COUNT])
+
+
+def rmse(sums: FloatArray) -> float:
+    """Return the root mean squared error, in the unit of the images (MCcGAN paper, eq. 4, with the root over the whole mean)."""
+    return math.sqrt(_ratio(sums[Sums.SQUARED], sums[Sums.COUNT]))
+
+
+def r2(sums: FloatArray) -> float:
+    """Return 1 - SSE / SST; NaN where the target is constant."""
+    return 1.0 - _ratio(sums[Sums.SQUARED], _variance(sums, Sums.T, Sums.TT) * sums[Sums.COUNT])
+
+
+def cc(sums: FloatArray) -> float:
+    """Return Pearson's correlation over pixels; NaN where prediction or target is constant."""
+    variances = _variance(sums, Sums.P, Sums.PP) * _variance(sums, Sums.T, Sums.TT)
+    return _ratio(_covariance(sums), math.sqrt(variances))
+
+
+def kge(sums: FloatArray) -> float:
+    """Return the Kling-Gupta efficiency 1 - sqrt((r-1)^2 + (sd ratio - 1)^2 + (mean ratio - 1)^2), ratios prediction / target."""
+    deviation_ratio = math.sqrt(_ratio(_variance(sums, Sums.P, Sums.PP), _variance(sums, Sums.T, Sums.TT)))
+    mean_ratio = _ratio(sums[Sums.P], sums[Sums.T])
+    return 1.0 - math.sqrt((cc(sums) - 1) ** 2 + (deviation_ratio - 1) ** 2 + (mean_ratio - 1) ** 2)
+
+
+def flat_angle(sums: FloatArray) -> float:
+    """Return the angle in radians between prediction and target as two long vectors (the SAM of the MCcGAN paper)."""
+    cosine = _ratio(sums[Sums.PT], math.sqrt(sums[Sums.PP] * sums[Sums.TT]))
+    return math.acos(min(1.0, max(-1.0, cosine))) if not math.isnan(cosine) else math.nan
+
+
+def skill(sums: FloatArray) -> float:
+    """Return 1 - MSE / MSE of copying the reference: 1 is perfect, 0 no better than the copy, negative worse."""
+    return 1.0 - _ratio(sums[Sums.SQUARED], sums[Sums.SQUARED_OF_COPY])
+
+
+def _ratio(numerator: float, denominator: float) -> float:
+    return float(numerator) / float(denominator) if denominator > 0 or denominator < 0 else math.nan
+
+
+def _variance(sums: FloatArray, first: Sums, second: Sums) -> float:
+    """Return the population variance; exactly 0 where it is no more than the rounding of the sums."""
+    mean = _ratio(sums[first], sums[Sums.COUNT])
+    variance = _ratio(sums[second], sums[Sums.COUNT]) - mean * mean
+    return 0.0 if variance <= 1e-13 * mean * mean else variance
+
+
+def _covariance(sums: FloatArray) -> float:
+    count = sums[Sums.COUNT]
+    return _ratio(sums[Sums.PT], count) - _ratio(sums[Sums.P], count) * _ratio(sums[Sums.T], count)

@@ -1,0 +1,91 @@
+"""What the sensors' bands are called, here and in the public catalogues, and what their values mean."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpticalBand:
+    """One Sentinel-2 L2A band."""
+
+    name: str
+    """ESA's name without padding, `B2` ... `B12`: the word used in recipes, files and the index."""
+    common_name: str
+    """Asset name in Earth Search v1 and in catalogues that follow it."""
+    padded_name: str
+    """Asset name in the Planetary Computer and in ESA's own products."""
+    resolution_m: int
+    centre_um: float
+    """Centre wavelength, micrometres."""
+
+
+def _band(name: str, common_name: str, padded_name: str, resolution_m: int, centre_um: float) -> OpticalBand:
+    return OpticalBand(
+        name=name, common_name=common_name, padded_name=padded_name, resolution_m=resolution_m, centre_um=centre_um
+    )
+
+
+S2_BANDS: Final = {
+    band.name: band
+    for band in (
+        _band("B1", "coastal", "B01", 60, 0.443),
+        _band("B2", "blue", "B02", 10, 0.490),
+        _band("B3", "green", "B03", 10, 0.560),
+        _band("B4", "red", "B04", 10, 0.665),
+        _band("B5", "rededge1", "B05", 20, 0.704),
+        _band("B6", "rededge2", "B06", 20, 0.740),
+        _band("B7", "rededge3", "B07", 20, 0.783),
+        _band("B8", "nir", "B08", 10, 0.842),
+        _band("B8A", "nir08", "B8A", 20, 0.865),
+        _band("B9", "nir09", "B09", 60, 0.945),
+        _band("B11", "swir16", "B11", 20, 1.610),
+        _band("B12", "swir22", "B12", 20, 2.190),
+    )
+}
+"""Every surface reflectance band of Sentinel-2 L2A, in ESA's order. (L2A has no B10.)"""
+
+DEFAULT_S2_BANDS: Final = ("B2", "B3", "B4", "B8", "B11", "B12")
+S1_POLARISATIONS: Final = ("VV", "VH", "HH", "HV")
+DEFAULT_S1_POLARISATIONS: Final = ("VV", "VH")
+
+S1_COUNT_BAND: Final = "count"
+"""Last band of every s1.tif: how many acquisitions were averaged in the pixel."""
+S2_CLEAR_BAND: Final = "clear"
+"""Last band of every s2.tif: how many clear acquisitions the pixel was made from."""
+
+REFLECTANCE_SCALE: Final = 10_000
+"""Stored Sentinel-2 value of reflectance 1.0."""
+S2_NODATA: Final = 0
+"""Stored Sentinel-2 value that means missing."""
+
+SCL_CLASSES: Final = {
+    0: "no data",
+    1: "saturated or defective",
+    2: "dark area",
+    3: "cloud shadow",
+    4: "vegetation",
+    5: "bare soil",
+    6: "water",
+    7: "unclassified",
+    8: "cloud, medium probability",
+    9: "cloud, high probability",
+    10: "thin cirrus",
+    11: "snow or ice",
+}
+SCL_NO_DATA: Final = 0
+SCL_SNOW: Final = 11
+SCL_CLOUD: Final = (3, 8, 9, 10)
+"""Scene classes that count as cloud: shadow, cloud of medium and high probability, cirrus."""
+SCL_RESOLUTION_M: Final = 20
+
+
+def asset_names(band: str) -> tuple[str, ...]:
+    """Return the names a catalogue may use for `band`'s asset, most common first.
+
+    Args:
+        band: A Sentinel-2 band (`B2`), an S1 polarisation (`VV`), `SCL` or `angle`.
+    """
+    if band in S2_BANDS:
+        known = S2_BANDS[band]
+        return (known.common_name, known.padded_name, known.name)
+    return (band.lower(), band.upper())

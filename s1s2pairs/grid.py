@@ -1,0 +1,131 @@
+"""The pixel grid of a ROI: one for all dates and both sensors, as an `odc.geo` GeoBox."""
+
+import math
+
+import numpy as np
+import rasterio.features
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from odc.geo import geom
+from odc.geo.geobox import GeoBox
+from pyproj import Transformer
+from shapely.geometry.base import BaseGeometry
+
+from .bands import SCL_RESOLUTION_M
+from .errors import GridError
+
+WGS84 = "EPSG:4326"
+
+
+def utm_crs(lon: float, lat: float) -> str:
+    """Return the EPSG code of the UTM zone that holds a point, e.g. `EPSG:32631`.
+
+    Norway's and Svalbard's irregular zones are not used: neither do the Sentinel-2 tiles.
+
+    Raises:
+        GridError: The point lies outside UTM (beyond 84 N or 80 S).
+    """
+    if not -80.0 <= lat <= 84.0:
+        raise GridError(f"no UTM zone at latitude {lat:.3f}: a ROI's centroid must lie between 80 S and 84 N")
+    zone = min(int((lon + 180.0) // 6.0) + 1, 60)
+    return f"EPSG:{(32600 if lat >= 0 else 32700) + zone}"
+
+
+def to_crs(polygon: BaseGeometry, crs: str) -> BaseGeometry:
+    """Transform a lon/lat geometry to `crs`, vertex by vertex."""
+    transformer = Transformer.from_crs(WGS84, crs, always_xy=True)
+    return shapely.transform(polygon, transformer.transform, interleaved=False)
+
+
+def roi_grid(polygon: BaseGeometry, *, pixel_size_m: float, min_pixels: int = 1) -> GeoBox:
+    """Lay the pixel grid of a ROI.
+
+    The UTM zone of the centroid; the origin snapped to multiples of the pixel size; the bounds of the polygon covered; then, where
+    an axis is shorter than `min_pixels`, padded evenly (the odd pixel goes to the east or south).
+
+    Args:
+        polygon: ROI in lon/lat (EPSG:4326).
+        pixel_size_m: Pixel size, metres.
+        min_pixels: Least rows and columns, normally the patch size.
+
+    Raises:
+        GridError: The ROI lies outside UTM.
+    """
+    crs = utm_crs(polygon.centroid.x, polygon.centroid.y)
+    left, bottom, right, top = to_crs(polygon, crs).bounds
+    # A bound within a millimetre of a pixel edge is that edge: lon/lat coordinates round-trip with such errors.
+    col0 = math.floor(left / pixel_size_m + 1e-3 / pixel_size_m)
+    col1 = math.ceil(right / pixel_size_m - 1e-3 / pixel_size_m)
+    row0 = math.floor(-top / pixel_size_m + 1e-3 / pixel_size_m)
+    row1 = math.ceil(-bottom / pixel_size_m - 1e-3 / pixel_size_m)
+    col0, col1 = _pad(col0, col1, min_pixels)
+    row0, row1 = _pad(row0, row1, min_pixels)
+    transform = Affine(pixel_size_m, 0.0, col0 * pixel_size_m, 0.0, -pixel_size_m, -row0 * pixel_size_m)
+    return GeoBox((row1 - row0, col1 - col0), transform, crs)
+
+
+def _pad(start: int, stop: int, least: int) -> tuple[int, int]:
+    missing = max(0, least - (stop - start))
+    return start - missing // 2, stop + missing - missing // 2
+
+
+def analysis_grid(polygon: BaseGeometry, grid: GeoBox) -> GeoBox:
+    """Lay the 20 m grid on which cloud, snow, coverage and incidence angle of a ROI are measured.
+
+    Its pixels are those of the Sentinel-2 20 m bands in the same UTM zone (origin on multiples of 20 m), whatever the recipe's pixel
+    size; it covers the ROI's own bounds, not the padding of `grid`.
+    """
+    polygon_utm = to_crs(polygon, str(grid.crs))
+    size = SCL_RESOLUTION_M
+    left, bottom, right, top = polygon_utm.bounds
+    col0, col1 = math.floor((left + 1e-3) / size), math.ceil((right - 1e-3) / size)
+    row0, row1 = math.floor((-top + 1e-3) / size), math.ceil((-bottom - 1e-3) / size)
+    transform = Affine(size, 0.0, col0 * size, 0.0, -size, -row0 * size)
+    return GeoBox((row1 - row0, col1 - col0), transform, str(grid.crs))
+
+
+def inside(polygon: BaseGeometry, grid: GeoBox) -> NDArray[np.bool_]:
+    """Tell which pixels of `grid` have their centre in the ROI.
+
+    Returns:
+        (y, x) bool. A ROI too thin to hold any pixel centre takes every pixel it touches.
+    """
+    polygon_utm = to_crs(polygon, str(grid.crs))
+
+    def burn(all_touched: bool) -> NDArray[np.bool_]:
+        burnt = rasterio.features.rasterize(
+            [polygon_utm], out_shape=grid.shape, transform=grid.transform, all_touched=all_touched, dtype="uint8"
+        )
+        return burnt.astype(bool)
+
+    centres = burn(all_touched=False)
+    return centres if centres.any() else burn(all_touched=True)
+
+
+def covered_fraction(polygon: BaseGeometry, footprint: BaseGeometry) -> float:
+    """Return the fraction of the ROI's area that lies in `footprint` (both lon/lat), rounded to 1e-6."""
+    crs = utm_crs(polygon.centroid.x, polygon.centroid.y)
+    roi = to_crs(polygon, crs)
+    # Only the part of the footprint near the ROI: a whole 250 km swath leaves the zone where UTM is sound.
+    near = shapely.clip_by_rect(shapely.make_valid(footprint), *polygon.buffer(0.1).bounds)
+    if near.is_empty:
+        return 0.0
+    return round(float(roi.intersection(shapely.make_valid(to_crs(near, crs))).area / roi.area), 6)
+
+
+def grid_to_json(grid: GeoBox) -> dict[str, object]:
+    """Return `grid` as plain JSON: `crs`, `transform` (six numbers), `shape` (rows, columns)."""
+    return {"crs": str(grid.crs), "transform": [float(v) for v in grid.transform[:6]], "shape": list(grid.shape)}
+
+
+def grid_from_json(value: dict[str, object]) -> GeoBox:
+    """Read back what `grid_to_json` wrote."""
+    rows, columns = value["shape"]  # type: ignore[misc]
+    return GeoBox((rows, columns), Affine(*value["transform"]), str(value["crs"]))  # type: ignore[misc]
+
+
+def footprint_lonlat(grid: GeoBox) -> BaseGeometry:
+    """Return the outline of `grid` in lon/lat."""
+    extent: geom.Geometry = grid.extent.to_crs(WGS84)
+    return extent.geom

@@ -1,0 +1,222 @@
+"""The plan: every choice made for every ROI, before the first pixel is fetched, and the lock file that holds it."""
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import shapely
+import shapely.geometry
+from odc.geo.geobox import GeoBox
+from pydantic import ConfigDict, PlainSerializer, PlainValidator, TypeAdapter, ValidationError
+from shapely.geometry.base import BaseGeometry
+
+from .acquisition import Backscatter, IncidenceSource, OpticalAcquisition, SarAcquisition
+from .errors import RecipeError
+from .grid import analysis_grid, grid_from_json, grid_to_json, roi_grid
+from .optical import OpticalChoice, is_locked, mean_time
+from .orbit import OrbitCandidate, OrbitChoice
+from .recipe import OrbitPass, Roi, Settings, Split
+from .sources import CompositeMethod, Place
+
+LOCK_VERSION = 1
+_PLAIN = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+_Grid = Annotated[GeoBox, PlainValidator(grid_from_json), PlainSerializer(grid_to_json)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PeriodPlan:
+    """What the two images of one ROI and period are made from."""
+
+    __pydantic_config__ = _PLAIN
+    label: str
+    start: dt.date
+    end: dt.date
+    """Window of the optical scenes after any shift, end excluded."""
+    month_shift: int
+    composite: CompositeMethod
+    optical: tuple[OpticalAcquisition, ...]
+    """Used, by time."""
+    optical_considered: tuple[OpticalAcquisition, ...]
+    optical_mean_time: dt.datetime
+    sar: tuple[SarAcquisition, ...]
+    """Averaged, by time."""
+    sar_mean_time: dt.datetime
+
+    @property
+    def lag_days(self) -> float:
+        """Mean SAR time less mean optical time, days."""
+        return (self.sar_mean_time - self.optical_mean_time).total_seconds() / 86_400
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choices:
+    """Everything chosen for one ROI."""
+
+    __pydantic_config__ = _PLAIN
+    grid: _Grid
+    backscatter: Backscatter
+    relative_orbit: int
+    orbit_pass: OrbitPass
+    incidence_deg: float
+    incidence_source: IncidenceSource
+    season_locked: bool
+    """Whether all periods were moved by the same number of months."""
+    periods: tuple[PeriodPlan, ...]
+    orbit_candidates: tuple[OrbitCandidate, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RoiPlan:
+    """One ROI with its choices, or with the reason why there are none."""
+
+    roi: Roi
+    choices: Choices | None
+    failure: str | None = None
+    """Why nothing could be chosen."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """A recipe with the choices made."""
+
+    name: str
+    source: str
+    """`Source.name`."""
+    rois: tuple[RoiPlan, ...]
+
+
+def place(roi: Roi) -> Place:
+    """Lay the grids of a ROI.
+
+    Raises:
+        GridError: The ROI lies outside UTM.
+    """
+    grid = roi_grid(roi.polygon, pixel_size_m=roi.settings.pixel_size_m, min_pixels=roi.settings.patch.size)
+    return Place(name=roi.name, polygon=roi.polygon, grid=grid, analysis_grid=analysis_grid(roi.polygon, grid))
+
+
+def assemble(
+    roi: Roi, *, grid: GeoBox, optical: Mapping[str, OpticalChoice], orbit: OrbitChoice, backscatter: Backscatter
+) -> RoiPlan:
+    """Put the optical and the orbit choice of a ROI together."""
+    periods = tuple(
+        PeriodPlan(
+            label=period.label,
+            start=optical[period.label].start,
+            end=optical[period.label].end,
+            month_shift=optical[period.label].month_shift,
+            composite=optical[period.label].method,
+            optical=optical[period.label].used,
+            optical_considered=optical[period.label].considered,
+            optical_mean_time=optical[period.label].mean_time,
+            sar=orbit.dates[period.label],
+            sar_mean_time=mean_time([a.acquired_at for a in orbit.dates[period.label]]),
+        )
+        for period in roi.settings.periods
+    )
+    choices = Choices(
+        grid=grid,
+        backscatter=backscatter,
+        relative_orbit=orbit.relative_orbit,
+        orbit_pass=orbit.orbit_pass,
+        incidence_deg=orbit.incidence_deg,
+        incidence_source=orbit.incidence_source,
+        season_locked=is_locked(optical),
+        periods=periods,
+        orbit_candidates=orbit.candidates,
+    )
+    return RoiPlan(roi=roi, choices=choices)
+
+
+_CHOICES: TypeAdapter[Choices] = TypeAdapter(Choices)
+_SETTINGS: TypeAdapter[Settings] = TypeAdapter(Settings)
+
+
+def digest(value: object) -> str:
+    """Return the SHA-256 of a value of plain JSON, keys sorted."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def roi_to_json(plan: RoiPlan) -> dict[str, Any]:
+    """Return one ROI's plan as a GeoJSON feature."""
+    properties: dict[str, Any] = {
+        "name": plan.roi.name,
+        "split": plan.roi.split,
+        **_SETTINGS.dump_python(plan.roi.settings, mode="json"),
+    }
+    if plan.choices is None:
+        properties["failed"] = plan.failure
+    else:
+        properties["plan"] = _CHOICES.dump_python(plan.choices, mode="json")
+    return {"type": "Feature", "properties": properties, "geometry": shapely.geometry.mapping(plan.roi.polygon)}
+
+
+def roi_from_json(feature: Mapping[str, Any], *, file: str) -> RoiPlan:
+    """Read back what `roi_to_json` wrote.
+
+    Raises:
+        RecipeError: The feature was altered so that it no longer is a plan.
+    """
+    properties = dict(feature["properties"])
+    name, split = properties.pop("name"), properties.pop("split")
+    choices, failure = properties.pop("plan", None), properties.pop("failed", None)
+    try:
+        settings = _SETTINGS.validate_json(json.dumps(properties))
+        parsed = None if choices is None else _CHOICES.validate_json(json.dumps(choices))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        path = ".".join(str(step) for step in first["loc"])
+        raise RecipeError(f"{file}: the locked plan of {name} is damaged at {path}: {first['msg']}") from error
+    polygon: BaseGeometry = shapely.geometry.shape(feature["geometry"])
+    return RoiPlan(
+        roi=Roi(name=name, split=_split(split), polygon=polygon, settings=settings), choices=parsed, failure=failure
+    )
+
+
+def _split(value: str) -> Split:
+    for split in ("train", "val", "test"):
+        if value == split:
+            return split  # type: ignore[return-value]
+    raise RecipeError(f"split {value!r} in a locked plan; allowed are train, val, test")
+
+
+def dump_lock(plan: Plan) -> bytes:
+    """Return the text of `recipe.lock.geojson`."""
+    collection = {
+        "type": "FeatureCollection",
+        "name": plan.name,
+        "s1s2": {"lock": LOCK_VERSION, "source": plan.source},
+        "features": [roi_to_json(roi) for roi in plan.rois],
+    }
+    return (json.dumps(collection, indent=1) + "\n").encode()
+
+
+def is_lock(text: str) -> bool:
+    """Tell whether the text of a recipe has its choices locked in."""
+    try:
+        collection = json.loads(text)
+    except json.JSONDecodeError:
+        return False
+    settings = collection.get("s1s2") if isinstance(collection, dict) else None
+    return isinstance(settings, dict) and "lock" in settings
+
+
+def parse_lock(text: str, *, file: str) -> Plan:
+    """Read a locked recipe.
+
+    Raises:
+        RecipeError: It was altered, or written by a later version.
+    """
+    collection = json.loads(text)
+    version = collection["s1s2"]["lock"]
+    if version != LOCK_VERSION:
+        raise RecipeError(f"{file}: lock version {version!r}; this version of s1s2pairs reads {LOCK_VERSION}")
+    try:
+        rois = tuple(roi_from_json(feature, file=file) for feature in collection["features"])
+        return Plan(name=collection["name"], source=collection["s1s2"]["source"], rois=rois)
+    except (KeyError, TypeError) as error:
+        raise RecipeError(f"{file}: the lock is damaged: {error} is missing or of the wrong type") from error

@@ -1,0 +1,343 @@
+"""A recipe: the GeoJSON list of places and the settings from which a dataset is built.
+
+This module turns the text of a recipe into frozen values and refuses, with one message each, whatever is wrong in it. It reads
+no file and no clock.
+"""
+
+import datetime as dt
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from itertools import combinations
+from typing import Annotated, Any, Literal, Self
+
+import shapely
+import shapely.geometry
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from shapely.geometry.base import BaseGeometry
+
+from .bands import DEFAULT_S1_POLARISATIONS, DEFAULT_S2_BANDS, S1_POLARISATIONS, S2_BANDS
+from .errors import RecipeError
+
+Split = Literal["train", "val", "test"]
+OrbitPass = Literal["ascending", "descending"]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+MonthDay = Annotated[str, Field(pattern=r"^\d{2}-\d{2}$")]
+
+SAFE_NAME = re.compile(r"[a-z0-9_-]+")
+FIRST_YEAR = 2015
+"""Sentinel-2 has no images before 2015."""
+MEMBERS = ("type", "features", "name", "s1s2", "id", "bbox", "crs", "title", "description", "license", "attribution")
+"""Members a recipe's FeatureCollection may have."""
+_STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Period:
+    """A labelled window of time from which one image of each sensor is made."""
+
+    __pydantic_config__ = _STRICT
+    label: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+    start: dt.date
+    end: dt.date
+    """First day that no longer belongs to it."""
+
+    def __post_init__(self) -> None:
+        if self.start >= self.end:
+            raise ValueError(f"the window {self.start} .. {self.end} is reversed or empty: start must lie before end")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PatchSettings:
+    """How rasters are cut into patches: adaptive overlap, or a fixed stride."""
+
+    __pydantic_config__ = _STRICT
+    size: Annotated[int, Field(ge=1, le=8192)] = 256
+    min_overlap: Annotated[int, Field(ge=0)] | None = None
+    """Least overlap of adaptive windows, pixels; 0 unless given."""
+    stride: Annotated[int, Field(ge=1)] | None = None
+    """Fixed distance between windows, pixels, instead of adaptive overlap."""
+
+    def __post_init__(self) -> None:
+        if self.stride is not None and self.min_overlap is not None:
+            raise ValueError("give either `stride` or `min_overlap`, not both")
+        if self.stride is not None and self.stride > self.size:
+            raise ValueError(f"stride {self.stride} is larger than size {self.size}: pixels would be left out")
+        if self.min_overlap is not None and self.min_overlap >= self.size:
+            raise ValueError(f"min_overlap {self.min_overlap} must be smaller than size {self.size}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """Everything that decides what is chosen and built for one ROI; the defaults are the recipe format's."""
+
+    __pydantic_config__ = _STRICT
+    periods: tuple[Period, ...] = ()
+    season: tuple[MonthDay, MonthDay] = ("06-01", "07-01")
+    """Month-day window searched each year for optical scenes, end excluded; it may run over New Year."""
+    s2_bands: tuple[str, ...] = DEFAULT_S2_BANDS
+    max_cloud_fraction: Fraction = 0.01
+    max_snow_fraction: Fraction = 0.05
+    min_coverage_fraction: Fraction = 0.99
+    max_shift_months: Annotated[int, Field(ge=0, le=12)] = 6
+    season_lock: bool = True
+    s2_composite: Literal["auto", "least_cloudy", "median"] = "auto"
+    s1_polarisations: tuple[str, ...] = DEFAULT_S1_POLARISATIONS
+    s1_pass: OrbitPass | Literal["any"] = "any"
+    s1_orbit: Literal["max_incidence"] | Annotated[int, Field(ge=1, le=175)] = "max_incidence"
+    s1_acquisitions: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1, le=200)]] = (8, 10)
+    """Least and most acquisitions averaged."""
+    s1_max_span_days: Annotated[float, Field(gt=0, le=3660)] = 120.0
+    s1_max_lag_days: Annotated[float, Field(gt=0)] | None = None
+    """With a single acquisition: how far it may lie from the optical date."""
+    s1_speckle: Literal["none", "lee", "refined_lee"] = "none"
+    patch: PatchSettings = field(default_factory=PatchSettings)
+    pixel_size_m: Annotated[float, Field(gt=0, le=1000)] = 10.0
+
+    def __post_init__(self) -> None:
+        _known("s2_bands", self.s2_bands, tuple(S2_BANDS))
+        _known("s1_polarisations", self.s1_polarisations, S1_POLARISATIONS)
+        least, most = self.s1_acquisitions
+        if least > most:
+            raise ValueError(f"s1_acquisitions [{least}, {most}]: the least number must not exceed the most")
+        if self.s1_max_lag_days is not None and most != 1:
+            raise ValueError("s1_max_lag_days applies to a single acquisition: set s1_acquisitions to [1, 1] with it")
+        labels = [period.label for period in self.periods]
+        if len(set(labels)) != len(labels):
+            raise ValueError(f"periods have the labels {labels}: each must be unique")
+        starts = [period.start for period in self.periods]
+        if starts != sorted(starts):
+            raise ValueError(f"periods {labels} must be in the order of time")
+        for month_day in self.season:
+            _month_day(month_day, 2020)
+        if self.season[0] == self.season[1]:
+            raise ValueError(f"season {list(self.season)} is empty: start and end must differ")
+
+    def period_of(self, year: int) -> Period:
+        """Return the period of a year: the listed one with that label, else the season of that year."""
+        for period in self.periods:
+            if period.label == str(year):
+                return period
+        start, end = (_month_day(month_day, year) for month_day in self.season)
+        if end <= start:
+            end = _month_day(self.season[1], year + 1)
+        return Period(label=str(year), start=start, end=end)
+
+
+def _known(key: str, names: tuple[str, ...], allowed: tuple[str, ...]) -> None:
+    unknown = [name for name in names if name not in allowed]
+    if unknown or not names or len(set(names)) != len(names):
+        raise ValueError(f"{key} {list(names)}: one or more of {', '.join(allowed)}, each once")
+
+
+def _month_day(text: str, year: int) -> dt.date:
+    month, day = (int(part) for part in text.split("-"))
+    if (month, day) == (2, 29) and not (year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)):
+        day = 28
+    return dt.date(year, month, day)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Roi:
+    """One place to build: a polygon with a name, its split and its resolved settings."""
+
+    name: str
+    split: Split
+    polygon: BaseGeometry
+    """Polygon or MultiPolygon, lon/lat (EPSG:4326)."""
+    settings: Settings
+    """With `periods` filled in."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """A checked recipe."""
+
+    name: str
+    rois: tuple[Roi, ...]
+    """In the file's order."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Door:
+    """Where in which file a value stands, for messages."""
+
+    file: str
+    path: str = ""
+
+    def at(self, step: str | int) -> Self:
+        path = f"{self.path}[{step}]" if isinstance(step, int) else f"{self.path}.{step}".lstrip(".")
+        return replace(self, path=path)
+
+    def refuse(self, problem: str) -> RecipeError:
+        where = f" at {self.path}" if self.path else ""
+        return RecipeError(f"{self.file}{where}: {problem}")
+
+
+def parse_recipe(
+    text: str, *, file: str, today: dt.date, default_name: str, years: Sequence[int] = ()
+) -> Recipe:
+    """Check the text of a recipe and resolve every ROI's settings.
+
+    Args:
+        text: GeoJSON FeatureCollection, lon/lat.
+        file: Name of the file, for messages.
+        today: Periods that start later are refused.
+        default_name: Name of the recipe where the file gives none.
+        years: The years asked for. Each is the listed period with that label, else made from the season. Without years the listed
+            periods are built.
+
+    Raises:
+        RecipeError: Anything at all is wrong; the text says what, where, the value and what is allowed.
+    """
+    door = _Door(file)
+    collection = _load(text, door)
+    _check_years(years, today)
+    name = collection.get("name", default_name)
+    _check_name(name, door.at("name"))
+    shared = dict(_mapping(collection.get("s1s2", {}), door.at("s1s2")))
+    overlap_allowed = shared.pop("allow_split_overlap", False)
+    if not isinstance(overlap_allowed, bool):
+        raise door.at("s1s2").at("allow_split_overlap").refuse(f"{overlap_allowed!r} is not true or false")
+    _settings(shared, {}, door.at("s1s2"))
+    features = collection.get("features")
+    if not isinstance(features, list) or not features:
+        raise door.at("features").refuse("a recipe needs a list of at least one feature")
+    rois = tuple(_roi(feature, shared, years, today, door.at("features").at(i)) for i, feature in enumerate(features))
+    _check_unique(rois, door)
+    if not overlap_allowed:
+        _check_leakage(rois, door)
+    return Recipe(name=name, rois=rois)
+
+
+def _load(text: str, door: _Door) -> Mapping[str, Any]:
+    try:
+        collection = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise RecipeError(f"{door.file}: no valid JSON: {error.msg} at line {error.lineno} column {error.colno}") from error
+    if not isinstance(collection, dict) or collection.get("type") != "FeatureCollection":
+        got = collection.get("type") if isinstance(collection, dict) else type(collection).__name__
+        raise door.refuse(f"a recipe is a GeoJSON FeatureCollection; this is {got!r}")
+    for key in collection:
+        if key not in MEMBERS:
+            raise door.at(key).refuse(f"unknown member; allowed are {', '.join(MEMBERS)}")
+    crs = collection.get("crs")
+    if crs is not None and "CRS84" not in json.dumps(crs) and "4326" not in json.dumps(crs):
+        raise door.at("crs").refuse(f"{json.dumps(crs)}: GeoJSON coordinates are lon/lat (RFC 7946); remove `crs` and reproject")
+    return collection
+
+
+def _mapping(value: object, door: _Door) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise door.refuse(f"{value!r} is not an object")
+    return value
+
+
+def _check_years(years: Sequence[int], today: dt.date) -> None:
+    for year in years:
+        if not FIRST_YEAR <= year <= today.year:
+            raise RecipeError(f"--years {year}: Sentinel-2 has images from {FIRST_YEAR} to {today.year}")
+    if list(years) != sorted(set(years)):
+        raise RecipeError(f"--years {' '.join(map(str, years))}: years must ascend, each once")
+
+
+def _check_name(name: object, door: _Door) -> None:
+    if not isinstance(name, str) or not SAFE_NAME.fullmatch(name):
+        raise door.refuse(f"{name!r} is no name; allowed are lower-case letters, digits, `_` and `-` (it names a folder)")
+
+
+_SETTINGS: TypeAdapter[Settings] = TypeAdapter(Settings)
+SETTING_NAMES = tuple(f.name for f in fields(Settings))
+
+
+def _settings(shared: Mapping[str, Any], own: Mapping[str, Any], door: _Door) -> Settings:
+    try:
+        return _SETTINGS.validate_json(json.dumps({**shared, **own}))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        for step in first["loc"]:
+            # pydantic names the branch of a union it tried (`int`, `literal[...]`); such a step stands nowhere in the file.
+            if isinstance(step, int) or re.fullmatch(r"[a-z0-9_]+", step) and step not in ("int", "float", "str"):
+                door = door.at(step)
+        raise door.refuse(_reason(first)) from error
+
+
+def _reason(error: Any) -> str:
+    if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        return f"unknown key; build settings are {', '.join(SETTING_NAMES)}"
+    message = error["msg"].removeprefix("Value error, ")
+    return str(message) if error["type"] == "value_error" else f"{json.dumps(error['input'])}: {message}"
+
+
+def _roi(
+    feature: object, shared: Mapping[str, Any], years: Sequence[int], today: dt.date, door: _Door
+) -> Roi:
+    feature = _mapping(feature, door)
+    if feature.get("type") != "Feature":
+        raise door.at("type").refuse(f"{feature.get('type')!r}: each entry of a recipe is a Feature")
+    inner = door.at("properties")
+    properties = dict(_mapping(feature.get("properties") or {}, inner))
+    name, split = properties.pop("name", None), properties.pop("split", None)
+    _check_name(name, inner.at("name"))
+    if split not in ("train", "val", "test"):
+        raise inner.at("split").refuse(f"{split!r}; allowed are train, val, test")
+    for key in properties:
+        if key not in SETTING_NAMES:
+            raise inner.at(key).refuse(f"unknown key; allowed are name, split, {', '.join(SETTING_NAMES)}")
+    settings = _settings(shared, properties, inner)
+    if years:
+        periods = tuple(settings.period_of(year) for year in years)
+    elif settings.periods:
+        periods = settings.periods
+    else:
+        raise inner.refuse("no periods: list them under `periods`, or name years with --years 2019 2021")
+    for period in periods:
+        if period.start >= today:
+            raise inner.at("periods").refuse(f"period {period.label} starts {period.start}, which is not in the past")
+    polygon = _polygon(feature.get("geometry"), door.at("geometry"))
+    return Roi(name=name, split=split, polygon=polygon, settings=replace(settings, periods=periods))
+
+
+def _polygon(geometry: object, door: _Door) -> BaseGeometry:
+    geometry = _mapping(geometry, door)
+    if geometry.get("type") not in ("Polygon", "MultiPolygon"):
+        raise door.at("type").refuse(f"{geometry.get('type')!r}; allowed are Polygon and MultiPolygon")
+    try:
+        polygon = shapely.force_2d(shapely.geometry.shape(geometry))
+    except (ValueError, TypeError, AttributeError, IndexError, KeyError, shapely.errors.ShapelyError) as error:
+        raise door.at("coordinates").refuse(f"no polygon can be made of these coordinates: {error}") from error
+    if polygon.is_empty or not polygon.area > 0:
+        raise door.at("coordinates").refuse("the polygon is empty")
+    west, south, east, north = polygon.bounds
+    if not (-180 <= west and east <= 180 and -90 <= south and north <= 90):
+        raise door.at("coordinates").refuse(
+            f"bounds {west:g} {south:g} {east:g} {north:g} lie outside lon -180..180, lat -90..90; GeoJSON is lon/lat degrees"
+        )
+    if not polygon.is_valid:
+        raise door.at("coordinates").refuse(f"the polygon is not valid: {shapely.is_valid_reason(polygon)}")
+    if east - west > 6 or north - south > 6:
+        raise door.at("coordinates").refuse(
+            f"the polygon spans {east - west:.1f} x {north - south:.1f} degrees; a ROI fits in one UTM zone (6 degrees): split it"
+        )
+    return polygon
+
+
+def _check_unique(rois: Sequence[Roi], door: _Door) -> None:
+    seen: dict[str, int] = {}
+    for i, roi in enumerate(rois):
+        if roi.name in seen:
+            here = door.at("features").at(i).at("properties").at("name")
+            raise here.refuse(f"{roi.name!r} is already the name of features[{seen[roi.name]}]; names must be unique")
+        seen[roi.name] = i
+
+
+def _check_leakage(rois: Sequence[Roi], door: _Door) -> None:
+    tree = shapely.STRtree([roi.polygon for roi in rois])
+    near = {(int(a), int(b)) for a, b in tree.query([roi.polygon for roi in rois], predicate="intersects").T}
+    for (i, one), (j, other) in combinations(enumerate(rois), 2):
+        if (i, j) in near and one.split != other.split and one.polygon.intersection(other.polygon).area > 0:
+            raise door.at("features").at(j).refuse(
+                f"{other.name} ({other.split}) shares ground with {one.name} ({one.split}): training would see what it is tested "
+                "on; give both one split, or set s1s2.allow_split_overlap"
+            )

@@ -1,0 +1,133 @@
+"""The seam to where scenes come from: four questions, and nothing about choosing.
+
+A third source would be one new file with a class that answers them. Both sources give the same answers on the same scenes.
+"""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from shapely.geometry.base import BaseGeometry
+
+from ..acquisition import Backscatter, OpticalAcquisition, SarAcquisition
+
+SceneIds = tuple[str, ...]
+"""Scenes of one acquisition, in the order in which they are laid side by side: the first with a value in a pixel gives it."""
+CompositeMethod = Literal["median", "least_cloudy"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Span:
+    """A stretch of time to look through, UTC; `end` excluded."""
+
+    start: dt.datetime
+    end: dt.datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """A ROI on its grids."""
+
+    name: str
+    polygon: BaseGeometry
+    """Lon/lat."""
+    grid: GeoBox
+    """Pixel grid of the rasters."""
+    analysis_grid: GeoBox
+    """20 m grid over the ROI's bounds on which SCL and incidence angle are measured, at pixels whose centre lies in the ROI."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SarMean:
+    """Temporal mean of SAR acquisitions."""
+
+    linear: NDArray[np.float32]
+    """(polarisation, y, x) float32, backscatter in linear power, NaN where no acquisition has a value."""
+    count: NDArray[np.uint8]
+    """(y, x) uint8, how many acquisitions were averaged. A pixel of an acquisition counts when all polarisations are finite and > 0."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpticalComposite:
+    """Composite of optical acquisitions with cloudy pixels left out."""
+
+    reflectance: NDArray[np.uint16]
+    """(band, y, x) uint16, surface reflectance x 10000, 0 where there is no clear value; a clear value is at least 1."""
+    clear: NDArray[np.uint8]
+    """(y, x) uint8, how many clear acquisitions the pixel was made from."""
+
+
+class Source(Protocol):
+    """Where scenes come from. Methods may be called from several threads at once."""
+
+    name: str
+    """Goes into the plan: `earthengine`, `stac:<URL>`, or `catalogue:<id>` for a catalogue on disk."""
+
+    def backscatter(self) -> Backscatter:
+        """Say which backscatter coefficient this source's SAR scenes hold.
+
+        Raises:
+            SourceError: The source has no SAR scenes, or cannot be read.
+        """
+
+    def find_sar(
+        self, place: Place, spans: Sequence[Span], *, polarisations: tuple[str, ...]
+    ) -> tuple[SarAcquisition, ...]:
+        """List the IW GRD acquisitions with all wanted polarisations that touch the ROI within any of the spans.
+
+        Raises:
+            SourceError: The source cannot be read.
+        """
+
+    def find_optical(self, place: Place, spans: Sequence[Span]) -> tuple[OpticalAcquisition, ...]:
+        """List the L2A acquisitions that touch the ROI within any of the spans, with their fractions over the ROI.
+
+        Raises:
+            SourceError: The source cannot be read.
+        """
+
+    def mean_sar(
+        self, acquisitions: Sequence[SceneIds], *, polarisations: tuple[str, ...], grid: GeoBox
+    ) -> SarMean:
+        """Average acquisitions in linear power on `grid`, nearest neighbour, per pixel over valid values.
+
+        Raises:
+            SourceError: A scene is missing or cannot be read.
+        """
+
+    def composite_optical(
+        self, acquisitions: Sequence[SceneIds], *, bands: tuple[str, ...], method: CompositeMethod, grid: GeoBox
+    ) -> OpticalComposite:
+        """Composite acquisitions on `grid`, nearest neighbour: pixels that are SCL cloud or missing in any band left out.
+
+        `median` is the per-band median over the clear acquisitions, half-way values rounded up; `least_cloudy` takes the one
+        acquisition given.
+
+        Raises:
+            SourceError: A scene is missing or cannot be read.
+        """
+
+
+def open_source(name: str, *, project: str | None = None, requests: int = 24) -> Source:
+    """Open a source by what the user typed: `earthengine`, `stac:URL`, or the path of a catalogue on disk.
+
+    Args:
+        name: The source.
+        project: Google Cloud project, for Earth Engine only.
+        requests: Most requests in flight at once, for Earth Engine only.
+
+    Raises:
+        NotAuthenticated: Earth Engine has no usable credentials.
+        SourceError: There is no such catalogue, or it cannot be read.
+    """
+    if name == "earthengine":
+        from .earthengine import EarthEngineSource
+
+        return EarthEngineSource(project=project, requests=requests)
+    from .stac import StacSource
+
+    return StacSource(name)
