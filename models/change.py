@@ -47,7 +47,9 @@ def soft_change(batch: Batch, task: Task) -> Tensor | None:
     if pair is None:
         return None
     reference, target = pair
-    difference = (batch[target.key] - batch[reference.key]).abs().mean(dim=1, keepdim=True) / 2  # [-1, 1] is twice as wide as [0, 1]
+    difference = (batch[target.key] - batch[reference.key]).abs().mean(
+        dim=1, keepdim=True
+    ) / 2  # [-1, 1] is twice as wide as [0, 1]
     return torch.where(batch["valid"], difference, 0.0)
 
 

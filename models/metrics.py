@@ -44,7 +44,7 @@ def weighted_mse(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 
     Equation 14 of the TSGAN paper prints a further division by the number of pixels; a weighted mean has none.
     """
-    squared = (prediction - target).square() * weight
+    squared = torch.where(weight > 0, (prediction - target).square() * weight, 0.0)
     return squared.sum(dim=(-2, -1)) / weight.sum(dim=(-2, -1))
 
 
@@ -68,7 +68,7 @@ def spectral_angle(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor
     unit_p = prediction / torch.where(norm_p > 0, norm_p, 1.0)
     unit_t = target / torch.where(norm_t > 0, norm_t, 1.0)
     angle = 2 * torch.atan2((unit_p - unit_t).norm(dim=1, keepdim=True), (unit_p + unit_t).norm(dim=1, keepdim=True))
-    return (angle * counted).sum(dim=(1, 2, 3)) / counted.sum(dim=(1, 2, 3))
+    return torch.where(counted > 0, angle * counted, 0.0).sum(dim=(1, 2, 3)) / counted.sum(dim=(1, 2, 3))
 
 
 def ndvi(red: Tensor, near_infrared: Tensor) -> Tensor:
@@ -90,7 +90,9 @@ def high_frequency_energy(images: Tensor, valid: Tensor) -> Tensor:
     """
     height, width = images.shape[-2:]
     values = images.double()
-    mean = torch.where(valid, values, 0.0).sum(dim=(-2, -1), keepdim=True) / valid.sum(dim=(-2, -1), keepdim=True).clamp(min=1)
+    mean = torch.where(valid, values, 0.0).sum(dim=(-2, -1), keepdim=True) / valid.sum(
+        dim=(-2, -1), keepdim=True
+    ).clamp(min=1)
     spectrum = torch.fft.fft2(torch.where(valid, values - mean, 0.0), norm="ortho").abs().square()
     frequency_y = torch.fft.fftfreq(height, device=images.device)[:, None]
     frequency_x = torch.fft.fftfreq(width, device=images.device)[None, :]

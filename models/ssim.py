@@ -39,7 +39,9 @@ def gaussian_mean(images: Tensor) -> Tensor:
     """
     height, width = images.shape[-2:]
     if min(height, width) <= RADIUS:
-        raise ValueError(f"SSIM needs images of at least {RADIUS + 1} px a side, got {height} x {width}; use larger patches")
+        raise ValueError(
+            f"SSIM needs images of at least {RADIUS + 1} px a side, got {height} x {width}; use larger patches"
+        )
     padded = F.pad(images, (RADIUS, RADIUS, RADIUS, RADIUS), mode="reflect")
     rows = padded[..., RADIUS : RADIUS + width] * _TAPS[0]
     for distance in range(1, RADIUS + 1):
