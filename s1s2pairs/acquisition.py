@@ -108,8 +108,8 @@ def outline_wkt(footprints: Iterable[BaseGeometry]) -> str:
 def group_sar(scenes: Iterable[SarScene], *, roi: BaseGeometry) -> tuple[SarAcquisition, ...]:
     """Put the slices of each pass together.
 
-    One pass is one absolute orbit where that is known, else one platform and relative orbit with gaps under 10 minutes. (A UTC date
-    would cut a pass at midnight.)
+    One pass is one absolute orbit where that is known, else one platform and relative orbit with gaps under 10
+    minutes. (A UTC date would cut a pass at midnight.)
 
     Args:
         scenes: In any order; a scene listed twice counts once.

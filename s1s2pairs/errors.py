@@ -10,8 +10,8 @@
     ├── DatasetError           a built dataset is missing, incomplete or damaged
     └── RunError               training, evaluation or translation cannot go on
 
-A message says what is wrong, where, the value got, what is allowed and what to do next, in one or two lines. `cli.py` turns
-each class into an exit code.
+A message says what is wrong, where, the value got, what is allowed and what to do next, in one or two lines. `cli.py`
+turns each class into an exit code.
 """
 
 

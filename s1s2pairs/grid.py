@@ -1,6 +1,7 @@
 """The pixel grid of a ROI: one for all dates and both sensors, as an `odc.geo` GeoBox."""
 
 import math
+from typing import Any
 
 import numpy as np
 import rasterio.features
@@ -35,14 +36,19 @@ def utm_crs(lon: float, lat: float) -> str:
 def to_crs(polygon: BaseGeometry, crs: str) -> BaseGeometry:
     """Transform a lon/lat geometry to `crs`, vertex by vertex."""
     transformer = Transformer.from_crs(WGS84, crs, always_xy=True)
-    return shapely.transform(polygon, transformer.transform, interleaved=False)
+
+    def project(vertices: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.column_stack(transformer.transform(vertices[:, 0], vertices[:, 1]))
+
+    return shapely.transform(polygon, project)
 
 
 def roi_grid(polygon: BaseGeometry, *, pixel_size_m: float, min_pixels: int = 1) -> GeoBox:
     """Lay the pixel grid of a ROI.
 
-    The UTM zone of the centroid; the origin snapped to multiples of the pixel size; the bounds of the polygon covered; then, where
-    an axis is shorter than `min_pixels`, padded evenly (the odd pixel goes to the east or south).
+    The UTM zone of the centroid; the origin snapped to multiples of the pixel size; the bounds of the polygon
+    covered; then, where an axis is shorter than `min_pixels`, padded evenly (the odd pixel goes to the east or
+    south).
 
     Args:
         polygon: ROI in lon/lat (EPSG:4326).
@@ -73,8 +79,8 @@ def _pad(start: int, stop: int, least: int) -> tuple[int, int]:
 def analysis_grid(polygon: BaseGeometry, grid: GeoBox) -> GeoBox:
     """Lay the 20 m grid on which cloud, snow, coverage and incidence angle of a ROI are measured.
 
-    Its pixels are those of the Sentinel-2 20 m bands in the same UTM zone (origin on multiples of 20 m), whatever the recipe's pixel
-    size; it covers the ROI's own bounds, not the padding of `grid`.
+    Its pixels are those of the Sentinel-2 20 m bands in the same UTM zone (origin on multiples of 20 m), whatever the
+    recipe's pixel size; it covers the ROI's own bounds, not the padding of `grid`.
     """
     polygon_utm = to_crs(polygon, str(grid.crs))
     size = SCL_RESOLUTION_M
@@ -97,7 +103,7 @@ def inside(polygon: BaseGeometry, grid: GeoBox) -> NDArray[np.bool_]:
         burnt = rasterio.features.rasterize(
             [polygon_utm], out_shape=grid.shape, transform=grid.transform, all_touched=all_touched, dtype="uint8"
         )
-        return burnt.astype(bool)
+        return np.asarray(burnt, dtype=bool)
 
     centres = burn(all_touched=False)
     return centres if centres.any() else burn(all_touched=True)
@@ -114,15 +120,15 @@ def covered_fraction(polygon: BaseGeometry, footprint: BaseGeometry) -> float:
     return round(float(roi.intersection(shapely.make_valid(to_crs(near, crs))).area / roi.area), 6)
 
 
-def grid_to_json(grid: GeoBox) -> dict[str, object]:
+def grid_to_json(grid: GeoBox) -> dict[str, Any]:
     """Return `grid` as plain JSON: `crs`, `transform` (six numbers), `shape` (rows, columns)."""
     return {"crs": str(grid.crs), "transform": [float(v) for v in grid.transform[:6]], "shape": list(grid.shape)}
 
 
-def grid_from_json(value: dict[str, object]) -> GeoBox:
+def grid_from_json(value: dict[str, Any]) -> GeoBox:
     """Read back what `grid_to_json` wrote."""
-    rows, columns = value["shape"]  # type: ignore[misc]
-    return GeoBox((rows, columns), Affine(*value["transform"]), str(value["crs"]))  # type: ignore[misc]
+    rows, columns = value["shape"]
+    return GeoBox((rows, columns), Affine(*value["transform"]), value["crs"])
 
 
 def footprint_lonlat(grid: GeoBox) -> BaseGeometry:

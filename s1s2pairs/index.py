@@ -104,7 +104,8 @@ def dump_index(rows: Iterable[Mapping[str, Any]]) -> bytes:
     """Return rows as GeoParquet, in the order given; the same rows give the same bytes.
 
     Args:
-        rows: One mapping per patch and period with the keys of `COLUMNS`; `geometry` a shapely geometry in lon/lat, times aware.
+        rows: One mapping per patch and period with the keys of `COLUMNS`; `geometry` a shapely geometry in lon/lat,
+        times aware.
     """
     frame = gpd.GeoDataFrame(pd.DataFrame(list(rows), columns=list(COLUMNS)), geometry="geometry", crs="EPSG:4326")
     for column in ("s1_mean_time", "s2_mean_time"):
@@ -126,7 +127,8 @@ def open_dataset(path: str | Path) -> Dataset:
         content = file.read_bytes()
     except OSError as error:
         raise DatasetError(
-            f"{root}: no dataset here ({INDEX_FILE} cannot be read: {error.strerror}); build one with `s1s2 build RECIPE --out {root}`"
+            f"{root}: no dataset here ({INDEX_FILE} cannot be read: {error.strerror}); "
+            f"build one with `s1s2 build RECIPE --out {root}`"
         ) from error
     try:
         index = gpd.read_parquet(io.BytesIO(content))

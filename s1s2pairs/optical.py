@@ -81,8 +81,8 @@ def choose_optical(
 ) -> Mapping[str, OpticalChoice] | None:
     """Choose every period's optical acquisitions.
 
-    No clear acquisition in a window: it moves by whole months, nearest first. With `season_lock` the smallest shift that serves every
-    period wins; only when none within `max_shift_months` does is each period shifted alone.
+    No clear acquisition in a window: it moves by whole months, nearest first. With `season_lock` the smallest shift
+    that serves every period wins; only when none within `max_shift_months` does is each period shifted alone.
 
     Args:
         acquisitions: All there are within `reach` months of every window, in any order.
@@ -122,9 +122,7 @@ def _first(
     return next((choice for choice in tries if choice), None)
 
 
-def _within(
-    acquisitions: Sequence[OpticalAcquisition], start: dt.date, end: dt.date
-) -> tuple[OpticalAcquisition, ...]:
+def _within(acquisitions: Sequence[OpticalAcquisition], start: dt.date, end: dt.date) -> tuple[OpticalAcquisition, ...]:
     inside = (a for a in acquisitions if midnight(start) <= a.acquired_at < midnight(end))
     return tuple(sorted(inside, key=lambda a: (a.acquired_at, a.scene_ids)))
 
@@ -150,9 +148,7 @@ def _choose(
     )
 
 
-def _least_cloudy(
-    clear: Sequence[OpticalAcquisition], start: dt.datetime, end: dt.datetime
-) -> OpticalAcquisition:
+def _least_cloudy(clear: Sequence[OpticalAcquisition], start: dt.datetime, end: dt.datetime) -> OpticalAcquisition:
     centre = start + (end - start) / 2
     return min(clear, key=lambda a: (a.cloud_fraction, abs(a.acquired_at - centre), a.acquired_at, a.scene_ids))
 
@@ -173,9 +169,14 @@ def _why_none(
         seen = _within(acquisitions, moved(period, -reach)[0], moved(period, reach)[1])
         covering = [a for a in seen if a.coverage_fraction >= settings.min_coverage_fraction]
         best = min((a.cloud_fraction for a in covering), default=None)
-        least = "none covers the ROI" if best is None else f"the least cloudy of {len(covering)} that cover it has {best:.3f}"
+        least = (
+            "none covers the ROI"
+            if best is None
+            else f"the least cloudy of {len(covering)} that cover it has {best:.3f}"
+        )
         parts.append(f"period {period.label}: {len(seen)} acquisitions within {reach} months, {least}")
     return (
-        f"no clear optical acquisition ({'; '.join(parts)}); allowed are cloud <= {settings.max_cloud_fraction:g}, snow <= "
-        f"{settings.max_snow_fraction:g}, coverage >= {settings.min_coverage_fraction:g}: raise max_cloud_fraction or max_shift_months"
+        f"no clear optical acquisition ({'; '.join(parts)}); allowed are cloud <= {settings.max_cloud_fraction:g}, "
+        f"snow <= {settings.max_snow_fraction:g}, coverage >= {settings.min_coverage_fraction:g}: "
+        "raise max_cloud_fraction or max_shift_months"
     )

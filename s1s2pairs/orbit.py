@@ -1,4 +1,4 @@
-"""Which relative orbit a ROI's radar images are from: the steepest view is the worst, so the highest mean incidence angle wins."""
+"""Which relative orbit a ROI's radar images are from: the one with the highest mean incidence angle that serves all periods."""
 
 import datetime as dt
 from collections import defaultdict
@@ -54,8 +54,8 @@ def choose_orbit(
 ) -> OrbitChoice:
     """Choose the relative orbit and its dates.
 
-    An orbit is eligible if in EVERY period it can give the least number of acquisitions that cover the ROI. Of those the one with the
-    highest mean incidence angle is used in all periods (equal angles: the lower number).
+    An orbit is eligible if in EVERY period it can give the least number of acquisitions that cover the ROI. Of those
+    the one with the highest mean incidence angle is used in all periods (equal angles: the lower number).
 
     Args:
         acquisitions: All that touch the ROI around the periods, in any order.
@@ -130,7 +130,9 @@ def _why_none(candidates: Sequence[OrbitCandidate], settings: Settings) -> str:
     least = settings.s1_acquisitions[0]
     wanted = f"{least} acquisition{'s' if least > 1 else ''} in every period within {reach_days(settings):g} days"
     if not candidates:
-        limits = f"pass {settings.s1_pass}, orbit {settings.s1_orbit}, polarisations {' '.join(settings.s1_polarisations)}"
+        limits = (
+            f"pass {settings.s1_pass}, orbit {settings.s1_orbit}, polarisations {' '.join(settings.s1_polarisations)}"
+        )
         return f"no radar acquisition at all ({limits}); wanted {wanted}"
     rows = "; ".join(
         f"orbit {c.relative_orbit} {c.orbit_pass}: "

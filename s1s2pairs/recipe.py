@@ -1,7 +1,7 @@
 """A recipe: the GeoJSON list of places and the settings from which a dataset is built.
 
-This module turns the text of a recipe into frozen values and refuses, with one message each, whatever is wrong in it. It reads
-no file and no clock.
+This module turns the text of a recipe into frozen values and refuses, with one message each, whatever is wrong in it.
+It reads no file and no clock.
 """
 
 import datetime as dt
@@ -175,9 +175,7 @@ class _Door:
         return RecipeError(f"{self.file}{where}: {problem}")
 
 
-def parse_recipe(
-    text: str, *, file: str, today: dt.date, default_name: str, years: Sequence[int] = ()
-) -> Recipe:
+def parse_recipe(text: str, *, file: str, today: dt.date, default_name: str, years: Sequence[int] = ()) -> Recipe:
     """Check the text of a recipe and resolve every ROI's settings.
 
     Args:
@@ -185,7 +183,8 @@ def parse_recipe(
         file: Name of the file, for messages.
         today: Periods that start later are refused.
         default_name: Name of the recipe where the file gives none.
-        years: The years asked for. Each is the listed period with that label, else made from the season. Without years the listed
+        years: The years asked for. Each is the listed period with that label, else made from the season. Without
+        years the listed
             periods are built.
 
     Raises:
@@ -215,7 +214,9 @@ def _load(text: str, door: _Door) -> Mapping[str, Any]:
     try:
         collection = json.loads(text)
     except json.JSONDecodeError as error:
-        raise RecipeError(f"{door.file}: no valid JSON: {error.msg} at line {error.lineno} column {error.colno}") from error
+        raise RecipeError(
+            f"{door.file}: no valid JSON: {error.msg} at line {error.lineno} column {error.colno}"
+        ) from error
     if not isinstance(collection, dict) or collection.get("type") != "FeatureCollection":
         got = collection.get("type") if isinstance(collection, dict) else type(collection).__name__
         raise door.refuse(f"a recipe is a GeoJSON FeatureCollection; this is {got!r}")
@@ -224,7 +225,9 @@ def _load(text: str, door: _Door) -> Mapping[str, Any]:
             raise door.at(key).refuse(f"unknown member; allowed are {', '.join(MEMBERS)}")
     crs = collection.get("crs")
     if crs is not None and "CRS84" not in json.dumps(crs) and "4326" not in json.dumps(crs):
-        raise door.at("crs").refuse(f"{json.dumps(crs)}: GeoJSON coordinates are lon/lat (RFC 7946); remove `crs` and reproject")
+        raise door.at("crs").refuse(
+            f"{json.dumps(crs)}: GeoJSON coordinates are lon/lat (RFC 7946); remove `crs` and reproject"
+        )
     return collection
 
 
@@ -244,7 +247,9 @@ def _check_years(years: Sequence[int], today: dt.date) -> None:
 
 def _check_name(name: object, door: _Door) -> None:
     if not isinstance(name, str) or not SAFE_NAME.fullmatch(name):
-        raise door.refuse(f"{name!r} is no name; allowed are lower-case letters, digits, `_` and `-` (it names a folder)")
+        raise door.refuse(
+            f"{name!r} is no name; allowed are lower-case letters, digits, `_` and `-` (it names a folder)"
+        )
 
 
 _SETTINGS: TypeAdapter[Settings] = TypeAdapter(Settings)
@@ -258,7 +263,7 @@ def _settings(shared: Mapping[str, Any], own: Mapping[str, Any], door: _Door) ->
         first = error.errors(include_url=False)[0]
         for step in first["loc"]:
             # pydantic names the branch of a union it tried (`int`, `literal[...]`); such a step stands nowhere in the file.
-            if isinstance(step, int) or re.fullmatch(r"[a-z0-9_]+", step) and step not in ("int", "float", "str"):
+            if isinstance(step, int) or (re.fullmatch(r"[a-z0-9_]+", step) and step not in ("int", "float", "str")):
                 door = door.at(step)
         raise door.refuse(_reason(first)) from error
 
@@ -270,9 +275,7 @@ def _reason(error: Any) -> str:
     return str(message) if error["type"] == "value_error" else f"{json.dumps(error['input'])}: {message}"
 
 
-def _roi(
-    feature: object, shared: Mapping[str, Any], years: Sequence[int], today: dt.date, door: _Door
-) -> Roi:
+def _roi(feature: object, shared: Mapping[str, Any], years: Sequence[int], today: dt.date, door: _Door) -> Roi:
     feature = _mapping(feature, door)
     if feature.get("type") != "Feature":
         raise door.at("type").refuse(f"{feature.get('type')!r}: each entry of a recipe is a Feature")
@@ -304,13 +307,13 @@ def _polygon(geometry: object, door: _Door) -> BaseGeometry:
     if geometry.get("type") not in ("Polygon", "MultiPolygon"):
         raise door.at("type").refuse(f"{geometry.get('type')!r}; allowed are Polygon and MultiPolygon")
     try:
-        polygon = shapely.force_2d(shapely.geometry.shape(geometry))
+        polygon = shapely.force_2d(shapely.geometry.shape(dict(geometry)))
     except (ValueError, TypeError, AttributeError, IndexError, KeyError, shapely.errors.ShapelyError) as error:
         raise door.at("coordinates").refuse(f"no polygon can be made of these coordinates: {error}") from error
     if polygon.is_empty or not polygon.area > 0:
         raise door.at("coordinates").refuse("the polygon is empty")
     west, south, east, north = polygon.bounds
-    if not (-180 <= west and east <= 180 and -90 <= south and north <= 90):
+    if not (west >= -180 and east <= 180 and south >= -90 and north <= 90):
         raise door.at("coordinates").refuse(
             f"bounds {west:g} {south:g} {east:g} {north:g} lie outside lon -180..180, lat -90..90; GeoJSON is lon/lat degrees"
         )
@@ -337,7 +340,11 @@ def _check_leakage(rois: Sequence[Roi], door: _Door) -> None:
     near = {(int(a), int(b)) for a, b in tree.query([roi.polygon for roi in rois], predicate="intersects").T}
     for (i, one), (j, other) in combinations(enumerate(rois), 2):
         if (i, j) in near and one.split != other.split and one.polygon.intersection(other.polygon).area > 0:
-            raise door.at("features").at(j).refuse(
-                f"{other.name} ({other.split}) shares ground with {one.name} ({one.split}): training would see what it is tested "
-                "on; give both one split, or set s1s2.allow_split_overlap"
+            raise (
+                door.at("features")
+                .at(j)
+                .refuse(
+                    f"{other.name} ({other.split}) shares ground with {one.name} ({one.split}): training would see what it "
+                    "is tested on; give both one split, or set s1s2.allow_split_overlap"
+                )
             )

@@ -27,9 +27,7 @@ def plan_roi(source: Source, roi: Roi) -> RoiPlan:
     try:
         optical = _optical(source, here, roi)
         centres = {label: choice.mean_time for label, choice in optical.items()}
-        found = source.find_sar(
-            here, sar_spans(centres, roi.settings), polarisations=roi.settings.s1_polarisations
-        )
+        found = source.find_sar(here, sar_spans(centres, roi.settings), polarisations=roi.settings.s1_polarisations)
         orbit = choose_orbit(found, centres=centres, settings=roi.settings)
     except NoAcquisitions as error:
         log.info("%s: %s", roi.name, error)
@@ -38,7 +36,8 @@ def plan_roi(source: Source, roi: Roi) -> RoiPlan:
 
 
 def _optical(source: Source, here: Place, roi: Roi) -> dict[str, OpticalChoice]:
-    # The unmoved windows first: in most places they hold a clear scene, and a look at every month within reach costs ten times as much.
+    # The unmoved windows first: most places have a clear scene there, and a look at every month within reach costs ten
+    # times as much.
     for reach in (0, roi.settings.max_shift_months):
         spans = optical_spans(roi.settings.periods, reach=reach)
         choices = choose_optical(source.find_optical(here, spans), settings=roi.settings, reach=reach)

@@ -30,8 +30,8 @@ def choose_dates(
 ) -> tuple[SarAcquisition, ...] | None:
     """Choose the acquisitions averaged around `centre`, of one orbit's.
 
-    The window grows until it holds the least number wanted; of more than the most, the nearest in time stay (ties: the earlier). Times
-    are compared to the second.
+    The window grows until it holds the least number wanted; of more than the most, the nearest in time stay (ties:
+    the earlier). Times are compared to the second.
 
     Returns:
         By time; None when even the widest window holds too few.

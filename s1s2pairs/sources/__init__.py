@@ -1,6 +1,7 @@
 """The seam to where scenes come from: four questions, and nothing about choosing.
 
-A third source would be one new file with a class that answers them. Both sources give the same answers on the same scenes.
+A third source would be one new file with a class that answers them. Both sources give the same answers on the same
+scenes.
 """
 
 import datetime as dt
@@ -48,7 +49,7 @@ class SarMean:
     linear: NDArray[np.float32]
     """(polarisation, y, x) float32, backscatter in linear power, NaN where no acquisition has a value."""
     count: NDArray[np.uint8]
-    """(y, x) uint8, how many acquisitions were averaged. A pixel of an acquisition counts when all polarisations are finite and > 0."""
+    """(y, x) uint8, how many acquisitions were averaged: those in which all polarisations are finite and > 0."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,9 +91,7 @@ class Source(Protocol):
             SourceError: The source cannot be read.
         """
 
-    def mean_sar(
-        self, acquisitions: Sequence[SceneIds], *, polarisations: tuple[str, ...], grid: GeoBox
-    ) -> SarMean:
+    def mean_sar(self, acquisitions: Sequence[SceneIds], *, polarisations: tuple[str, ...], grid: GeoBox) -> SarMean:
         """Average acquisitions in linear power on `grid`, nearest neighbour, per pixel over valid values.
 
         Raises:
@@ -104,8 +103,8 @@ class Source(Protocol):
     ) -> OpticalComposite:
         """Composite acquisitions on `grid`, nearest neighbour: pixels that are SCL cloud or missing in any band left out.
 
-        `median` is the per-band median over the clear acquisitions, half-way values rounded up; `least_cloudy` takes the one
-        acquisition given.
+        `median` is the per-band median over the clear acquisitions, half-way values rounded up; `least_cloudy` takes
+        the one acquisition given.
 
         Raises:
             SourceError: A scene is missing or cannot be read.
