@@ -1,8 +1,8 @@
 """Physical values to network values and back, by fixed ranges.
 
-The ranges never depend on the patch. Scaling each patch by its own extremes, as the code published with TSGAN does, gives
-unchanged ground different values at the two dates, leaks the target's extremes into the conversion back to dB, and leaves
-seams between neighbouring windows.
+The ranges never depend on the patch. Scaling each patch by its own extremes, as the code published with TSGAN does,
+gives unchanged ground different values at the two dates, leaks the target's extremes into the conversion back to dB,
+and leaves seams between neighbouring windows.
 """
 
 from collections.abc import Mapping

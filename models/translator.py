@@ -48,8 +48,8 @@ class NetworkConfig(Protocol):
 class Translator(nn.Module, abc.ABC):
     """A network with its losses: predicts the target stack of its task and says how it wants to be trained.
 
-    The training loop sets up each of `parts` with its optimiser on the devices in use. So a part is only ever used by calling
-    it, never by reaching into its layers.
+    The training loop sets up each of `parts` with its optimiser on the devices in use. So a part is only ever used by
+    calling it, never by reaching into its layers.
     """
 
     parts: ClassVar[tuple[str, ...]]
@@ -78,8 +78,8 @@ class Translator(nn.Module, abc.ABC):
     def training_step(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
         """Yield (part, loss) whenever that part's weights should be updated.
 
-        Before it resumes the step, the loop clears the part's gradients, propagates the loss back and takes one optimiser
-        step. Pixels that are not valid have no say in any loss.
+        Before it resumes the step, the loop clears the part's gradients, propagates the loss back and takes one
+        optimiser step. Pixels that are not valid have no say in any loss.
         """
 
     def optimizers(self, *, fused: bool) -> dict[str, Optimizer]:
@@ -109,7 +109,7 @@ class Translator(nn.Module, abc.ABC):
         multiple = self.config.patch_multiple
         if height % multiple or width % multiple or not height or not width:
             raise RunError(
-                f"Patches of {height} x {width} px do not fit this network: both sides must be multiples of {multiple} px. "
+                f"Patches of {height} x {width} px do not fit: both sides must be multiples of {multiple} px. "
                 "Build the dataset with a fitting patch size, or choose another network."
             )
 
@@ -125,3 +125,15 @@ def frozen(module: nn.Module) -> Iterator[None]:
     finally:
         for parameter in parameters:
             parameter.requires_grad_(True)
+
+
+def require_positive(config: object, *names: str) -> None:
+    """Refuse a config in which one of the named settings is not above zero.
+
+    Raises:
+        RunError: Names the setting and its value.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if not value > 0:
+            raise RunError(f"Setting {name}={value}: must be above zero.")

@@ -1,0 +1,143 @@
+"""DE-Pix2Pix: pix2pix with one encoder for the optical and one for the radar image.
+
+The rival of TSGAN's ablation in Rangzan, Attarchi, Gloaguen and Alavipanah: "TSGAN: An Optical-to-SAR Dual Conditional
+GAN for Optical based SAR Temporal Shifting", 2023, arXiv:2401.00440, section V.B. It has TSGAN's task, discriminator,
+losses and training, and differs in the generator: the first layers of the encoders halve the resolution and the last
+layer of the decoder doubles it, as in pix2pix, and there is no attention.
+
+Departures, as in `tsgan`: instance norm in place of pix2pix's batch norm (so does the published code); eq. 3 as
+printed; the change map is always target minus reference; gamma, lambda and betas from the published code; the
+discriminator is frozen while the generator learns. Seven halvings and a bottleneck need patches in multiples of 256 px:
+an instance norm of a single pixel is undefined.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from s1s2pairs.bands import DEFAULT_S2_BANDS
+
+from ..layers import Decoder, Encoder, PatchDiscriminator, change_map, reversed_change_map
+from ..losses import adversarial_loss, change_weighted_l1, discriminator_loss, masked_l1
+from ..task import Batch, Stack, Task
+from ..translator import Translator, frozen, require_positive
+
+PAPER = "Rangzan et al., TSGAN, arXiv:2401.00440 (rival)"
+YEAR = 2023
+SUMMARY = "pix2pix with an optical and a radar encoder, dual discriminator, change-weighted L1"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """DE-Pix2Pix as published; every default is the paper's, or its code's where the paper is silent."""
+
+    change_maps: bool = True
+    """Show the optical change to both encoders (the paper's S2-CM)."""
+    change_weighted_loss: bool = True
+    """Weigh the L1 loss by radar change (the paper's CWL1); else plain L1."""
+    gamma: float = 5.0
+    """Weight of changed ground in the change-weighted L1."""
+    lambda_l1: float = 100.0
+    """Weight of the L1 loss beside the adversarial loss."""
+    s2_bands: tuple[str, ...] = DEFAULT_S2_BANDS
+    s1_bands: tuple[str, ...] = ("VV",)
+    width: int = 64
+    """Channels of the first layers; all others scale with it."""
+    learning_rate: float = 1e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    epochs: int = 10
+    batch_size: int = 4
+    patch_multiple: ClassVar[int] = 256
+
+    def __post_init__(self) -> None:
+        require_positive(self, "width", "gamma", "lambda_l1", "learning_rate", "epochs", "batch_size")
+        _ = self.task  # refuses unknown bands
+
+    @property
+    def task(self) -> Task:
+        """S2 of the target date and the pair of the reference date to S1 of the target date."""
+        return Task(
+            name="sar_temporal_shifting",
+            sources=(Stack(sensor="s2", date=1, bands=self.s2_bands),),
+            references=(
+                Stack(sensor="s1", date=0, bands=self.s1_bands),
+                Stack(sensor="s2", date=0, bands=self.s2_bands),
+            ),
+            target=Stack(sensor="s1", date=1, bands=self.s1_bands),
+        )
+
+
+class Generator(nn.Module):
+    """U-Net with an optical and a radar encoder."""
+
+    def __init__(self, config: Config, optical_channels: int, radar_channels: int) -> None:
+        super().__init__()
+        width = config.width
+        self.optical = Encoder(nn.Conv2d(optical_channels, width, 4, 2, 1, padding_mode="reflect"), width)
+        self.radar = Encoder(nn.Conv2d(radar_channels, width, 4, 2, 1, padding_mode="reflect"), width)
+        self.bottleneck = nn.Sequential(nn.Conv2d(16 * width, 8 * width, 4, 2, 1), nn.ReLU(inplace=True))
+        self.decoder = Decoder(width, 2, nn.ConvTranspose2d(3 * width, len(config.s1_bands), 4, 2, 1))
+
+    def forward(self, optical: Tensor, radar: Tensor) -> Tensor:
+        """Return the prediction (batch, band, y, x), [-1, 1]."""
+        skips = list(zip(self.optical(optical), self.radar(radar), strict=True))
+        prediction: Tensor = self.decoder(self.bottleneck(torch.cat(skips[-1], dim=1)), skips)
+        return prediction
+
+
+class Network(Translator):
+    """DE-Pix2Pix with the dual discriminator and TSGAN's losses."""
+
+    parts = ("generator", "discriminator")
+    config: Config
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        optical, radar = len(config.s2_bands), len(config.s1_bands)
+        if config.change_maps:
+            optical, radar = 2 * optical, radar + optical
+        self.generator = Generator(config, optical, radar)
+        self.discriminator = PatchDiscriminator((optical, radar), len(config.s1_bands), config.width)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Predict S1 of the target date, (batch, band, y, x), [-1, 1]."""
+        self.check_patch(batch)
+        prediction: Tensor = self.generator(*self._conditions(batch))
+        return prediction
+
+    def training_step(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
+        """Yield the discriminator's loss, then the generator's, judged by the discriminator just updated."""
+        self.check_patch(batch)
+        conditions = self._conditions(batch)
+        valid, target = batch["valid"], batch["s1_t2"]
+        prediction = self.generator(*conditions)
+        real, fake = target.masked_fill(~valid, 0.0), prediction.masked_fill(~valid, 0.0)
+
+        real_logits = self.discriminator(real, *conditions)
+        fake_logits = self.discriminator(fake.detach(), *conditions)
+        discriminator = discriminator_loss(real_logits, fake_logits, valid)
+        yield "discriminator", discriminator
+
+        with frozen(self.discriminator):
+            adversarial = adversarial_loss(self.discriminator(fake, *conditions), valid)
+        if self.config.change_weighted_loss:
+            l1 = change_weighted_l1(prediction, target, batch["s1_t1"], valid, gamma=self.config.gamma)
+        else:
+            l1 = masked_l1(prediction, target, valid)
+        self.logged = {
+            "discriminator": discriminator.detach(),
+            "adversarial": adversarial.detach(),
+            "l1": l1.detach(),
+        }
+        yield "generator", adversarial + self.config.lambda_l1 * l1
+
+    def _conditions(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return what the optical and the radar branch see."""
+        optical, radar = batch["s2_t2"], batch["s1_t1"]
+        if not self.config.change_maps:
+            return optical, radar
+        change = change_map(optical, batch["s2_t1"])
+        return torch.cat([optical, change], dim=1), torch.cat([radar, reversed_change_map(change)], dim=1)

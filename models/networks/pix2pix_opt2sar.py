@@ -1,0 +1,117 @@
+"""Pix2Pix from optical to radar: the plain translation that TSGAN is measured against.
+
+The rows "Pix2Pix" in Rangzan, Attarchi, Gloaguen and Alavipanah: "TSGAN: An Optical-to-SAR Dual Conditional GAN for
+Optical based SAR Temporal Shifting", 2023, arXiv:2401.00440, section V.B; after Isola et al., "Image-to-Image
+Translation with Conditional Adversarial Networks", 2017. One date: the optical image alone goes in, so neither change
+maps nor a change-weighted loss apply.
+
+Departures: instance norm in place of batch norm and reflected borders, as in the code published with TSGAN; a
+discriminator with one stream that sees the optical and the radar image (the published training script offers only the
+dual one, which would show it the earlier radar image too); the discriminator is frozen while the generator learns.
+Patches in multiples of 256 px: an instance norm of a single pixel is undefined.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from s1s2pairs.bands import DEFAULT_S2_BANDS
+
+from ..layers import Decoder, Encoder, PatchDiscriminator
+from ..losses import adversarial_loss, discriminator_loss, masked_l1
+from ..task import Batch, Stack, Task
+from ..translator import Translator, frozen, require_positive
+
+PAPER = "Rangzan et al., TSGAN, arXiv:2401.00440 (rival); after Isola et al., 2017"
+YEAR = 2023
+SUMMARY = "optical to radar at one date, no reference"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """Pix2Pix as trained for the TSGAN paper."""
+
+    lambda_l1: float = 100.0
+    """Weight of the L1 loss beside the adversarial loss."""
+    s2_bands: tuple[str, ...] = DEFAULT_S2_BANDS
+    s1_bands: tuple[str, ...] = ("VV",)
+    width: int = 64
+    """Channels of the first layers; all others scale with it."""
+    learning_rate: float = 1e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    epochs: int = 15
+    batch_size: int = 4
+    patch_multiple: ClassVar[int] = 256
+
+    def __post_init__(self) -> None:
+        require_positive(self, "width", "lambda_l1", "learning_rate", "epochs", "batch_size")
+        _ = self.task  # refuses unknown bands
+
+    @property
+    def task(self) -> Task:
+        """S2 to S1 of the same date."""
+        return Task(
+            name="optical_to_sar",
+            sources=(Stack(sensor="s2", date=1, bands=self.s2_bands),),
+            references=(),
+            target=Stack(sensor="s1", date=1, bands=self.s1_bands),
+        )
+
+
+class Generator(nn.Module):
+    """U-Net with one encoder."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        width = config.width
+        self.encoder = Encoder(nn.Conv2d(len(config.s2_bands), width, 4, 2, 1, padding_mode="reflect"), width)
+        self.bottleneck = nn.Sequential(nn.Conv2d(8 * width, 8 * width, 4, 2, 1), nn.ReLU(inplace=True))
+        self.decoder = Decoder(width, 1, nn.ConvTranspose2d(2 * width, len(config.s1_bands), 4, 2, 1))
+
+    def forward(self, optical: Tensor) -> Tensor:
+        """Return the prediction (batch, band, y, x), [-1, 1]."""
+        features = self.encoder(optical)
+        prediction: Tensor = self.decoder(self.bottleneck(features[-1]), [(feature,) for feature in features])
+        return prediction
+
+
+class Network(Translator):
+    """Pix2Pix with its discriminator and losses."""
+
+    parts = ("generator", "discriminator")
+    config: Config
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.generator = Generator(config)
+        self.discriminator = PatchDiscriminator((len(config.s2_bands),), len(config.s1_bands), config.width)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Predict S1 of the target date, (batch, band, y, x), [-1, 1]."""
+        self.check_patch(batch)
+        prediction: Tensor = self.generator(batch["s2_t2"])
+        return prediction
+
+    def training_step(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
+        """Yield the discriminator's loss, then the generator's, judged by the discriminator just updated."""
+        self.check_patch(batch)
+        valid, target, optical = batch["valid"], batch["s1_t2"], batch["s2_t2"]
+        prediction = self.generator(optical)
+        real, fake = target.masked_fill(~valid, 0.0), prediction.masked_fill(~valid, 0.0)
+
+        real_logits = self.discriminator(real, optical)
+        fake_logits = self.discriminator(fake.detach(), optical)
+        discriminator = discriminator_loss(real_logits, fake_logits, valid)
+        yield "discriminator", discriminator
+
+        with frozen(self.discriminator):
+            adversarial = adversarial_loss(self.discriminator(fake, optical), valid)
+        l1 = masked_l1(prediction, target, valid)
+        self.logged = {
+            "discriminator": discriminator.detach(),
+            "adversarial": adversarial.detach(),
+            "l1": l1.detach(),
+        }
+        yield "generator", adversarial + self.config.lambda_l1 * l1
