@@ -72,7 +72,7 @@ class Checkpoint:
     """Per part: `param_groups`, and those state values that are no tensors."""
     files: dict[str, str]
     """`weights` and `optimizers`: file names in the checkpoint's folder."""
-    bytes: dict[str, int]
+    sizes_bytes: dict[str, int]
     """Size of each of the files, to notice truncation before anything is parsed."""
 
 
@@ -112,7 +112,7 @@ def save(
         precision_state=dict(precision_state or {}),
         optimizers=described,
         files=files,
-        bytes={name: (folder / file).stat().st_size for name, file in files.items()},
+        sizes_bytes={name: (folder / file).stat().st_size for name, file in files.items()},
     )
     _commit(folder, checkpoint)
 
@@ -147,12 +147,14 @@ def read(folder: Path) -> Checkpoint:
     except (ValidationError, UnicodeDecodeError) as error:
         raise RunError(f"{path} is damaged or truncated. Use the run's other checkpoint, or train again.") from error
     if checkpoint.format != FORMAT:
-        raise RunError(f"{path} has format {checkpoint.format}, this version reads {FORMAT}. Use the version that wrote it.")
+        raise RunError(
+            f"{path} has format {checkpoint.format}, this version reads {FORMAT}. Use the version that wrote it."
+        )
     for name, file in checkpoint.files.items():
         size = (folder / file).stat().st_size if (folder / file).is_file() else 0
-        if size != checkpoint.bytes[name]:
+        if size != checkpoint.sizes_bytes[name]:
             raise RunError(
-                f"{folder / file} is truncated or missing: {size} bytes instead of {checkpoint.bytes[name]}. "
+                f"{folder / file} is truncated or missing: {size} bytes instead of {checkpoint.sizes_bytes[name]}. "
                 "Copy it again, use the run's other checkpoint, or train again."
             )
     return checkpoint
@@ -166,7 +168,9 @@ def find(run_or_checkpoint: Path, which: Literal["best", "last"]) -> Path:
     """
     _refuse_pickle(run_or_checkpoint)
     if not run_or_checkpoint.is_dir():
-        raise RunError(f"There is no run folder {run_or_checkpoint}. Runs are made by `s1s2 train`, by default under runs/.")
+        raise RunError(
+            f"There is no run folder {run_or_checkpoint}. Runs are made by `s1s2 train`, by default under runs/."
+        )
     if (run_or_checkpoint / JSON_NAME).is_file():
         return run_or_checkpoint
     folder = run_or_checkpoint / "checkpoints" / which

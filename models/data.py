@@ -1,0 +1,224 @@
+"""Samples of a task from a built dataset, ready for a network."""
+
+import itertools
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch.utils.data import Dataset as TorchDataset
+
+from s1s2pairs.bands import REFLECTANCE_SCALE, S2_NODATA
+from s1s2pairs.errors import RunError
+from s1s2pairs.index import Dataset, open_dataset
+
+from .cache import Cache, open_cache
+from .scaling import Scaling
+from .task import Batch, Stack, Task
+
+logger = logging.getLogger(__name__)
+
+DAY_ZERO: Final = pd.Timestamp("2014-01-01", tz="UTC")
+"""`days` in a batch count from here: the year Sentinel-1A was launched."""
+
+Crop = tuple[int, int]
+"""First row and column of the part of a patch to read."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """One patch, seen at as many periods as the task has dates."""
+
+    patch_id: str
+    roi: str
+    periods: tuple[str, ...]
+    """Period of T1, T2, ...: in time's order when forward, reversed when backward."""
+    direction: str
+    """`forward` or `backward`; always forward in tasks with one date."""
+    rows: tuple[int, ...]
+    """Index rows of these periods."""
+
+
+class PairDataset(TorchDataset[Batch]):
+    """Samples of one task and split, read from the dataset's packed cache.
+
+    Reading many samples at once is faster than one by one, so a `DataLoader` gets whole batches from it
+    (`__getitems__`); `loader.make_loader` makes such a loader.
+    """
+
+    def __init__(
+        self,
+        dataset_path: Path,
+        task: Task,
+        *,
+        split: str,
+        scaling: Scaling,
+        two_way: bool = True,
+        crop: int | None = None,
+    ) -> None:
+        """Open a dataset for a task; packs its cache if needed.
+
+        Args:
+            dataset_path: Folder made by `s1s2 build`.
+            task: What goes in and comes out.
+            split: `train`, `val` or `test`.
+            scaling: Physical values to network values.
+            two_way: Also use each location backward, with the periods in reverse.
+            crop: Side in pixels of the squares read when asked for with an offset. Cropping is the only augmentation
+                there is: rotating or flipping a radar image gives one that no orbit could have taken.
+
+        Raises:
+            RunError: The dataset lacks a band or period that the task needs, or the split is empty.
+            DatasetError: The dataset is missing or damaged.
+        """
+        dataset = open_dataset(dataset_path)
+        _check_bands(dataset, task)
+        self.task = task
+        self.split = split
+        self.scaling = scaling
+        self.crop = crop
+        self.sha256 = dataset.sha256
+        self.samples = _samples(dataset, task, split, two_way=two_way)
+        """Every sample, in the order of the index; `batch["sample"]` counts in it."""
+        self._cache: Cache = open_cache(dataset)
+        self._readers = tuple(_Reader(self._cache, stack, scaling) for stack in task.stacks)
+        self._days = _days(dataset, task)
+        self.patch_size: tuple[int, int] = (self._cache.layout.height, self._cache.layout.width)
+        """Height and width of the patches, before cropping."""
+        if crop is not None and not 0 < crop <= min(self.patch_size):
+            raise RunError(f"crop = {crop} px does not fit into the dataset's patches of {self.patch_size} px.")
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.samples)
+
+    def __getitem__(self, number: int) -> Batch:
+        """Return one sample, as a batch without its first axis."""
+        return {key: values[0] for key, values in self.batch([number]).items()}
+
+    def __getitems__(self, wanted: Sequence[int | tuple[int, Crop]]) -> Batch:
+        """Return a batch; torch's loader prefers this to one `__getitem__` per sample."""
+        numbers = [item if isinstance(item, int) else item[0] for item in wanted]
+        crops = [item[1] for item in wanted if not isinstance(item, int)]
+        return self.batch(numbers, crops or None)
+
+    def batch(self, numbers: Sequence[int], crops: Sequence[Crop] | None = None) -> Batch:
+        """Read samples.
+
+        Args:
+            numbers: Which samples.
+            crops: Offset of the square to read, per sample; None reads whole patches.
+        """
+        samples = [self.samples[number] for number in numbers]
+        if crops is None:
+            height, width = self.patch_size
+            windows = [(slice(None), slice(None))] * len(samples)
+        else:
+            height = width = self.crop or min(self.patch_size)
+            windows = [(slice(row, row + height), slice(column, column + width)) for row, column in crops]
+        valid = np.ones((len(samples), 1, height, width), bool)
+        batch: Batch = {}
+        for reader in self._readers:
+            rows = [sample.rows[reader.stack.date] for sample in samples]
+            batch[reader.stack.key] = torch.from_numpy(reader.read(rows, windows, valid))
+        batch["valid"] = torch.from_numpy(valid)
+        batch["days"] = torch.from_numpy(self._days[np.array([sample.rows for sample in samples])])
+        batch["sample"] = torch.tensor(list(numbers))
+        return batch
+
+
+class _Reader:
+    """Reads and scales one stack of the task."""
+
+    def __init__(self, cache: Cache, stack: Stack, scaling: Scaling) -> None:
+        self.stack = stack
+        self._cache = cache
+        names = cache.layout.bands(stack.sensor)
+        self._channels = _as_slice([names.index(band) for band in stack.bands])
+        self._complete = np.array(cache.layout.s1_complete if stack.sensor == "s1" else cache.layout.s2_complete)
+        # The scaling is linear up to its clipping: learn slope and offset from it, so that a read can work in place.
+        ends = torch.tensor([-1.0, 1.0], dtype=torch.float64).view(2, 1, 1, 1).expand(2, len(stack.bands), 1, 1)
+        low, high = scaling.unscale(ends, stack).numpy()
+        unit = 1.0 if stack.sensor == "s1" else 1.0 / REFLECTANCE_SCALE
+        self._slope = (2.0 * unit / (high - low)).astype(np.float32)
+        self._offset = (-1.0 - 2.0 * low / (high - low)).astype(np.float32)
+
+    def read(
+        self, rows: Sequence[int], windows: Sequence[tuple[slice, slice]], valid: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[np.float32]:
+        """Return (batch, band, y, x) float32, [-1, 1], 0 where missing, and set `valid` (batch, 1, y, x) False there."""
+        packed = self._cache.s1 if self.stack.sensor == "s1" else self._cache.s2
+        scaled = np.empty((len(rows), len(self.stack.bands), *valid.shape[-2:]), np.float32)
+        for position, (row, window) in enumerate(zip(rows, windows, strict=True)):
+            values, out = packed[row][self._channels][:, *window], scaled[position]
+            np.multiply(values, self._slope, out=out)
+            np.add(out, self._offset, out=out)
+            np.clip(out, -1.0, 1.0, out=out)
+            if not self._complete[row]:
+                present = (~np.isnan(values) if self.stack.sensor == "s1" else values != S2_NODATA).all(axis=0)
+                out[:, ~present] = 0.0
+                valid[position, 0] &= present
+        return scaled
+
+
+def _as_slice(channels: list[int]) -> slice | list[int]:
+    """Return neighbouring channels as a slice, which reads without a copy."""
+    first = channels[0]
+    return slice(first, first + len(channels)) if channels == list(range(first, first + len(channels))) else channels
+
+
+def _check_bands(dataset: Dataset, task: Task) -> None:
+    there = {"s1": dataset.s1_bands, "s2": dataset.s2_bands}
+    for stack in task.stacks:
+        missing = [band for band in stack.bands if band not in there[stack.sensor]]
+        if missing:
+            raise RunError(
+                f"{dataset.root} lacks {stack.sensor.upper()} band {', '.join(missing)}, which task {task.name} needs; "
+                f"it has {', '.join(there[stack.sensor])}. Build it with these bands, or choose others with --set."
+            )
+
+
+def _samples(dataset: Dataset, task: Task, split: str, *, two_way: bool) -> list[Sample]:
+    periods = dataset.periods
+    if len(periods) < task.n_dates:
+        raise RunError(
+            f"{dataset.root} lacks a period: task {task.name} needs {task.n_dates}, it has {', '.join(periods)}. "
+            "Build it with more, as in `s1s2 build RECIPE --years 2019 2021`."
+        )
+    index = dataset.index.reset_index(drop=True)
+    chosen = index[index["split"] == split]
+    if chosen.empty:
+        there = ", ".join(sorted(index["split"].unique()))
+        raise RunError(f"{dataset.root} has no patches in split {split!r}; its splits are {there}.")
+    samples, without = [], 0
+    for patch_id, rows in chosen.groupby("patch_id", sort=False):
+        row_of = dict(zip(rows["period"], rows.index, strict=True))
+        for forward in itertools.combinations([period for period in periods if period in row_of], task.n_dates):
+            ways = {"forward": forward} | ({"backward": forward[::-1]} if two_way and task.n_dates > 1 else {})
+            for direction, way in ways.items():
+                used = tuple(int(row_of[period]) for period in way)
+                if any(index.at[used[stack.date], f"{stack.sensor}_valid_fraction"] == 0 for stack in task.stacks):
+                    without += 1
+                    continue
+                roi = str(rows["roi"].iloc[0])
+                samples.append(Sample(patch_id=str(patch_id), roi=roi, periods=way, direction=direction, rows=used))
+    if without:
+        logger.warning("%s, split %s: left out %d samples without any valid pixel.", dataset.root, split, without)
+    if not samples:
+        raise RunError(
+            f"{dataset.root}, split {split!r}: no patch has {task.n_dates} periods with valid pixels; "
+            "`s1s2 report` shows what is missing."
+        )
+    return samples
+
+
+def _days(dataset: Dataset, task: Task) -> npt.NDArray[np.float32]:
+    """Return (row,) float32: days since 2014 at which the target's sensor saw each index row."""
+    times = dataset.index[f"{task.target.sensor}_mean_time"]
+    days: npt.NDArray[np.float32] = ((times - DAY_ZERO) / pd.Timedelta(days=1)).to_numpy(np.float32)
+    return days
