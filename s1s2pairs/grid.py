@@ -8,7 +8,6 @@ import rasterio.features
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
-from odc.geo import geom
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 from shapely.geometry.base import BaseGeometry
@@ -33,9 +32,9 @@ def utm_crs(lon: float, lat: float) -> str:
     return f"EPSG:{(32600 if lat >= 0 else 32700) + zone}"
 
 
-def to_crs(polygon: BaseGeometry, crs: str) -> BaseGeometry:
-    """Transform a lon/lat geometry to `crs`, vertex by vertex."""
-    transformer = Transformer.from_crs(WGS84, crs, always_xy=True)
+def to_crs(polygon: BaseGeometry, crs: str, *, source: str = WGS84) -> BaseGeometry:
+    """Transform a geometry from lon/lat (or another `source` CRS) to `crs`, vertex by vertex."""
+    transformer = Transformer.from_crs(source, crs, always_xy=True)
 
     def project(vertices: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.column_stack(transformer.transform(vertices[:, 0], vertices[:, 1]))
@@ -133,5 +132,4 @@ def grid_from_json(value: dict[str, Any]) -> GeoBox:
 
 def footprint_lonlat(grid: GeoBox) -> BaseGeometry:
     """Return the outline of `grid` in lon/lat."""
-    extent: geom.Geometry = grid.extent.to_crs(WGS84)
-    return extent.geom
+    return to_crs(shapely.box(*grid.boundingbox.bbox), WGS84, source=str(grid.crs))

@@ -3,7 +3,7 @@
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -15,7 +15,7 @@ from shapely.geometry.base import BaseGeometry
 
 from .acquisition import Backscatter, IncidenceSource, OpticalAcquisition, SarAcquisition
 from .errors import RecipeError
-from .grid import analysis_grid, grid_from_json, grid_to_json, roi_grid
+from .grid import analysis_grid, footprint_lonlat, grid_from_json, grid_to_json, roi_grid
 from .optical import OpticalChoice, is_locked, mean_time
 from .orbit import OrbitCandidate, OrbitChoice
 from .recipe import OrbitPass, Roi, Settings, Split
@@ -97,6 +97,23 @@ def place(roi: Roi) -> Place:
     """
     grid = roi_grid(roi.polygon, pixel_size_m=roi.settings.pixel_size_m, min_pixels=roi.settings.patch.size)
     return Place(name=roi.name, polygon=roi.polygon, grid=grid, analysis_grid=analysis_grid(roi.polygon, grid))
+
+
+def shared_ground(rois: Sequence[Roi]) -> tuple[tuple[str, str], ...]:
+    """Name the pairs of ROIs of different splits whose grids overlap although their polygons do not.
+
+    A grid is a rectangle in UTM around its polygon, padded to one patch: at the edges of neighbours it may reach across.
+
+    Raises:
+        GridError: A ROI lies outside UTM.
+    """
+    outlines = [footprint_lonlat(place(roi).grid) for roi in rois]
+    pairs = shapely.STRtree(outlines).query(outlines, predicate="overlaps").T
+    return tuple(
+        (rois[i].name, rois[j].name)
+        for i, j in sorted(map(tuple, pairs.tolist()))
+        if i < j and rois[i].split != rois[j].split
+    )
 
 
 def assemble(

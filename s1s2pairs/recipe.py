@@ -4,6 +4,7 @@ This module turns the text of a recipe into frozen values and refuses, with one 
 It reads no file and no clock.
 """
 
+import calendar
 import datetime as dt
 import json
 import re
@@ -133,7 +134,9 @@ def _known(key: str, names: tuple[str, ...], allowed: tuple[str, ...]) -> None:
 
 def _month_day(text: str, year: int) -> dt.date:
     month, day = (int(part) for part in text.split("-"))
-    if (month, day) == (2, 29) and not (year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)):
+    if not (1 <= month <= 12 and 1 <= day <= calendar.monthrange(2020, month)[1]):
+        raise ValueError(f"season day {text!r} is no day of the year; write month-day, e.g. 06-01")
+    if (month, day) == (2, 29) and not calendar.isleap(year):
         day = 28
     return dt.date(year, month, day)
 
@@ -260,19 +263,28 @@ def _settings(shared: Mapping[str, Any], own: Mapping[str, Any], door: _Door) ->
     try:
         return _SETTINGS.validate_json(json.dumps({**shared, **own}))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        for step in first["loc"]:
-            # pydantic names the branch of a union it tried (`int`, `literal[...]`); such a step stands nowhere in the file.
-            if isinstance(step, int) or (re.fullmatch(r"[a-z0-9_]+", step) and step not in ("int", "float", "str")):
-                door = door.at(step)
-        raise door.refuse(_reason(first)) from error
+        problems = error.errors(include_url=False)
+        # A value that fits no branch of a union gives one problem a branch; they share the key, and belong in one message.
+        same = [problem for problem in problems if problem["loc"][:1] == problems[0]["loc"][:1]]
+        branches = len(same) > 1 and all(problem["input"] == same[0]["input"] for problem in same)
+        for step in problems[0]["loc"][: 1 if branches else None]:
+            door = door.at(step)
+        raise door.refuse(_reason(same if branches else same[:1])) from error
 
 
-def _reason(error: Any) -> str:
-    if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        return f"unknown key; build settings are {', '.join(SETTING_NAMES)}"
-    message = error["msg"].removeprefix("Value error, ")
-    return str(message) if error["type"] == "value_error" else f"{json.dumps(error['input'])}: {message}"
+_KEYS = {(): SETTING_NAMES, ("patch",): tuple(f.name for f in fields(PatchSettings))}
+"""Place of an object in the settings -> its keys."""
+
+
+def _reason(problems: Sequence[Any]) -> str:
+    first = problems[0]
+    messages = [problem["msg"].removeprefix("Value error, ") for problem in problems]
+    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        keys = _KEYS.get(first["loc"][:-1], tuple(f.name for f in fields(Period)))
+        return f"unknown key; allowed are {', '.join(keys)}"
+    if first["type"] == "value_error":
+        return str(messages[0])
+    return f"{json.dumps(first['input'])}: {' or '.join(messages)}"
 
 
 def _roi(feature: object, shared: Mapping[str, Any], years: Sequence[int], today: dt.date, door: _Door) -> Roi:
@@ -310,7 +322,7 @@ def _polygon(geometry: object, door: _Door) -> BaseGeometry:
         polygon = shapely.force_2d(shapely.geometry.shape(dict(geometry)))
     except (ValueError, TypeError, AttributeError, IndexError, KeyError, shapely.errors.ShapelyError) as error:
         raise door.at("coordinates").refuse(f"no polygon can be made of these coordinates: {error}") from error
-    if polygon.is_empty or not polygon.area > 0:
+    if polygon.is_empty:
         raise door.at("coordinates").refuse("the polygon is empty")
     west, south, east, north = polygon.bounds
     if not (west >= -180 and east <= 180 and south >= -90 and north <= 90):
