@@ -1,13 +1,40 @@
 # Everything happens in .venv of this checkout; Python 3.11+, pip and make are all that must be there before.
 PYTHON ?= python3
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DELETE_ON_ERROR:
-.PHONY: setup demo test check clean
+.PHONY: setup demo test check format clean
 
-setup: .venv/.installed
-
-.venv/.installed: pyproject.toml
+# The demo needs the data half only; training, Earth Engine, maps and the checks come with `setup`.
+.venv/base: pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[train,earthengine,dask,maps,dev]'
+	$(PIP) --editable .
 	touch $@
+
+.venv/all: .venv/base
+	$(PIP) --editable '.[train,earthengine,dask,maps,dev]'
+	touch $@
+
+setup: .venv/all
+
+demo: .venv/base
+	test -f data/world/catalog.json || $(BIN)/s1s2 simulate data/world --recipe rois/small.geojson --years 2019 2021
+	$(BIN)/s1s2 build rois/small.geojson --years 2019 2021 --source data/world --out data/small
+	$(BIN)/s1s2 verify data/small
+	$(BIN)/s1s2 report data/small
+
+check: .venv/all
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: check
+	$(BIN)/pytest
+
+format: .venv/all
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build *.egg-info
