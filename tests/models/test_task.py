@@ -1,0 +1,50 @@
+import pytest
+
+from models.task import Stack, Task
+from s1s2pairs.errors import RunError
+
+OPTICAL = Stack(sensor="s2", date=1, bands=("B4", "B3", "B2"))
+EARLIER = Stack(sensor="s2", date=0, bands=("B4", "B3", "B2"))
+RADAR = Stack(sensor="s1", date=0, bands=("VV",))
+TARGET = Stack(sensor="s1", date=1, bands=("VV",))
+
+
+def test_a_stack_is_named_by_sensor_and_date() -> None:
+    assert [stack.key for stack in (OPTICAL, RADAR, TARGET)] == ["s2_t2", "s1_t1", "s1_t2"]
+    assert (OPTICAL.unit, RADAR.unit) == ("reflectance", "dB")
+
+
+def test_a_task_orders_its_stacks() -> None:
+    task = Task(name="shift", sources=(OPTICAL,), references=(RADAR, EARLIER), target=TARGET)
+    assert [stack.key for stack in task.inputs] == ["s2_t2", "s1_t1", "s2_t1"]
+    assert [stack.key for stack in task.stacks] == ["s2_t2", "s1_t1", "s2_t1", "s1_t2"]
+    assert task.n_dates == 2
+    assert Task(name="now", sources=(EARLIER,), references=(), target=RADAR).n_dates == 1
+
+
+def test_tasks_compare_by_what_they_say() -> None:
+    one = Task(name="shift", sources=(OPTICAL,), references=(RADAR,), target=TARGET)
+    other = Task(name="shift", sources=(OPTICAL,), references=(RADAR,), target=TARGET)
+    assert one == other
+    assert hash(one) == hash(other)
+
+
+@pytest.mark.parametrize(
+    ("sensor", "date", "bands", "said"),
+    [
+        ("s3", 0, ("VV",), "s1, s2"),
+        ("s1", -1, ("VV",), "from 0"),
+        ("s1", 0, ("B2",), "VV, VH, HH, HV"),
+        ("s2", 0, ("B2", "B10"), "no band B10"),
+        ("s2", 0, (), "one or more"),
+        ("s2", 0, ("B2", "B2"), "each once"),
+    ],
+)
+def test_a_wrong_stack_is_refused(sensor: str, date: int, bands: tuple[str, ...], said: str) -> None:
+    with pytest.raises(RunError, match=said):
+        Stack(sensor=sensor, date=date, bands=bands)  # type: ignore[arg-type]
+
+
+def test_a_task_that_names_a_stack_twice_is_refused() -> None:
+    with pytest.raises(RunError, match="s1_t1, s1_t1"):
+        Task(name="odd", sources=(RADAR,), references=(), target=RADAR)
