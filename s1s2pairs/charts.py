@@ -92,7 +92,8 @@ class _Frame:
 def land() -> BaseGeometry:
     """Return the world's land, generalised to a tenth of a degree (Natural Earth, public domain)."""
     feature = json.loads(files("s1s2pairs").joinpath("land.geojson").read_text(encoding="utf-8"))
-    return shapely.make_valid(shapely.geometry.shape(feature["geometry"]))
+    world: BaseGeometry = shapely.make_valid(shapely.geometry.shape(feature["geometry"]))
+    return world
 
 
 def draw_map(rois: Sequence[tuple[str, Split, BaseGeometry]]) -> MapView:
@@ -193,12 +194,14 @@ class Timeline:
 def draw_timeline(period: PeriodPlan, settings: Settings) -> Timeline:
     """Lay out one period's acquisitions along time."""
     window = [dt.datetime(d.year, d.month, d.day, tzinfo=dt.UTC) for d in (period.start, period.end)]
-    times = [*window, *(a.acquired_at for a in (*period.optical_considered, *period.sar))]
+    seen = [a.acquired_at for a in period.optical_considered]
+    times = [*window, *seen, *(a.acquired_at for a in period.sar)]
     margin = max((max(times) - min(times)) * 0.02, dt.timedelta(days=1))
     first, last = min(times) - margin, max(times) + margin
 
     def x(time: dt.datetime) -> float:
-        return round((time - first) / (last - first) * TIMELINE_WIDTH, 1)
+        share: float = (time - first) / (last - first)
+        return round(share * TIMELINE_WIDTH, 1)
 
     optical = []
     for acquisition in period.optical_considered:

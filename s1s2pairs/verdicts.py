@@ -35,14 +35,17 @@ def optical_verdict(acquisition: OpticalAcquisition, period: PeriodPlan, setting
 
 def _rejected(what: str, value: float, sign: str, limit: float) -> Verdict:
     # As many digits as it takes for the value not to look equal to the limit.
-    shown = next(text for digits in range(3, 18) if float(text := f"{value:.{digits}f}") != limit)
+    tries = (f"{value:.{digits}f}" for digits in range(3, 18))
+    shown = next((text for text in tries if float(text) != limit), repr(value))
     return Verdict(kind="rejected", text=f"{what} {shown} {sign} {limit:g}")
 
 
 def orbit_verdict(candidate: OrbitCandidate, choices: Choices, settings: Settings) -> Verdict:
     """Say what became of a relative orbit that was considered for a ROI."""
     if (candidate.relative_orbit, candidate.orbit_pass) == (choices.relative_orbit, choices.orbit_pass):
-        return Verdict(kind="used", text="used: the highest mean incidence angle of those eligible")
+        named = settings.s1_orbit != "max_incidence"
+        why = "the recipe names it" if named else "the highest mean incidence angle of those eligible"
+        return Verdict(kind="used", text=f"used: {why}")
     if candidate.eligible:
         return Verdict(kind="spare", text="eligible, but at a lower angle")
     if candidate.coverage_fraction < settings.min_coverage_fraction:
