@@ -12,9 +12,10 @@ is the true complement.
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
+from torch.nn import functional
 
 from .task import Batch, Sensor, Stack, Task
 
@@ -23,7 +24,7 @@ MIN_PIXELS = 40
 
 
 def change_stacks(task: Task) -> tuple[Stack, Stack] | None:
-    """Return the two stacks (reference date, target date) whose difference is the change, or None where a task has no such pair."""
+    """Return the stacks (reference date, target date) whose difference is the change; None where a task has no such pair."""
     sensors: tuple[Sensor, Sensor] = ("s1", task.target.sensor)
     for sensor in sensors:
         dated = {stack.date: stack for stack in task.stacks if stack.sensor == sensor}
@@ -78,16 +79,17 @@ def _close_with_cross(mask: Tensor) -> Tensor:
 
 def _neighbours(mask: Tensor, *, outside: bool) -> Tensor:
     """Stack a mask with its four shifts by one pixel: (5, batch, 1, y, x)."""
-    padded = F.pad(mask, (1, 1, 1, 1), value=outside)
+    padded = functional.pad(mask, (1, 1, 1, 1), value=outside)
     height, width = mask.shape[-2:]
     starts = ((1, 1), (0, 1), (2, 1), (1, 0), (1, 2))
     return torch.stack([padded[..., top : top + height, left : left + width] for top, left in starts])
 
 
-def _without_small_areas(plane: np.ndarray) -> np.ndarray:
+def _without_small_areas(plane: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Drop the areas of a (y, x) bool mask that hold fewer than `MIN_PIXELS` pixels."""
     areas, _ = ndimage.label(plane)
     sizes = np.bincount(areas.ravel())
     keep = sizes >= MIN_PIXELS
     keep[0] = False  # label 0 is the ground between the areas
-    return keep[areas]
+    large: NDArray[np.bool_] = keep[areas]
+    return large

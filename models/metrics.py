@@ -97,26 +97,28 @@ def high_frequency_energy(images: Tensor, valid: Tensor) -> Tensor:
     frequency_y = torch.fft.fftfreq(height, device=images.device)[:, None]
     frequency_x = torch.fft.fftfreq(width, device=images.device)[None, :]
     fine = torch.hypot(frequency_y, frequency_x) > HIGH_FREQUENCY
-    return (spectrum * fine).sum(dim=(-2, -1))
+    energy: Tensor = (spectrum * fine).sum(dim=(-2, -1))
+    return energy
 
 
-def pixel_sums(prediction: Tensor, target: Tensor, copied: Tensor, weight: Tensor) -> Tensor:
-    """Return what the pooled metrics need, summed over each image and band.
+def pixel_sums(prediction: Tensor, target: Tensor, copied: Tensor, weights: Tensor) -> Tensor:
+    """Return what the pooled metrics need, summed over each image and band once per weight.
 
     Args:
         prediction: (batch, band, y, x) float.
         target: Same shape and unit.
         copied: Same shape and unit: the earlier image of the target's sensor, which the skill score compares with.
-        weight: (batch, 1, y, x).
+        weights: (batch, weight, y, x), not negative; one plane for every ground the sums are wanted for.
 
     Returns:
-        (batch, band, len(Sums)) float64: single precision would lose the variance of a large split.
+        (batch, weight, band, len(Sums)) float64: single precision would lose the variance of a large split.
     """
-    p, t, c, w = prediction.double(), target.double(), copied.double(), weight.double()
+    counted = (weights > 0).any(dim=1, keepdim=True)  # a NaN at an uncounted pixel must not reach a product
+    p, t, c = (torch.where(counted, image, 0.0).double() for image in (prediction, target, copied))
     error = p - t
     terms = (torch.ones_like(p), p, t, p * p, t * t, p * t, error.abs(), error.square(), (c - t).square())
-    # `where`, not a product: an invalid pixel must not turn a sum into NaN
-    return torch.stack([torch.where(w > 0, term * w, 0.0).sum(dim=(-2, -1)) for term in terms], dim=-1)
+    stacked = torch.stack(terms, dim=2).flatten(start_dim=3)  # batch, band, term, pixel
+    return torch.einsum("bkjp,bwp->bwkj", stacked, weights.double().flatten(start_dim=2))
 
 
 def mae(sums: FloatArray) -> float:

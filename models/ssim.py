@@ -10,8 +10,8 @@ window (weights summing to 1 again), and the map is averaged over valid pixels o
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 SIGMA = 1.5
 RADIUS = 5
@@ -42,7 +42,7 @@ def gaussian_mean(images: Tensor) -> Tensor:
         raise ValueError(
             f"SSIM needs images of at least {RADIUS + 1} px a side, got {height} x {width}; use larger patches"
         )
-    padded = F.pad(images, (RADIUS, RADIUS, RADIUS, RADIUS), mode="reflect")
+    padded = functional.pad(images, (RADIUS, RADIUS, RADIUS, RADIUS), mode="reflect")
     rows = padded[..., RADIUS : RADIUS + width] * _TAPS[0]
     for distance in range(1, RADIUS + 1):
         for start in (RADIUS - distance, RADIUS + distance):
@@ -96,9 +96,10 @@ def weighted_ssim(similarity: Tensor, weight: Tensor, valid: Tensor) -> Tensor:
     Returns:
         (batch, band) float; NaN where the weights of an image sum to 0.
     """
-    known = valid.to(similarity.dtype)
-    inside = torch.where(valid, gaussian_mean(known), 1.0)
-    window_weight = gaussian_mean(torch.where(valid, weight, 0.0).to(similarity.dtype)) / inside * known
+    window_weight = gaussian_mean(torch.where(valid, weight, 0.0).to(similarity.dtype))
+    if not bool(valid.all()):
+        known = valid.to(similarity.dtype)
+        window_weight = window_weight / torch.where(valid, gaussian_mean(known), 1.0) * known
     return (similarity * window_weight).sum(dim=(-2, -1)) / window_weight.sum(dim=(-2, -1))
 
 

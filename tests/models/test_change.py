@@ -71,7 +71,8 @@ def test_soft_change_is_the_mean_difference_on_the_unit_range() -> None:
     assert soft.item() == pytest.approx((1.0 + 0.2) / 2 / 2)
     batch["valid"][:] = False
     masked = change.soft_change(batch, task)
-    assert masked is not None and masked.item() == 0.0
+    assert masked is not None
+    assert masked.item() == 0.0
 
 
 def test_radar_at_both_dates_decides_whatever_the_target() -> None:
