@@ -1,0 +1,143 @@
+"""On what a run trains: processes, precision, numerics; and what to say when the machine is too small for it."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import torch
+from torch.distributed import is_torchelastic_launched
+
+from s1s2pairs.errors import RunError
+
+from .device import choose_device
+
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+PRECISIONS: Final[dict[str, Precision]] = {
+    "32-true": "32-true",
+    "32": "32-true",
+    "bf16-mixed": "bf16-mixed",
+    "bf16": "bf16-mixed",
+    "16-mixed": "16-mixed",
+    "16": "16-mixed",
+}
+"""What a user may type, and what it means."""
+MAX_WORKERS: Final = 4
+"""Reading processes by default; the packed cache needs no more to keep a GPU busy."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hardware:
+    """Processes and how they compute."""
+
+    device: torch.device
+    """`cpu` or `cuda`; with an index where the user chose one GPU."""
+    devices: int
+    """Processes on this machine, one per device."""
+    nodes: int
+    """Machines."""
+    precision: Precision
+
+    @property
+    def processes(self) -> int:
+        """Processes on all machines."""
+        return self.devices * self.nodes
+
+
+def choose_hardware(device: str, devices: int | None, precision: str | None) -> Hardware:
+    """Check what the user wants against what there is.
+
+    Args:
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        devices: Processes on this machine; none means 1, or what `torchrun` started.
+        precision: One of `PRECISIONS`; none means bf16-mixed on CUDA, 32-true elsewhere.
+
+    Raises:
+        RunError: The device or so many of them are not there, or the precision is not possible on it.
+    """
+    chosen = choose_device(device)
+    started, nodes = _started_by_torchrun()
+    if started and devices not in (None, started):
+        raise RunError(
+            f"--devices {devices} contradicts the {started} processes torchrun started here; leave out one of them."
+        )
+    count = started or devices or 1
+    if count < 1 or (chosen.index is not None and count > 1):
+        raise RunError(f"--devices {count} does not fit device {device!r}: give 1 or more, and cuda without a number.")
+    if chosen.type == "cuda" and count > torch.cuda.device_count():
+        raise RunError(f"--devices {count} asked for, but there are {torch.cuda.device_count()} CUDA devices here.")
+    return Hardware(device=chosen, devices=count, nodes=nodes, precision=_choose_precision(precision, chosen))
+
+
+def is_first_process() -> bool:
+    """Return whether this is the process that writes; true before any others are started."""
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+
+
+def default_workers() -> int:
+    """Return how many processes read ahead by default: up to `MAX_WORKERS`, one core left to the training process."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(MAX_WORKERS, cores - 1)
+
+
+@contextlib.contextmanager
+def numerics(device: torch.device, *, deterministic: bool) -> Iterator[None]:
+    """Let CUDA use TF32 and choose its fastest convolutions; or, if `deterministic`, only algorithms that repeat.
+
+    On CUDA, operations without such an algorithm (the gradient of reflected borders is one) warn instead of failing.
+    """
+    cuda = device.type == "cuda"
+    before = (
+        torch.get_float32_matmul_precision(),
+        torch.backends.cudnn.benchmark,
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    if deterministic and cuda:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_float32_matmul_precision("high" if cuda else before[0])
+    torch.backends.cudnn.benchmark = cuda and not deterministic
+    torch.use_deterministic_algorithms(deterministic, warn_only=cuda)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.benchmark = before[1]
+        torch.use_deterministic_algorithms(before[2], warn_only=before[3])
+
+
+def explain_failure(error: Exception) -> RunError | None:
+    """Return what to tell the user of a failure that a smaller run would not have; None for any other."""
+    text = str(error)
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in text:
+        return RunError(
+            "Out of memory. Lower what is largest first: --set batch_size=N, --set crop=N, --set width=N; on a GPU also "
+            "--precision bf16-mixed. Then go on with --resume, if an epoch was finished."
+        )
+    if "DataLoader worker" in text:
+        return RunError(
+            f"A reading process died ({text.splitlines()[0]}): most often main or shared memory is full. Use fewer by "
+            "--set workers=N (0 reads in the training process), or enlarge /dev/shm."
+        )
+    return None
+
+
+def _started_by_torchrun() -> tuple[int, int]:
+    """Return processes here and machines as torchrun (or `fabric run`) set them; (0, 1) without it."""
+    if not is_torchelastic_launched():
+        return 0, 1
+    local = int(os.environ["LOCAL_WORLD_SIZE"])
+    return local, int(os.environ["WORLD_SIZE"]) // local
+
+
+def _choose_precision(word: str | None, device: torch.device) -> Precision:
+    word = word or os.environ.get("LT_PRECISION")  # what `fabric run --precision` sets
+    if word is None:
+        return "bf16-mixed" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "32-true"
+    if word not in PRECISIONS:
+        raise RunError(f"Unknown precision {word!r}: choose {', '.join(sorted(set(PRECISIONS.values())))}.")
+    precision = PRECISIONS[word]
+    if precision == "16-mixed" and device.type == "cpu":
+        raise RunError("Precision 16-mixed needs a GPU: on a CPU choose 32-true or bf16-mixed.")
+    return precision

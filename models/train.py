@@ -1,0 +1,334 @@
+"""The training loop.
+
+One loop serves every network: a network's step yields `(part, loss)` whenever it wants that part updated; the loop clears
+gradients, propagates back, clips, steps and resumes it. Each part is set up with its own optimizer through Lightning
+Fabric, which brings devices, mixed precision and DDP.
+
+Runs can be repeated and resumed because nothing depends on history but weights and optimizer state: the order of the data
+is a function of (seed, epoch), and torch's random numbers are seeded anew at each step from (seed, process, step).
+"""
+
+import dataclasses
+import hashlib
+import logging
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+from torch import Tensor
+from torch.optim import Optimizer
+
+from s1s2pairs.errors import RunError
+
+from . import checkpoint
+from .checkpoint import Position
+from .hardware import Hardware, choose_hardware, default_workers, explain_failure, is_first_process, numerics
+from .loader import EpochBatches, make_loader, to_device
+from .monitor import Monitor
+from .run import claim_folder, now, write_record
+from .start import Start, begin_record, start_new, start_resumed
+from .task import Batch
+from .validation import draw, validate
+from .watch import LossWatch
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunResult:
+    """What a finished run came to."""
+
+    run: Path
+    steps: int
+    epochs: int
+    """Whole epochs."""
+    best_l1: float | None
+    """Lowest validation L1 on the network's scale; None without a val split."""
+    best_step: int | None
+
+
+def train(
+    network: str,
+    dataset: Path | None,
+    *,
+    settings: Mapping[str, str] | None = None,
+    out: Path | None = None,
+    resume: Path | None = None,
+    device: str = "auto",
+    devices: int | None = None,
+    precision: str | None = None,
+    quiet: bool = False,
+) -> RunResult:
+    """Train a network, or go on with a run.
+
+    Args:
+        network: A network of the zoo, or an alias.
+        dataset: Folder made by `s1s2 build`; may be None when a run goes on.
+        settings: `key=value` settings of the loop and of the network, as typed.
+        out: Folder of a new run; none takes the first free `runs/<network>-<n>`.
+        resume: Folder of a run, or of one of its checkpoints, to go on from.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        devices: Processes on this machine; none means 1, or what torchrun started.
+        precision: `32-true`, `bf16-mixed` or `16-mixed`; none means bf16-mixed on CUDA, 32-true elsewhere.
+        quiet: Show no progress.
+
+    Raises:
+        RunError: An argument does not fit, a loss is no number, or memory is too small.
+        DatasetError: The dataset is missing or damaged.
+    """
+    hardware = choose_hardware(device, devices, precision)
+    if resume is not None:
+        if out is not None:
+            raise RunError("--out and --resume contradict each other: a resumed run stays in its folder.")
+        start = start_resumed(network, resume, dataset, settings or {})
+    elif dataset is None:
+        raise RunError("No dataset given: name one with --data.")
+    else:
+        start = start_new(network, dataset, settings or {})
+    fabric = _make_fabric(hardware)
+    folder = start.run or (claim_folder(out, network) if is_first_process() else None)
+    fabric.launch()
+    folder = Path(fabric.broadcast(str(folder)))
+    with numerics(fabric.device, deterministic=start.training.deterministic):
+        return _Loop(fabric, hardware, start, folder, quiet=quiet).run()
+
+
+def _make_fabric(hardware: Hardware) -> Fabric:
+    chosen = [hardware.device.index] if hardware.device.index is not None else hardware.devices
+    # Buffers (batch statistics) are not copied between processes: doing so between two forward passes of one step would
+    # overwrite what the first still needs. The first process's are saved.
+    strategy = DDPStrategy(broadcast_buffers=False) if hardware.processes > 1 else "auto"
+    try:
+        return Fabric(
+            accelerator=hardware.device.type,
+            devices=chosen,
+            num_nodes=hardware.nodes,
+            strategy=strategy,
+            precision=hardware.precision,
+        )
+    except ValueError as error:  # `fabric run` was given something else than the command
+        raise RunError(f"{error} Leave --accelerator and --strategy to `s1s2 train`.") from error
+
+
+class _Loop:
+    """One run, in one process."""
+
+    def __init__(self, fabric: Fabric, hardware: Hardware, start: Start, folder: Path, *, quiet: bool) -> None:
+        self.fabric, self.start, self.folder, self.quiet = fabric, start, folder, quiet
+        self.training, self.position = start.training, start.position
+        self.translator = start.translator.to(fabric.device)
+        self.plain_optimizers = self._make_optimizers()
+        self.optimizers = self._set_up()
+        self.batches = EpochBatches(
+            start.train_data,
+            batch_size=self.translator.config.batch_size,
+            seed=self.training.seed,
+            rank=fabric.global_rank,
+            world_size=fabric.world_size,
+        )
+        workers = default_workers() if self.training.workers is None else self.training.workers
+        pin_memory = fabric.device.type == "cuda"
+        self.loader = make_loader(start.train_data, self.batches, workers=workers, pin_memory=pin_memory)
+        self.watch = LossWatch(start.train_data.samples, fabric.device, self._gather)
+        # Looking costs nothing on a single CPU process, and stops a bad loss before it reaches the weights.
+        self.check_each_loss = fabric.world_size == 1 and fabric.device.type == "cpu"
+        self.record = begin_record(start, hardware)
+        self.monitor: Monitor | None = None
+        self.looked_at = (time.monotonic(), self.position.step)
+
+    def run(self) -> RunResult:
+        """Train to the end, and keep `run.json` true whatever happens."""
+        first = self.fabric.is_global_zero
+        if first:
+            write_record(self.folder, self.record)
+            self.monitor = Monitor(
+                self.folder,
+                position=self.position,
+                total_steps=self._last_step(),
+                epochs=self.translator.config.epochs,
+                quiet=self.quiet,
+            )
+        try:
+            with self.monitor or nullcontext():
+                self._epochs()
+        except BaseException as error:
+            if first:
+                reason = f"{type(error).__name__}: {error}"
+                write_record(self.folder, replace(self.record, status="stopped", result={"reason": reason}))
+            explained = explain_failure(error) if isinstance(error, Exception) else None
+            if explained is not None:
+                raise explained from error
+            raise
+        position = self.position
+        result = RunResult(
+            run=self.folder,
+            steps=position.step,
+            epochs=position.epoch,
+            best_l1=position.best_value,
+            best_step=position.best_step,
+        )
+        if first:
+            described = {key: value for key, value in dataclasses.asdict(result).items() if key != "run"}
+            write_record(self.folder, replace(self.record, status="finished", result={**described, "at": now()}))
+        return result
+
+    def _epochs(self) -> None:
+        while self.position.epoch < self.translator.config.epochs and self.position.step < self._last_step():
+            self._set_learning_rate()
+            self.batches.epoch, self.batches.first = self.position.epoch, self.position.step_in_epoch
+            self.translator.train()
+            for batch in self.loader:
+                self._step(batch)
+                if self.position.step == self._last_step():
+                    break
+            self._look()
+            trained = self.position
+            improved = self._validate()
+            if trained.step_in_epoch == len(self.batches):
+                self.position = replace(self.position, epoch=trained.epoch + 1, step_in_epoch=0)
+            self._save(best=improved)
+            self._draw(trained)
+            self.looked_at = (time.monotonic(), self.position.step)
+
+    def _step(self, cpu_batch: Batch) -> None:
+        """Train on one batch."""
+        step = self.position.step
+        self.watch.begin(step, cpu_batch["sample"])
+        batch = to_device(cpu_batch, self.fabric.device)
+        self._seed(step)
+        for part, loss in self.translator.training_step(batch):
+            self.watch.add(step, f"{part}_loss", loss)
+            if self.check_each_loss:
+                self.watch.check()
+            optimizer = self.optimizers[part]
+            optimizer.zero_grad(set_to_none=True)
+            self.fabric.backward(loss)
+            if self.training.clip_norm is not None:
+                module = getattr(self.translator, part)
+                self.fabric.clip_gradients(
+                    module, optimizer, max_norm=self.training.clip_norm, error_if_nonfinite=False
+                )
+            optimizer.step()
+        for name, value in self.translator.logged.items():
+            self.watch.add(step, name, value)
+        self.position = replace(self.position, step=step + 1, step_in_epoch=self.position.step_in_epoch + 1)
+        if self.position.step % self.training.log_every_steps == 0:
+            self._look()
+        every = self.training.checkpoint_every_steps
+        if every is not None and self.position.step % every == 0:
+            self._look()
+            self._save(best=False)
+
+    def _make_optimizers(self) -> dict[str, Optimizer]:
+        """Make each part's optimizer, with the state it had if the run goes on."""
+        optimizers = self.translator.optimizers(fused=self.fabric.device.type in ("cpu", "cuda"))
+        self.base_rates = {part: [group["lr"] for group in opt.param_groups] for part, opt in optimizers.items()}
+        if self.start.checkpoint is not None and self.start.checkpoint_folder is not None:
+            checkpoint.load_optimizers(self.start.checkpoint_folder, self.start.checkpoint, optimizers)
+            self.fabric.strategy.precision.load_state_dict(self.start.checkpoint.precision_state)
+        return optimizers
+
+    def _set_up(self) -> dict[str, Optimizer]:
+        """Wrap each part and its optimizer for this run's devices and precision."""
+        channels_last = self.training.channels_last
+        wrapped: dict[str, Optimizer] = {}
+        for part in self.translator.parts:
+            module = getattr(self.translator, part)
+            if channels_last or (channels_last is None and self.fabric.device.type == "cuda"):
+                module.to(memory_format=torch.channels_last)
+            if self.training.compile:
+                module = torch.compile(module)
+            module, wrapped[part] = self.fabric.setup(module, self.plain_optimizers[part])
+            setattr(self.translator, part, module)
+        return wrapped
+
+    def _set_learning_rate(self) -> None:
+        factor = self.translator.learning_rate_factor(self.position.epoch)
+        for part, optimizer in self.optimizers.items():
+            for group, rate in zip(optimizer.param_groups, self.base_rates[part], strict=True):
+                group["lr"] = rate * factor
+
+    def _seed(self, step: int) -> None:
+        """Seed torch for one step of this process."""
+        text = f"{self.training.seed}/{self.fabric.global_rank}/{step}".encode()
+        seed = int.from_bytes(hashlib.blake2b(text, digest_size=7).digest())
+        torch.default_generator.manual_seed(seed)
+        if self.fabric.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+
+    def _look(self) -> None:
+        """Log the losses since the last look; raises if one was no number."""
+        losses = self.watch.look()
+        before, step = self.looked_at
+        if not losses or step == self.position.step:
+            return
+        self.looked_at = (time.monotonic(), self.position.step)
+        samples = (self.position.step - step) * self.translator.config.batch_size * self.fabric.world_size
+        if self.monitor is not None:
+            self.monitor.trained(self.position, losses, samples / (self.looked_at[0] - before))
+
+    def _validate(self) -> bool:
+        """Score the val split; return whether it was the best so far, or whether there is none to say otherwise."""
+        data = self.start.val_data
+        if data is None:
+            return True
+        found = validate(
+            self.translator,
+            data,
+            self.fabric.device,
+            rank=self.fabric.global_rank,
+            world_size=self.fabric.world_size,
+            add_up=self._add_up,
+        )
+        if self.monitor is not None:
+            self.monitor.validated(self.position, dataclasses.asdict(found))
+        improved = self.position.best_value is None or found.l1 < self.position.best_value
+        if improved:
+            self.position = replace(self.position, best_value=found.l1, best_step=self.position.step)
+        return improved
+
+    def _save(self, *, best: bool) -> None:
+        """Replace `checkpoints/last`, and make `best` the same if it is."""
+        if not self.fabric.is_global_zero:
+            return
+        folder = self.folder / "checkpoints"
+        try:
+            checkpoint.save(
+                folder / "last",
+                network=self.start.network,
+                translator=self.translator,
+                optimizers=self.plain_optimizers,
+                scaling=self.start.scaling,
+                position=self.position,
+                precision_state=self.fabric.strategy.precision.state_dict(),
+            )
+            if best:
+                checkpoint.copy(folder / "last", folder / "best")
+        except OSError as error:
+            raise RunError(
+                f"{folder} cannot be written ({error.strerror or error}). The checkpoint there is still the previous one; "
+                f"make room and go on with --resume {self.folder}."
+            ) from error
+
+    def _draw(self, position: Position) -> None:
+        if self.monitor is not None and self.training.pictures:
+            data = self.start.val_data or self.start.train_data
+            for name, png in draw(self.translator, data, self.fabric.device, self.training.pictures):
+                self.monitor.picture(name, position, png)
+
+    def _gather(self, values: Tensor) -> Tensor:
+        """Return (process, k) from each process's (k,)."""
+        return cast(Tensor, self.fabric.all_gather(values)).view(self.fabric.world_size, -1)
+
+    def _add_up(self, values: Tensor) -> Tensor:
+        """Return the sum over all processes."""
+        return cast(Tensor, self.fabric.all_reduce(values, reduce_op="sum"))
+
+    def _last_step(self) -> int:
+        steps = self.translator.config.epochs * len(self.batches)
+        return min(steps, self.training.max_steps or steps)
