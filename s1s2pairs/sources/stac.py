@@ -1,0 +1,295 @@
+"""The STAC source: finds items in a catalogue, reads their files on this machine."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from ..acquisition import (
+    Backscatter,
+    OpticalAcquisition,
+    OpticalScene,
+    SarAcquisition,
+    SarScene,
+    group_optical,
+    group_sar,
+    outline_wkt,
+)
+from ..bands import SCL_CLOUD, SCL_NO_DATA, SCL_SNOW
+from ..compositing import LinearMean, median_of_present, stored_reflectance, valid_backscatter
+from ..errors import SourceError
+from ..grid import inside
+from . import CompositeMethod, OpticalComposite, Place, SarMean, SceneIds, Span
+from .reading import Raster, read_float, read_raw, tiles
+from .stac_catalogue import open_catalogue, readable
+from .stac_incidence import mean_incidence
+from .stac_items import (
+    Item,
+    absolute_orbit,
+    backscatter_raster,
+    is_wanted_sar,
+    optical_scene,
+    orbit_pass,
+    platform,
+    reflectance_raster,
+    relative_orbit,
+    scl_raster,
+)
+
+SAR_COLLECTIONS: dict[str, Backscatter] = {"sentinel-1-grd": "sigma0", "sentinel-1-rtc": "gamma0"}
+"""Collections with radar images and the coefficient they hold, the preferred first. A source uses one of them only."""
+OPTICAL_COLLECTIONS = ("sentinel-2-l2a", "sentinel-2-c1-l2a")
+"""Collections with optical images, the preferred first."""
+
+TILE_BYTES = 128 << 20
+"""What the arrays of one tile may take. Grids are worked through in tiles, so that memory does not grow with the acquisitions."""
+_SAR_BYTES = 24
+"""Per pixel and polarisation: the sum (8), one mosaic (4), one file's window, masks and temporaries."""
+_API_READERS = 8
+"""Files of a remote catalogue read at once while measuring scenes: nearly all of that time is spent waiting."""
+
+_IS_CLOUD = np.isin(np.arange(256), SCL_CLOUD)
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+class StacSource:
+    """Scenes of a static STAC catalogue or a STAC API; implements `Source`."""
+
+    def __init__(self, name: str) -> None:
+        self._catalogue = open_catalogue(name)
+        self.name = self._catalogue.name
+        # What was measured is kept: the search for clear dates asks for the same months again, with more around them.
+        self._optical: dict[tuple[bytes, SceneIds], OpticalAcquisition] = {}
+        self._sar: dict[tuple[bytes, str], SarScene] = {}
+
+    def backscatter(self) -> Backscatter:
+        """Say which backscatter coefficient this source's SAR scenes hold.
+
+        Raises:
+            SourceError: The source has no usable SAR scenes, or cannot be read.
+        """
+        return SAR_COLLECTIONS[self._sar_collection]
+
+    def find_sar(
+        self, place: Place, spans: Sequence[Span], *, polarisations: tuple[str, ...]
+    ) -> tuple[SarAcquisition, ...]:
+        """List the IW acquisitions with all wanted polarisations that touch the ROI within any of the spans.
+
+        Raises:
+            SourceError: The source cannot be read, or an item in question lacks what is needed.
+        """
+        items = self._catalogue.search(self._sar_collection, place.polygon, spans)
+        wanted = [item for item in items if is_wanted_sar(item, polarisations)]
+        for item in wanted:
+            for polarisation in polarisations:
+                backscatter_raster(item, polarisation)  # raises now rather than when the plan is carried out
+        return group_sar(self._each(lambda item: self._sar_scene(item, place), wanted), roi=place.polygon)
+
+    def find_optical(self, place: Place, spans: Sequence[Span]) -> tuple[OpticalAcquisition, ...]:
+        """List the L2A acquisitions that touch the ROI within any of the spans, with their fractions over the ROI.
+
+        Raises:
+            SourceError: The source cannot be read, or an item in question lacks what is needed.
+        """
+        items = {item.id: item for item in self._catalogue.search(self._optical_collection, place.polygon, spans)}
+        groups = group_optical(optical_scene(item) for item in items.values())
+        return tuple(self._each(lambda scenes: self._optical_acquisition(scenes, items, place), groups))
+
+    def mean_sar(self, acquisitions: Sequence[SceneIds], *, polarisations: tuple[str, ...], grid: GeoBox) -> SarMean:
+        """Average acquisitions in linear power on `grid`, nearest neighbour, per pixel over valid values.
+
+        Raises:
+            SourceError: A scene is missing or cannot be read.
+        """
+        items = self._items(self._sar_collection, acquisitions)
+        scenes = [
+            [[self._readable(backscatter_raster(items[i], p)) for p in polarisations] for i in ids]
+            for ids in acquisitions
+        ]
+        linear = np.empty((len(polarisations), *grid.shape), np.float32)
+        count = np.empty(grid.shape, np.uint8)
+        for tile in tiles(grid, scenes[0][0][:1], most_pixels=TILE_BYTES // (_SAR_BYTES * len(polarisations))):
+            part = grid[tile]
+            mean = LinearMean(len(polarisations), (part.height, part.width))
+            for acquisition in scenes:
+                mean.add(_sar_mosaic(acquisition, part))
+            linear[:, *tile], count[tile] = mean.result()
+        return SarMean(linear=linear, count=count)
+
+    def composite_optical(
+        self, acquisitions: Sequence[SceneIds], *, bands: tuple[str, ...], method: CompositeMethod, grid: GeoBox
+    ) -> OpticalComposite:
+        """Composite acquisitions on `grid`, nearest neighbour: pixels that are SCL cloud or missing in any band left out.
+
+        Raises:
+            SourceError: A scene is missing or cannot be read.
+        """
+        if method == "least_cloudy" and len(acquisitions) != 1:
+            raise ValueError(f"least_cloudy takes one acquisition, not {len(acquisitions)}")
+        items = self._items(self._optical_collection, acquisitions)
+        scenes = [[self._optical_rasters(items[i], bands) for i in ids] for ids in acquisitions]
+        reflectance = np.empty((len(bands), *grid.shape), np.uint16)
+        clear = np.empty(grid.shape, np.uint8)
+        bytes_per_pixel = 2 * len(bands) * len(acquisitions) + 16
+        for tile in tiles(grid, scenes[0][0], most_pixels=TILE_BYTES // bytes_per_pixel):
+            part = grid[tile]
+            values = np.zeros((len(acquisitions), len(bands), *part.shape), np.uint16)
+            count = np.zeros(part.shape, np.uint8)
+            for acquisition, out in zip(scenes, values, strict=True):
+                count += _clear_mosaic(acquisition, part, out)
+            reflectance[:, *tile], clear[tile] = median_of_present(values, count), count
+        return OpticalComposite(reflectance=reflectance, clear=clear)
+
+    @cached_property
+    def _sar_collection(self) -> str:
+        for collection in SAR_COLLECTIONS:
+            if collection == "sentinel-1-grd" and self._catalogue.has_raw_grd:
+                continue
+            if self._catalogue.has_collection(collection):
+                return collection
+        raise SourceError(
+            f"{self.name}: no usable radar collection; wanted is sentinel-1-grd (calibrated, on a map grid) or sentinel-1-rtc"
+            + (
+                ", and this one's sentinel-1-grd holds uncalibrated amplitudes in radar geometry"
+                if self._catalogue.has_raw_grd
+                else ""
+            )
+        )
+
+    @cached_property
+    def _optical_collection(self) -> str:
+        for collection in OPTICAL_COLLECTIONS:
+            if self._catalogue.has_collection(collection):
+                return collection
+        raise SourceError(f"{self.name}: no optical collection; wanted is {' or '.join(OPTICAL_COLLECTIONS)}")
+
+    def _items(self, collection: str, acquisitions: Sequence[SceneIds]) -> dict[str, Item]:
+        ids = [id_ for scene_ids in acquisitions for id_ in scene_ids]
+        items = self._catalogue.items(collection, ids)
+        missing = [id_ for id_ in ids if id_ not in items]
+        if missing:
+            raise SourceError(
+                f"{self.name}: collection {collection} has no item {missing[0]}"
+                + (f" (nor {len(missing) - 1} others of the plan)" if len(missing) > 1 else "")
+                + "; the plan was made from another source or the catalogue has changed: plan again"
+            )
+        return items
+
+    def _readable(self, raster: Raster) -> Raster:
+        return readable(raster, self._catalogue)
+
+    def _optical_rasters(self, item: Item, bands: tuple[str, ...]) -> list[Raster]:
+        """Return the rasters of the bands, then of the scene classes."""
+        rasters = [*(reflectance_raster(item, band) for band in bands), scl_raster(item)]
+        return [self._readable(raster) for raster in rasters]
+
+    def _sar_scene(self, item: Item, place: Place) -> SarScene:
+        key = (_place_key(place), item.id)
+        if key not in self._sar:
+            angle, weight, source = mean_incidence(item, place, self._catalogue)
+            self._sar[key] = SarScene(
+                id=item.id,
+                acquired_at=item.acquired_at,
+                platform=platform(item),
+                relative_orbit=relative_orbit(item),
+                absolute_orbit=absolute_orbit(item),
+                orbit_pass=orbit_pass(item),
+                polarisations=tuple(item.properties.get("sar:polarizations", ())),
+                footprint=item.footprint,
+                incidence_deg=angle,
+                incidence_weight=weight,
+                incidence_source=source,
+            )
+        return self._sar[key]
+
+    def _optical_acquisition(
+        self, scenes: Sequence[OpticalScene], items: dict[str, Item], place: Place
+    ) -> OpticalAcquisition:
+        key = (_place_key(place), tuple(scene.id for scene in scenes))
+        if key not in self._optical:
+            first = min(scenes, key=lambda scene: (scene.acquired_at, scene.id))
+            rasters = [self._readable(scl_raster(items[scene.id])) for scene in scenes]
+            coverage, cloud, snow = _fractions(_scl_mosaic(rasters, place.analysis_grid), place)
+            self._optical[key] = OpticalAcquisition(
+                scene_ids=key[1],
+                acquired_at=first.acquired_at,
+                platform=first.platform,
+                coverage_fraction=coverage,
+                cloud_fraction=cloud,
+                snow_fraction=snow,
+                footprint_wkt=outline_wkt(scene.footprint for scene in scenes),
+            )
+        return self._optical[key]
+
+    def _each(self, measure: Callable[[_T], _R], things: Sequence[_T]) -> list[_R]:
+        if not self._catalogue.is_remote or len(things) < 2:
+            return [measure(thing) for thing in things]
+        with ThreadPoolExecutor(_API_READERS) as pool:
+            return list(pool.map(measure, things))
+
+
+def _place_key(place: Place) -> bytes:
+    return place.polygon.wkb + repr(place.analysis_grid).encode()
+
+
+def _scl_mosaic(rasters: Sequence[Raster], grid: GeoBox) -> NDArray[np.uint8]:
+    mosaic = np.zeros(grid.shape, np.uint8)
+    for raster in rasters:
+        np.copyto(mosaic, read_raw(raster, grid, fill=SCL_NO_DATA), where=mosaic == SCL_NO_DATA, casting="same_kind")
+    return mosaic
+
+
+def _fractions(classes: NDArray[np.uint8], place: Place) -> tuple[float, float, float]:
+    """Return coverage, cloud and snow fraction of (y, x) scene classes over the ROI."""
+    classes = classes[inside(place.polygon, place.analysis_grid)]
+    covered = int(np.count_nonzero(classes != SCL_NO_DATA))
+    if not covered:
+        return 0.0, 1.0, 0.0
+    cloud = int(np.count_nonzero(_IS_CLOUD[classes]))
+    return covered / classes.size, cloud / covered, int(np.count_nonzero(classes == SCL_SNOW)) / covered
+
+
+def _sar_mosaic(scenes: Sequence[Sequence[Raster]], grid: GeoBox) -> NDArray[np.float32]:
+    """Lay the slices of one pass side by side: (polarisation, y, x) float32 linear power, NaN or <= 0 where missing."""
+    mosaic = np.stack([read_float(raster, grid) for raster in scenes[0]])
+    for rasters in scenes[1:]:
+        more = np.stack([read_float(raster, grid) for raster in rasters])
+        np.copyto(mosaic, more, where=~valid_backscatter(mosaic) & valid_backscatter(more))
+    return mosaic
+
+
+def _clear_mosaic(scenes: Sequence[Sequence[Raster]], grid: GeoBox, out: NDArray[np.uint16]) -> NDArray[np.bool_]:
+    """Lay the granules of one datatake side by side, clear pixels only.
+
+    Args:
+        scenes: For each granule its bands' rasters, then its scene classes'.
+        grid: Where.
+        out: (band, y, x) uint16 zeros, filled with reflectance x 10000.
+
+    Returns:
+        (y, x) bool, which pixels were filled.
+    """
+    free = np.ones(grid.shape, np.bool_)
+    clear = np.zeros(grid.shape, np.bool_)
+    for *rasters, scl in scenes:
+        classes = read_raw(scl, grid, fill=SCL_NO_DATA)
+        valid = free & (classes != SCL_NO_DATA)
+        if not valid.any():
+            continue
+        raw = [read_raw(raster, grid, fill=raster.nodata or 0) for raster in rasters]
+        for values, raster in zip(raw, rasters, strict=True):
+            valid &= (
+                np.isfinite(values) & (values != raster.nodata) if values.dtype.kind == "f" else values != raster.nodata
+            )
+        free &= ~valid
+        valid &= ~_IS_CLOUD[classes]
+        for band, values, raster in zip(out, raw, rasters, strict=True):
+            np.copyto(band, stored_reflectance(values, scale=raster.scale, offset=raster.offset), where=valid)
+        clear |= valid
+    return clear
