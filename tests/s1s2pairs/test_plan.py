@@ -1,0 +1,173 @@
+"""A plan survives being written to a lock file and read back; planning asks the source as little as it can."""
+
+import datetime as dt
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import shapely
+from odc.geo.geobox import GeoBox
+
+from s1s2pairs.acquisition import OpticalAcquisition, SarAcquisition
+from s1s2pairs.errors import RecipeError
+from s1s2pairs.plan import Plan, RoiPlan, dump_lock, is_lock, parse_lock, shared_ground
+from s1s2pairs.recipe import Period, Roi, Settings
+from s1s2pairs.search import plan_roi
+from s1s2pairs.sources import CompositeMethod, OpticalComposite, Place, SarMean, SceneIds, Span
+
+UTC = dt.UTC
+PERIODS = (
+    Period(label="2019", start=dt.date(2019, 6, 1), end=dt.date(2019, 7, 1)),
+    Period(label="2021", start=dt.date(2021, 6, 1), end=dt.date(2021, 7, 1)),
+)
+
+
+def roi(name: str = "here", *, lon: float = 3.0, split: str = "train", periods: tuple[Period, ...] = PERIODS) -> Roi:
+    return Roi(
+        name=name,
+        split=split,  # type: ignore[arg-type]
+        polygon=shapely.box(lon, 50.8, lon + 0.02, 50.82),
+        settings=Settings(periods=periods),
+    )
+
+
+class Listed:
+    """A source with the acquisitions given, that remembers what it was asked."""
+
+    name = "catalogue:listed"
+
+    def __init__(self, optical: Sequence[OpticalAcquisition], sar: Sequence[SarAcquisition]) -> None:
+        self.optical, self.sar = optical, sar
+        self.asked: list[tuple[str, tuple[Span, ...]]] = []
+
+    def backscatter(self) -> str:
+        return "sigma0"
+
+    def find_sar(
+        self, place: Place, spans: Sequence[Span], *, polarisations: tuple[str, ...]
+    ) -> tuple[SarAcquisition, ...]:
+        self.asked.append(("sar", tuple(spans)))
+        return tuple(a for a in self.sar if any(s.start <= a.acquired_at < s.end for s in spans))
+
+    def find_optical(self, place: Place, spans: Sequence[Span]) -> tuple[OpticalAcquisition, ...]:
+        self.asked.append(("optical", tuple(spans)))
+        return tuple(a for a in self.optical if any(s.start <= a.acquired_at < s.end for s in spans))
+
+    def mean_sar(self, acquisitions: Sequence[SceneIds], *, polarisations: tuple[str, ...], grid: GeoBox) -> SarMean:
+        raise AssertionError("planning fetches no pixels")
+
+    def composite_optical(
+        self, acquisitions: Sequence[SceneIds], *, bands: tuple[str, ...], method: CompositeMethod, grid: GeoBox
+    ) -> OpticalComposite:
+        raise AssertionError("planning fetches no pixels")
+
+
+def optical(day: str, cloud: float) -> OpticalAcquisition:
+    return OpticalAcquisition(
+        scene_ids=(f"S2_{day}",),
+        acquired_at=dt.datetime.fromisoformat(day).replace(hour=10, tzinfo=UTC),
+        platform="sentinel-2a",
+        coverage_fraction=1.0,
+        cloud_fraction=cloud,
+        snow_fraction=0.0,
+        footprint_wkt="POLYGON ((2 50, 4 50, 4 52, 2 52, 2 50))",
+    )
+
+
+def passes(year: int) -> list[SarAcquisition]:
+    return [
+        SarAcquisition(
+            scene_ids=(f"S1_{year}_{day}",),
+            acquired_at=dt.datetime(year, 4, 1, 17, 40, tzinfo=UTC) + dt.timedelta(days=day),
+            platform="sentinel-1a",
+            relative_orbit=59,
+            orbit_pass="ascending",
+            coverage_fraction=1.0,
+            incidence_deg=44.3,
+            incidence_source="raster",
+            footprint_wkt="",
+        )
+        for day in range(0, 150, 6)
+    ]
+
+
+CLEAR = [optical("2019-06-10", 0.0), optical("2021-06-12", 0.0)]
+PASSES = passes(2019) + passes(2021)
+
+
+def test_a_clear_season_takes_two_questions() -> None:
+    source = Listed(CLEAR, PASSES)
+    plan = plan_roi(source, roi())
+    assert [kind for kind, _ in source.asked] == ["optical", "sar"]
+    assert plan.choices is not None
+    assert [p.month_shift for p in plan.choices.periods] == [0, 0]
+    assert [len(p.sar) for p in plan.choices.periods] == [10, 10]
+    assert plan.choices.periods[0].lag_days == pytest.approx(0, abs=6)
+
+
+def test_a_moved_season_takes_one_more() -> None:
+    source = Listed([optical("2019-06-10", 0.5), optical("2019-07-10", 0), optical("2021-07-12", 0)], PASSES)
+    plan = plan_roi(source, roi())
+    assert [kind for kind, _ in source.asked] == ["optical", "optical", "sar"]
+    assert plan.choices is not None
+    assert [p.month_shift for p in plan.choices.periods] == [1, 1]
+
+
+def test_a_roi_with_nothing_to_choose_is_a_plan_with_a_reason() -> None:
+    plan = plan_roi(Listed([], PASSES), roi())
+    assert plan.choices is None
+    assert plan.failure is not None
+    assert "no clear optical acquisition" in plan.failure
+    assert "no radar acquisition at all" in (plan_roi(Listed(CLEAR, []), roi()).failure or "")
+
+
+def lock(*plans: RoiPlan) -> str:
+    return dump_lock(Plan(name="mine", source="catalogue:listed", rois=plans)).decode()
+
+
+def test_a_lock_is_read_back_as_it_was() -> None:
+    plan = plan_roi(Listed(CLEAR, PASSES), roi())
+    failed = plan_roi(Listed([], []), roi("there", lon=4.0))
+    text = lock(plan, failed)
+    assert is_lock(text)
+    assert parse_lock(text, file="x") == Plan(name="mine", source="catalogue:listed", rois=(plan, failed))
+    assert lock(*parse_lock(text, file="x").rois) == text
+
+
+def test_the_same_answers_give_the_same_lock_in_any_order() -> None:
+    shuffled = Listed(CLEAR[::-1], list(np.random.default_rng(0).permutation(np.array(PASSES, dtype=object))))
+    assert lock(plan_roi(shuffled, roi())) == lock(plan_roi(Listed(CLEAR, PASSES), roi()))
+
+
+def test_a_recipe_is_no_lock() -> None:
+    assert not is_lock('{"type": "FeatureCollection", "features": []}')
+    assert not is_lock("[]")
+    assert not is_lock("{")
+
+
+def test_an_altered_lock_is_refused() -> None:
+    text = lock(plan_roi(Listed(CLEAR, PASSES), roi()))
+    value = json.loads(text)
+    value["features"][0]["properties"]["plan"]["relative_orbit"] = "north"
+    with pytest.raises(RecipeError, match=r"x: the locked plan of here is damaged at relative_orbit: .*integer"):
+        parse_lock(json.dumps(value), file="x")
+    value = json.loads(text)
+    del value["features"][0]["properties"]["plan"]["grid"]["crs"]
+    with pytest.raises(RecipeError, match=r"x: .*damaged"):
+        parse_lock(json.dumps(value), file="x")
+    value = json.loads(text)
+    value["s1s2"]["lock"] = 99
+    with pytest.raises(RecipeError, match="lock version 99; this version of s1s2pairs reads 1"):
+        parse_lock(json.dumps(value), file="x")
+    value = json.loads(text)
+    del value["name"]
+    with pytest.raises(RecipeError, match="x: the lock is damaged: 'name'"):
+        parse_lock(json.dumps(value), file="x")
+
+
+def test_grids_of_neighbours_that_reach_across_are_named() -> None:
+    near = roi("near", lon=3.0201, split="test")
+    assert shared_ground([roi(), near, roi("far", lon=5.0, split="test")]) == (("here", "near"),)
+    assert shared_ground([roi(), replace(near, split="train")]) == ()
