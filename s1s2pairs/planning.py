@@ -1,0 +1,89 @@
+"""The first half of a build: every choice made and locked before the first pixel is fetched."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .errors import GridError, NotAuthenticated, RecipeError, S1S2Error, SourceError
+from .index import LOCK_FILE
+from .plan import Plan, RoiPlan, dump_lock
+from .pool import Pool
+from .progress import Progress
+from .recipe import Recipe, Roi
+from .resume import KeptPlans, check_same_dataset, existing_plan
+from .storage import Storage
+from .tasks import PlanTask, Session, run_plan, source_of
+
+log = logging.getLogger(__name__)
+
+ROI_FAILURES = (SourceError, GridError)
+"""What makes one ROI fail and leaves the others alone."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Planned:
+    """A plan, and what there was before it."""
+
+    plan: Plan
+    existing: Plan | None
+    """The plan that the folder held."""
+    unsearched: frozenset[str]
+    """ROIs that failed because the source did; a later start tries them again."""
+
+
+def make_plan(subject: Recipe | Plan, *, session: Session, storage: Storage, pool: Pool, progress: Progress) -> Planned:
+    """Plan every ROI, or take over a plan that is given, and write the lock file.
+
+    Raises:
+        RecipeError: A given plan was made from another source.
+        SourceError: No ROI could be searched.
+        DatasetError: The folder holds another dataset.
+    """
+    source = source_of(session).name
+    existing = existing_plan(storage)
+    rois = subject.rois if isinstance(subject, Recipe) else tuple(plan.roi for plan in subject.rois)
+    check_same_dataset(existing, name=subject.name, source=source, rois=rois, storage=storage)
+    unsearched: frozenset[str] = frozenset()
+    if isinstance(subject, Plan):
+        if subject.source != source:
+            raise RecipeError(
+                f"the locked recipe {subject.name!r} was made from {subject.source!r}, not {source!r}: "
+                "name that source with --source"
+            )
+        plan = subject
+    else:
+        kept = KeptPlans(storage, source, existing)
+        plans, unsearched = _search(rois, kept, session, pool, progress)
+        plan = Plan(name=subject.name, source=source, rois=plans)
+    lock = dump_lock(plan)
+    if storage.read_if_there(LOCK_FILE) != lock:
+        storage.write(LOCK_FILE, lock)
+    return Planned(plan=plan, existing=existing, unsearched=unsearched)
+
+
+def _search(
+    rois: Sequence[Roi], kept: KeptPlans, session: Session, pool: Pool, progress: Progress
+) -> tuple[tuple[RoiPlan, ...], frozenset[str]]:
+    plans = {roi.name: plan for roi in rois if (plan := kept.get(roi)) is not None}
+    unsearched: dict[str, S1S2Error] = {}
+    progress.begin("choosing scenes", len(rois))
+    try:
+        for name in plans:
+            progress.step(name)
+        tasks = [PlanTask(session=session, roi=roi) for roi in rois if roi.name not in plans]
+        for task, outcome in pool.run(run_plan, tasks):
+            if isinstance(outcome, RoiPlan):
+                kept.put(outcome)
+                plans[task.roi.name] = outcome
+            elif isinstance(outcome, NotAuthenticated) or not isinstance(outcome, ROI_FAILURES):
+                raise outcome
+            else:
+                log.warning("%s: %s", task.roi.name, outcome)
+                unsearched[task.roi.name] = outcome
+                plans[task.roi.name] = RoiPlan(roi=task.roi, choices=None, failure=str(outcome))
+            progress.step(task.roi.name)
+    finally:
+        progress.end()
+    if len(unsearched) == len(rois) and all(isinstance(error, SourceError) for error in unsearched.values()):
+        raise next(iter(unsearched.values()))
+    return tuple(plans[roi.name] for roi in rois), frozenset(unsearched)
