@@ -145,10 +145,9 @@ def _block(raster: Raster, grid: GeoBox) -> tuple[slice, slice]:
         height, width = dataset.block_shapes[0]
         if not _are_parallel(raster.crs, dataset.transform, grid):
             return slice(0, height), slice(0, width)
-        left, top = ~grid.transform * (dataset.transform * (0, 0))
-        right, bottom = ~grid.transform * (dataset.transform * (width, height))
-    rows, columns = sorted((round(top), round(bottom))), sorted((round(left), round(right)))
-    return slice(rows[0], max(rows[1], rows[0] + 1)), slice(columns[0], max(columns[1], columns[0] + 1))
+        corners = apply(dataset.transform, np.array([0, width]), np.array([0, height]))
+    x, y = (np.sort(np.rint(v)).astype(int) for v in apply(~grid.transform, *corners))
+    return slice(y[0], max(y[1], y[0] + 1)), slice(x[0], max(x[1], x[0] + 1))
 
 
 def _cuts(length: int, block: slice, most: int) -> list[slice]:
@@ -235,7 +234,7 @@ def _take_along(values: NDArray[Any], indices: NDArray[np.int32], *, axis: int) 
 def _lookup(crs: str, transform: Affine, shape: tuple[int, int], grid: GeoBox) -> _Lookup | None:
     """Find the source pixel of each grid pixel; None when no grid pixel lies in the source."""
     if _are_parallel(crs, transform, grid):
-        return _parallel(~transform * grid.transform, shape, grid)
+        return _parallel(transform, shape, grid)
     return _general(crs, transform, shape, grid)
 
 
@@ -244,10 +243,12 @@ def _are_parallel(crs: str, transform: Affine, grid: GeoBox) -> bool:
     return upright and _same_crs(str(grid.crs), crs)
 
 
-def _parallel(to_source: Affine, shape: tuple[int, int], grid: GeoBox) -> _Lookup | None:
+def _parallel(transform: Affine, shape: tuple[int, int], grid: GeoBox) -> _Lookup | None:
     height, width = grid.shape
-    columns = _floor(to_source.a * (np.arange(width) + 0.5) + to_source.c)
-    rows = _floor(to_source.e * (np.arange(height) + 0.5) + to_source.f)
+    zero = np.zeros(1)
+    x, _ = apply(grid.transform, np.arange(width) + 0.5, zero)
+    _, y = apply(grid.transform, zero, np.arange(height) + 0.5)
+    columns, rows = _floor(apply(~transform, x, zero)[0]), _floor(apply(~transform, zero, y)[1])
     inside_columns = np.flatnonzero((columns >= 0) & (columns < shape[1]))
     inside_rows = np.flatnonzero((rows >= 0) & (rows < shape[0]))
     if not inside_columns.size or not inside_rows.size:
