@@ -1,0 +1,316 @@
+"""What Sentinel-2 sees: surface reflectance in ten bands, clouds, shadows, cirrus, snow, and the scene classification."""
+
+import datetime as dt
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s1s2pairs.simulate import noise
+from s1s2pairs.simulate.ground import Frame
+from s1s2pairs.simulate.landcover import BUILT_USES, LandCover, Use
+from s1s2pairs.simulate.noise import Floats
+from s1s2pairs.simulate.season import Vegetation, Weather, sun, vegetation, weather
+
+_LAYER: Final = 300
+BANDS_10M: Final = ("B2", "B3", "B4", "B8")
+BANDS_20M: Final = ("B5", "B6", "B7", "B8A", "B11", "B12")
+_ORDER: Final = ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12")
+# Reflectance of what pixels are mixed from, in the order above: round numbers in the range of published spectra.
+_SPECTRA: Final = {
+    "water": (0.040, 0.045, 0.030, 0.025, 0.018, 0.016, 0.014, 0.012, 0.006, 0.004),
+    "broadleaf": (0.022, 0.048, 0.026, 0.080, 0.240, 0.310, 0.340, 0.355, 0.170, 0.075),
+    "needles": (0.018, 0.032, 0.020, 0.050, 0.130, 0.165, 0.180, 0.190, 0.090, 0.040),
+    "twigs": (0.045, 0.060, 0.075, 0.100, 0.130, 0.150, 0.170, 0.185, 0.220, 0.140),
+    "green": (0.030, 0.070, 0.035, 0.110, 0.330, 0.430, 0.460, 0.475, 0.210, 0.100),
+    "flower": (0.050, 0.150, 0.135, 0.190, 0.340, 0.400, 0.430, 0.445, 0.220, 0.110),
+    "dry": (0.075, 0.110, 0.145, 0.180, 0.215, 0.240, 0.270, 0.290, 0.360, 0.250),
+    "soil_dry": (0.085, 0.120, 0.165, 0.190, 0.210, 0.230, 0.255, 0.275, 0.350, 0.300),
+    "soil_wet": (0.050, 0.070, 0.095, 0.110, 0.125, 0.135, 0.150, 0.160, 0.170, 0.120),
+    "asphalt": (0.085, 0.095, 0.105, 0.110, 0.115, 0.120, 0.130, 0.135, 0.150, 0.140),
+    "tiles": (0.065, 0.085, 0.160, 0.190, 0.205, 0.215, 0.230, 0.240, 0.300, 0.260),
+    "slate": (0.070, 0.080, 0.085, 0.090, 0.095, 0.100, 0.105, 0.110, 0.120, 0.110),
+    "concrete": (0.170, 0.200, 0.225, 0.235, 0.240, 0.250, 0.265, 0.270, 0.300, 0.280),
+    "metal": (0.330, 0.350, 0.360, 0.365, 0.365, 0.370, 0.380, 0.380, 0.350, 0.310),
+    "snow": (0.860, 0.850, 0.840, 0.820, 0.800, 0.780, 0.760, 0.740, 0.110, 0.080),
+}
+_CLOUD: Final = np.array((0.62, 0.61, 0.60, 0.61, 0.62, 0.63, 0.64, 0.64, 0.48, 0.36))
+_CIRRUS: Final = np.array((0.060, 0.055, 0.050, 0.050, 0.050, 0.050, 0.050, 0.050, 0.030, 0.020))
+_SHADOW_LEFT: Final = np.array((0.60, 0.55, 0.50, 0.47, 0.45, 0.44, 0.43, 0.43, 0.40, 0.38))
+"""Part of the light that remains in a deep shadow (sky light is blue)."""
+_CLOUD_HEIGHT_M: Final = (900.0, 2600.0)
+_REPROCESSED_GAIN: Final = 1.004
+"""What the newer processing of a scene multiplies reflectance by."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sky:
+    """Clouds over a place on a date."""
+
+    cover: float
+    """0 clear .. 1 overcast; 0 draws no cloud at all."""
+    cirrus: bool
+    height_m: float
+    sun_azimuth_deg: float
+    sun_elevation_deg: float
+    key: int
+    """Names the cloud field of this date."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpticalImage:
+    """What one overflight of Sentinel-2 shows of a frame."""
+
+    reflectance_10m: dict[str, Floats]
+    """Band name -> (y, x) float64 reflectance on the frame's grid."""
+    reflectance_20m: dict[str, Floats]
+    """Band name -> (y, x) float64 reflectance on the grid of twice the pixel size."""
+    scl: NDArray[np.uint8]
+    """(y, x) scene classification on the grid of twice the pixel size; 0 is not used here."""
+
+
+def sky(frame: Frame, lon: float, lat: float, at: dt.datetime) -> Sky:
+    """Return the clouds of a place (cells of 40 km share them) at an overflight.
+
+    About 4 in 10 overflights are cloudless in the temperate zones, 6 in 10 in the subtropics.
+    """
+    place = (math.floor(float(frame.x[0]) / 4e4), math.floor(float(frame.y[0]) / 4e4))
+    keys = frame.keys(_LAYER, *place, at.toordinal())
+    draw, amount = float(noise.uniform(*keys, 1)), float(noise.uniform(*keys, 2))
+    clear = 0.38 + 0.22 * math.exp(-(((abs(lat) - 25.0) / 9.0) ** 2))
+    partly = clear + 0.6 * (1.0 - clear)
+    cover = 0.0 if draw < clear else (0.06 + 0.6 * amount if draw < partly else 0.7 + 0.3 * amount)
+    azimuth, elevation = sun(lon, lat, at)
+    return Sky(
+        cover=cover,
+        cirrus=bool(noise.uniform(*keys, 3) < 0.12),
+        height_m=_CLOUD_HEIGHT_M[0] + (_CLOUD_HEIGHT_M[1] - _CLOUD_HEIGHT_M[0]) * float(noise.uniform(*keys, 4)),
+        sun_azimuth_deg=azimuth,
+        sun_elevation_deg=max(elevation, 8.0),
+        key=at.toordinal(),
+    )
+
+
+def observe(land: LandCover, lat: float, at: dt.datetime, above: Sky) -> OpticalImage:
+    """Render one overflight."""
+    today = weather(land.ground.frame, lat, at.date())
+    state = vegetation(land.ground.parcels, land.use, lat, at.date())
+    parts = _mixture(land, state, today)
+    light = _light(land, above, at)
+    cloud, shade = cloud_and_shadow(land.ground.frame, above)
+    thin = _cirrus(land.ground.frame, above)
+    spectra = np.array([_SPECTRA[name] for name in parts])
+    fine, coarse = np.stack(list(parts.values())), np.stack([_halved(part) for part in parts.values()])
+    ten = _image(fine, spectra, BANDS_10M, light, cloud, shade, thin)
+    twenty = _image(coarse, spectra, BANDS_20M, *(_halved(field) for field in (light, cloud, shade, thin)))
+    return OpticalImage(
+        reflectance_10m=ten,
+        reflectance_20m=twenty,
+        scl=_classify(ten, twenty, *(_halved(field) for field in (cloud, shade, thin))),
+    )
+
+
+def reprocessed(reflectance: Floats) -> Floats:
+    """Return what a newer processing baseline makes of the same scene: slightly brighter."""
+    return reflectance * _REPROCESSED_GAIN
+
+
+def cloud_and_shadow(frame: Frame, above: Sky) -> tuple[Floats, Floats]:
+    """Return opacity of the clouds and depth of their shadows, both (y, x) in 0..1.
+
+    A shadow is the cloud field moved away from the sun by the cloud's height over the tangent of the sun's elevation.
+    """
+    if above.cover == 0.0:
+        nothing = np.zeros((frame.y.size, frame.x.size))
+        return nothing, nothing
+    reach = above.height_m / math.tan(math.radians(above.sun_elevation_deg))
+    towards_sun = math.radians(above.sun_azimuth_deg)
+    cloud = _opacity(frame, frame.x, frame.y, above)
+    # What shades a pixel is the cloud found from it in the direction of the sun.
+    caster = _opacity(frame, frame.x + reach * math.sin(towards_sun), frame.y + reach * math.cos(towards_sun), above)
+    return cloud, caster * (1.0 - cloud)
+
+
+def _opacity(frame: Frame, x: Floats, y: Floats, above: Sky) -> Floats:
+    field = noise.rough(x, y, scale_m=2600.0, octaves=6, keys=frame.keys(_LAYER, 20, above.key))
+    field += 0.5 * noise.rough(x, y, scale_m=9000.0, octaves=1, keys=frame.keys(_LAYER, 21, above.key))
+    # The level that a field of standard deviation 1.12 exceeds on `cover` of the area.
+    level = 1.12 * math.sqrt(2.0) * _erfinv(1.0 - 2.0 * min(above.cover, 0.995))
+    rise = np.clip((field - level) / 0.45, 0.0, 1.0)
+    return np.asarray(rise * rise * (3.0 - 2.0 * rise))
+
+
+def _erfinv(value: float) -> float:
+    """Return the inverse error function (Winitzki's approximation, good to 0.2 %)."""
+    log = math.log(1.0 - value * value)
+    first = 2.0 / (math.pi * 0.147) + log / 2.0
+    return math.copysign(math.sqrt(math.sqrt(first * first - log / 0.147) - first), value)
+
+
+def _cirrus(frame: Frame, above: Sky) -> Floats:
+    """Return the thickness of thin cirrus, (y, x) 0..1: streaks, long from west to east."""
+    if not above.cirrus:
+        return np.zeros((frame.y.size, frame.x.size))
+    streaks = noise.rough(frame.x / 5.0, frame.y, scale_m=1800.0, octaves=4, keys=frame.keys(_LAYER, 22, above.key))
+    return np.clip(0.5 * (streaks + 0.2), 0.0, 1.0)
+
+
+def _mixture(land: LandCover, state: Vegetation, today: Weather) -> dict[str, Floats]:
+    """Return the part of each pixel, (y, x) 0..1, that each spectrum of the table covers; they add up to 1."""
+    ground, at = land.ground, land.ground.parcel
+    water = shore_water(land, today)
+    free = 1.0 - water
+    roof, road = land.built * free, land.road * free
+    forest = land.forest * free * (1 - land.built) * (1 - land.road)
+    rest = np.clip(free - roof - road - forest, 0.0, 1.0)
+    paved = rest * np.isin(land.use, (Use.PERIMETER, Use.HALLS, Use.TOWERS))[at] * 0.75
+    open_ground = rest - paved
+    beach = np.clip(1.0 - ground.shore_m / 12.0, 0.0, 1.0)
+    grown = 1.0 - beach
+    patchy = np.clip(1.0 + 0.10 * ground.texture, 0.6, 1.3)
+    flower = 0.7 * state.flower[at] * grown
+    green = np.clip(state.green[at] * grown * patchy - flower, 0.0, 1.0)
+    dry = np.clip(state.dry[at] * grown, 0.0, np.maximum(1.0 - green - flower, 0.0))
+    soil = np.clip(1.0 - green - dry - flower, 0.0, 1.0)
+    wet = np.clip(today.soil_moisture + 0.7 * beach + 0.15 * ground.texture, 0.0, 1.0)
+    needles = np.clip(0.5 + 1.2 * ground.wood, 0.0, 1.0) * 0.7
+    leafy = forest * (1 - needles) * state.leaves[at]
+    roofs = _roofs(land, roof)
+    parts = {
+        "water": water,
+        "broadleaf": leafy,
+        "needles": forest * needles,
+        "twigs": forest * (1 - needles) - leafy,
+        "green": open_ground * green,
+        "flower": open_ground * flower,
+        "dry": open_ground * dry,
+        "soil_dry": open_ground * soil * (1 - wet),
+        "soil_wet": open_ground * soil * wet,
+        "asphalt": road + paved,
+        **roofs,
+    }
+    if today.snow > 0.0:
+        patches = np.clip(today.snow * (1.3 + 0.4 * ground.texture) - 0.15, 0.0, 1.0)
+        hold = np.clip(1.0 - water - 0.65 * forest - 0.6 * road, 0.0, 1.0) * patches
+        parts = {name: part * (1.0 - hold) for name, part in parts.items()}
+        parts["snow"] = hold
+    return parts
+
+
+def shore_water(land: LandCover, today: Weather) -> Floats:
+    """Return the part of each pixel under water, (y, x) 0..1, at a date's water level; main roads cross on bridges."""
+    level = 14.0 * today.water_level
+    wet = np.clip((level - land.ground.shore_m) / land.ground.frame.pixel_m + 0.5, 0.0, 1.0)
+    return np.asarray(wet * (1.0 - land.road) * (1.0 - land.built))
+
+
+def _roofs(land: LandCover, roof: Floats) -> dict[str, Floats]:
+    """Return roof parts by material: houses carry tiles or slate, halls metal, the rest concrete and slate."""
+    parcels, at = land.ground.parcels, land.ground.parcel
+    draw = noise.uniform(_LAYER, 30, parcels.id)
+    material = np.select(
+        [
+            land.use == Use.HOUSES,
+            land.use == Use.HALLS,
+            land.use == Use.PERIMETER,
+        ],
+        [np.where(draw < 0.6, 0, 1), np.where(draw < 0.55, 3, 2), np.where(draw < 0.45, 1, np.where(draw < 0.7, 0, 2))],
+        np.where(draw < 0.5, 2, 1),
+    )[at]
+    return {name: roof * (material == i) for i, name in enumerate(("tiles", "slate", "concrete", "metal"))}
+
+
+def _light(land: LandCover, above: Sky, at: dt.datetime) -> Floats:
+    """Return the brightness of each pixel, (y, x) about 1: parcel and pixel texture, haze of the day, shadows of buildings."""
+    ground, frame = land.ground, land.ground.frame
+    spread = np.where(land.use == Use.FOREST, 0.03, 0.07)
+    parcel = (1.0 + spread * noise.normal(_LAYER, 40, ground.parcels.id, at.year))[ground.parcel]
+    parcel = np.where(ground.shore_m < 0.0, 1.0, parcel)
+    built = np.isin(land.use, BUILT_USES)[ground.parcel]
+    grain = noise.white(frame.x, frame.y, pixel_m=frame.pixel_m, keys=frame.keys(_LAYER, 41))
+    grain = 1.0 + (0.03 + 0.05 * built + 0.05 * land.forest) * grain + 0.035 * ground.texture
+    day = 1.0 + 0.02 * float(noise.normal(*frame.keys(_LAYER, 42, at.toordinal())))
+    return np.asarray(np.clip(parcel * grain, 0.6, 1.5) * day * (1.0 - 0.5 * _building_shadow(land, above)))
+
+
+def _building_shadow(land: LandCover, above: Sky) -> Floats:
+    """Return the part of each pixel in the shadow of roofs and trees, (y, x) 0..1, by walking towards the sun."""
+    pixel = land.ground.frame.pixel_m
+    slope = math.tan(math.radians(above.sun_elevation_deg))
+    azimuth = math.radians(above.sun_azimuth_deg)
+    height = land.height_m
+    shaded = np.zeros(height.shape)
+    for step in range(1, math.ceil(float(height.max()) / slope / pixel) + 1):
+        # Rows run south: a step towards the sun is +sin in columns and -cos in rows.
+        toward = looked_up(height, row=-round(step * math.cos(azimuth)), column=round(step * math.sin(azimuth)))
+        shaded = np.maximum(shaded, np.clip((toward - height - step * pixel * slope) / (pixel * slope) + 0.5, 0.0, 1.0))
+    return shaded
+
+
+def looked_up(field: Floats, *, row: int, column: int) -> Floats:
+    """Return the field's value at an offset from every pixel; outside the frame the nearest pixel's."""
+    rows = np.clip(np.arange(field.shape[0]) + row, 0, field.shape[0] - 1)
+    columns = np.clip(np.arange(field.shape[1]) + column, 0, field.shape[1] - 1)
+    return field[rows[:, None], columns[None, :]]
+
+
+def _halved(field: Floats) -> Floats:
+    """Average 2 x 2 pixels."""
+    rows, columns = field.shape[0] // 2, field.shape[1] // 2
+    return np.asarray(field.reshape(rows, 2, columns, 2).mean(axis=(1, 3)))
+
+
+def _image(
+    parts: Floats,
+    spectra: Floats,
+    bands: tuple[str, ...],
+    light: Floats,
+    cloud: Floats,
+    shade: Floats,
+    thin: Floats,
+) -> dict[str, Floats]:
+    """Mix spectra, then blur by the point spread, then lay shadows, cirrus and clouds over it."""
+    image = {}
+    for band in bands:
+        at = _ORDER.index(band)
+        surface = np.tensordot(spectra[:, at], parts, axes=1) * light
+        lit = blurred(surface, 0.18) * (1.0 - shade * (1.0 - _SHADOW_LEFT[at]))
+        hazy = lit + thin * _CIRRUS[at]
+        bright = _CLOUD[at] * (0.75 + 0.35 * cloud)
+        image[band] = np.clip(hazy * (1.0 - cloud) + bright * cloud, 0.0005, 1.6)
+    return image
+
+
+def blurred(image: Floats, side: float) -> Floats:
+    """Give `side` of each pixel's light to each neighbour along either axis (a small point spread), edges repeated."""
+    padded = np.pad(image, 1, mode="edge")
+    tall = side * (padded[:-2] + padded[2:]) + (1 - 2 * side) * padded[1:-1]
+    return np.asarray(side * (tall[:, :-2] + tall[:, 2:]) + (1 - 2 * side) * tall[:, 1:-1])
+
+
+def _classify(
+    ten: dict[str, Floats], twenty: dict[str, Floats], cloud: Floats, shade: Floats, thin: Floats
+) -> NDArray[np.uint8]:
+    """Return the scene classification, (y, x) uint8: clouds from their true opacity, the surface from reflectance."""
+    blue, green, red, nir = (_halved(ten[band]) for band in BANDS_10M)
+    swir = twenty["B11"]
+    ndvi = (nir - red) / (nir + red)
+    snow_index = (green - swir) / (green + swir)
+    return np.select(
+        [
+            cloud > 0.65,
+            cloud > 0.20,
+            shade > 0.25,
+            thin > 0.35,
+            cloud > 0.05,
+            (snow_index > 0.4) & (green > 0.30),
+            ndvi > 0.40,
+            (nir < 0.10) & (swir < 0.09) & (ndvi < 0.20) & (nir <= green * 1.25),
+            (nir < 0.11) & (blue < 0.08),
+            ndvi < 0.40,
+        ],
+        [9, 8, 3, 10, 7, 11, 4, 6, 2, 5],
+        7,
+    ).astype(np.uint8)
