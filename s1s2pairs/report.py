@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 
 from .acquisition import OpticalAcquisition
 from .bands import REFLECTANCE_SCALE
-from .charts import Histogram, MapView, Timeline, draw_histogram, draw_map, draw_timeline
+from .card import CARD_VERSION_KEY
+from .charts import Histogram, Timeline, draw_histogram, draw_timeline
 from .errors import DatasetError
 from .index import LOCK_FILE, Dataset, open_dataset
+from .locator import draw_maps
 from .orbit import OrbitCandidate
 from .page import write_page
 from .plan import Choices, PeriodPlan, Plan, RoiPlan, is_lock, parse_lock
@@ -162,11 +164,12 @@ def render(dataset: Dataset, plan: Plan) -> str:
     template = environment.from_string(files("s1s2pairs").joinpath("report.html.j2").read_text(encoding="utf-8"))
     return template.render(
         plan=plan,
-        attribution=dataset.card.get("attribution"),
+        attribution=dataset.card.get("creditText"),
+        version=dataset.card.get(CARD_VERSION_KEY),
         dataset=dataset,
         periods=periods,
         sections=sections,
-        map=_map(plan),
+        maps=draw_maps([(roi.roi.name, roi.roi.split, roi.roi.polygon) for roi in plan.rois]),
         splits=_split_counts(dataset),
         patches=dataset.index["patch_id"].nunique(),
         backscatters=sorted({roi.choices.backscatter for roi in plan.rois if roi.choices}),
@@ -190,10 +193,6 @@ def _read_plan(root: Path) -> Plan:
 def _period_labels(plan: Plan) -> list[str]:
     first = {p.label: p.start for roi in plan.rois for p in reversed(roi.roi.settings.periods)}
     return sorted(first, key=lambda label: (first[label], label))
-
-
-def _map(plan: Plan) -> MapView:
-    return draw_map([(roi.roi.name, roi.roi.split, roi.roi.polygon) for roi in plan.rois])
 
 
 def _split_counts(dataset: Dataset) -> list[tuple[str, int, int]]:
@@ -233,7 +232,7 @@ def _section(roi: RoiPlan, dataset: Dataset, tally: Tally, side: int) -> RoiSect
 
 
 def _failure(card: Mapping[str, Any], name: str) -> str:
-    for failure in card.get("failures", ()):
+    for failure in card.get("s1s2:failures", ()):
         if failure.get("roi") == name:
             return str(failure.get("reason"))
     return "planned, but not in the index; run `s1s2 build` again to see why"

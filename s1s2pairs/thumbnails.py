@@ -81,7 +81,7 @@ def read_small(path: Path, *, bands: int, most_px: int) -> Image3:
             values = raster.read(list(range(1, bands + 1)), out_shape=(bands, *shape), resampling=Resampling.nearest)
     except RasterioError as error:
         raise DatasetError(f"{path}: cannot be read ({error}); run `s1s2 verify`, then build again") from error
-    small = values.astype(np.float32)
+    small: Image3 = values.astype(np.float32)
     if values.dtype == np.uint16:
         small[values == S2_NODATA] = np.nan
     return small

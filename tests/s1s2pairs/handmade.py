@@ -45,7 +45,7 @@ def make_dataset(
         rois.append(RoiPlan(roi=failed, choices=None, failure=failure))
     plan = Plan(name="handmade", source="catalogue:made-up", rois=tuple(rois))
     (root / "recipe.lock.geojson").write_bytes(dump_lock(plan))
-    (root / "dataset.json").write_text(json.dumps({"name": "handmade", "attribution": attribution}))
+    (root / "dataset.json").write_text(json.dumps({"name": "handmade", "creditText": attribution}))
     (root / "index.parquet").write_bytes(dump_index(rows))
     return plan
 
@@ -61,10 +61,10 @@ def _plan(name: str, split: Split, lon: float, settings: Settings) -> RoiPlan:
         incidence_source="raster",
         dates=dates,
         candidates=(
-            _candidate(59, 44.3, {label: 1 for label in dates}, coverage=1.0, eligible=False),
-            _candidate(161, 41.25, {label: 3 for label in dates}, coverage=1.0, eligible=True),
-            _candidate(37, 36.0, {label: 4 for label in dates}, coverage=1.0, eligible=True),
-            _candidate(110, 34.0, {label: 0 for label in dates}, coverage=0.61, eligible=False),
+            _candidate(59, 44.3, dict.fromkeys(dates, 1), coverage=1.0, eligible=False),
+            _candidate(161, 41.25, dict.fromkeys(dates, 3), coverage=1.0, eligible=True),
+            _candidate(37, 36.0, dict.fromkeys(dates, 4), coverage=1.0, eligible=True),
+            _candidate(110, 34.0, dict.fromkeys(dates, 0), coverage=0.61, eligible=False),
         ),
     )
     grid = roi_grid(roi.polygon, pixel_size_m=10, min_pixels=SIZE)
