@@ -163,7 +163,11 @@ def _sar_acquisition(scenes: Sequence[SarScene], roi: BaseGeometry) -> SarAcquis
         orbit_pass=first.orbit_pass,
         coverage_fraction=covered_fraction(roi, footprint),
         incidence_deg=round(angle, 4),
-        incidence_source=max((s.incidence_source for s in scenes), key=lambda s: s != "raster"),
+        # A slice that touches the ROI without a pixel of its own has no say in where the angle is from.
+        incidence_source=max(
+            (s.incidence_source for s in scenes if s.incidence_weight or not weight),
+            key=lambda source: source != "raster",
+        ),
         footprint_wkt=outline_wkt([footprint]),
     )
 
