@@ -3,7 +3,7 @@
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -37,15 +37,19 @@ HARMLESS_SETTINGS: Final = frozenset(
 class Group:
     """Runs that predict the same target from stacks that fit together; they are scored on the same pixels."""
 
+    name: str
+    """The target, such as `s1_t2 (VV)`; numbered where several groups predict it. Only runs of one group are ranked."""
     scaling: Scaling
-    stacks: dict[str, Stack]
+    n_dates: int
     target: Stack
-    runs: list[tuple[Entry, Loaded]]
+    stacks: dict[str, Stack] = field(default_factory=dict)
+    """By key: everything the runs read, and the target."""
+    runs: list[tuple[Entry, Loaded]] = field(default_factory=list)
 
     def takes(self, task: Task, scaling: Scaling) -> bool:
         """Return whether a task can be scored together with those already here."""
         agree = all(self.stacks.get(stack.key, stack) == stack for stack in task.stacks)
-        return self.target == task.target and self.scaling == scaling and agree
+        return agree and (self.target, self.scaling, self.n_dates) == (task.target, scaling, task.n_dates)
 
     @property
     def task(self) -> Task:
@@ -65,10 +69,12 @@ def load_groups(runs: Sequence[Path], which: Literal["best", "last"]) -> list[Gr
         task = scored_task(run.translator.task)
         group = next((group for group in groups if group.takes(task, run.scaling)), None)
         if group is None:
-            group = Group(scaling=run.scaling, stacks={}, target=task.target, runs=[])
+            number = 1 + sum(other.target == task.target for other in groups)
+            name = f"{task.target.key} ({', '.join(task.target.bands)})" + (f", group {number}" if number > 1 else "")
+            group = Group(name=name, scaling=run.scaling, n_dates=task.n_dates, target=task.target)
             groups.append(group)
         group.stacks.update({stack.key: stack for stack in task.stacks})
-        group.runs.append((entry, run))
+        group.runs.append((replace(entry, target=group.name), run))
     return groups
 
 
@@ -95,20 +101,12 @@ def scored_task(task: Task) -> Task:
 
 
 def baseline_entries(group: Group, *, marked: bool) -> Iterator[tuple[Entry, Callable[[Batch], Tensor]]]:
-    """Yield every baseline that a group's task allows; `marked` puts the target into the names, to tell groups apart."""
+    """Yield every baseline that a group's task allows; `marked` puts the group into the names."""
     task = group.task
     for name, baseline in baselines.BASELINES.items():
         if baselines.applicable(name, task):
-            label = f"{name} ({task.target.key}, {'+'.join(stack.key for stack in task.inputs)})" if marked else name
-            entry = Entry(
-                run=label,
-                network=name,
-                label=label,
-                seed=None,
-                target=_described(task.target),
-                baseline=True,
-                path=None,
-            )
+            label = f"{name} of {group.name}" if marked else name
+            entry = Entry(run=label, network=name, label=label, seed=None, target=group.name, baseline=True, path=None)
             yield entry, functools.partial(_predict_baseline, baseline, task)
 
 
@@ -133,7 +131,7 @@ def _entries(runs: Sequence[Path], loaded: Sequence[Loaded]) -> list[Entry]:
                 network=network,
                 label=f"{network} ({described})" if described else network,
                 seed=record.seed if record else None,
-                target=_described(run.translator.task.target),
+                target=run.translator.task.target.key,
                 baseline=False,
                 path=str(path),
             )
@@ -153,10 +151,6 @@ def _settings(run: Loaded, record: RunRecord | None) -> dict[str, Any]:
     """Return what makes two runs of a network more than two seeds of the same thing."""
     training = asdict(record.training) if record else {}
     return {**run.checkpoint.config, **{key: value for key, value in training.items() if key not in HARMLESS_SETTINGS}}
-
-
-def _described(stack: Stack) -> str:
-    return f"{stack.key} ({', '.join(stack.bands)})"
 
 
 def _plain(value: object) -> str:

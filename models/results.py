@@ -41,7 +41,7 @@ class Entry:
     """The network's name, with the settings that differ between the runs of it; runs of one label differ in their seed only."""
     seed: int | None
     target: str
-    """What is predicted, such as `s1_t2: VV`; only entries of one target can be ranked."""
+    """What is predicted, such as `s1_t2 (VV)`; only entries of one target are ranked against each other."""
     baseline: bool
     path: str | None
 

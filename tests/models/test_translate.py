@@ -214,7 +214,7 @@ def test_out_of_memory_says_what_to_lower(tmp_path: Path) -> None:
         def forward(self, batch: Batch) -> Tensor:
             raise torch.OutOfMemoryError(f"tried to allocate for {len(batch)} tensors")
 
-    with pytest.raises(RunError, match="Out of memory with 2 windows of 32 px at once.*Lower the batch size"):
+    with pytest.raises(RunError, match=r"Out of memory with 2 windows of 32 px at once.*Lower the batch size"):
         run_identity(tmp_path, radar(40, 40), Hungry())
 
 
