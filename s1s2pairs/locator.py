@@ -157,7 +157,8 @@ def _graticule(frame: _Frame) -> Iterator[GridLine]:
         yield GridLine(path=f"M{x} 0V{frame.height}", label=label, x=x + 4, y=frame.height - 6)
     for lat in _multiples(step, frame.south, frame.north):
         _, y = frame.xy(frame.west, lat)
-        yield GridLine(path=f"M0 {y}H{WIDTH}", label=_degrees(lat, "N", "S"), x=6.0, y=y - 4)
+        label = _degrees(lat, "N", "S") if 20 < y < frame.height - 40 else ""  # clear of the edge and of the longitudes
+        yield GridLine(path=f"M0 {y}H{WIDTH}", label=label, x=6.0, y=y - 4)
 
 
 def _multiples(step: float, low: float, high: float) -> list[float]:

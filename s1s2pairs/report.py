@@ -152,8 +152,7 @@ def render(dataset: Dataset, plan: Plan) -> str:
         DatasetError: A raster that the plan names is missing or damaged.
     """
     periods = _period_labels(plan)
-    images = sum(4 * len(roi.choices.periods) for roi in plan.rois if roi.choices)
-    side = int(min(LARGEST_PX, math.sqrt(PICTURES_BYTES / (BYTES_PER_PX * max(images, 1)))))
+    side = picture_side(sum(4 * len(roi.choices.periods) - 2 for roi in plan.rois if roi.choices))
     tally = Tally()
     sections = [_section(roi, dataset, tally, side) for roi in plan.rois]
     common, overrides = _common_settings([roi.roi.settings for roi in plan.rois], [roi.roi.name for roi in plan.rois])
@@ -177,6 +176,11 @@ def render(dataset: Dataset, plan: Plan) -> str:
         settings=common,
         overrides=overrides,
     )
+
+
+def picture_side(pictures: int) -> int:
+    """Return the longest side of a picture, pixels, so that all of them keep the page small."""
+    return max(16, int(min(LARGEST_PX, math.sqrt(PICTURES_BYTES / (BYTES_PER_PX * max(pictures, 1))))))
 
 
 def _read_plan(root: Path) -> Plan:

@@ -1,8 +1,7 @@
-"""Small pictures of a dataset's rasters, as JPEG data URIs with what their colours mean."""
+"""Small pictures of a dataset's rasters, as data URIs with what their colours mean."""
 
 import base64
 import io
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,8 @@ from .errors import DatasetError
 MISSING_RGB = (128, 124, 148)
 """Colour of pixels without a value: a violet grey that no stretch gives to a natural surface."""
 JPEG_QUALITY = 80
+LOSSLESS_PX = 100
+"""Pictures with fewer pixels a side are PNG: enlarged on the page, JPEG's blocks would show."""
 CO_DB = (-20.0, 2.0)
 """Shown range of a co-polarised band, dB."""
 CROSS_DB = (-27.0, -5.0)
@@ -52,6 +53,8 @@ class Picture:
     uri: str
     width_px: int
     height_px: int
+    enlarged: bool
+    """Whether it is so small that its pixels should be seen as squares."""
     legend: str
     """What the colours stand for and their range."""
     bar: ColourBar | None
@@ -247,15 +250,15 @@ def _picture(rgb: Image3, *, legend: str, bar: ColourBar | None) -> Picture:
     pixels = np.rint(np.nan_to_num(rgb) * 255).astype(np.uint8).transpose(1, 2, 0)
     pixels[missing] = MISSING_RGB
     image = Image.fromarray(pixels)
-    enlarge = math.ceil(160 / max(image.size))
-    if enlarge > 1:  # tiny ROIs: whole pixels rather than a blur
-        image = image.resize((image.width * enlarge, image.height * enlarge), Image.Resampling.NEAREST)
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True)
+    enlarged = max(image.size) < LOSSLESS_PX
+    kind = "png" if enlarged else "jpeg"
+    image.save(buffer, kind, quality=JPEG_QUALITY, optimize=True)
     return Picture(
-        uri="data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode(),
+        uri=f"data:image/{kind};base64," + base64.b64encode(buffer.getvalue()).decode(),
         width_px=image.width,
         height_px=image.height,
+        enlarged=enlarged,
         legend=legend,
         bar=bar,
         missing_fraction=float(missing.mean()),
