@@ -136,3 +136,13 @@ def make_dataset() -> Callable[..., Path]:
 def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset of 64 px patches, shared by all tests: they read it, and its cache is packed by the first."""
     return write_dataset(tmp_path_factory.mktemp("data") / "tiny")
+
+
+@pytest.fixture
+def toy_networks(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder with the network `toy`, which is part of the zoo while the test runs."""
+    from models import networks
+
+    folder = Path(__file__).parent / "toy"
+    monkeypatch.setattr(networks, "__path__", [*networks.__path__, str(folder)])
+    return folder

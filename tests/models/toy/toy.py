@@ -1,0 +1,99 @@
+"""A small conditional GAN in the shape of the zoo's networks, for tests of the loop: found as `models.networks.toy`."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..losses import masked_l1
+from ..task import Batch, Stack, Task
+from ..translator import Translator, frozen
+
+PAPER = "none"
+YEAR = 2026
+SUMMARY = "for tests"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """Small; the last three fields make it fail on purpose."""
+
+    width: int = 4
+    dropout: float = 0.0
+    learning_rate: float = 1e-3
+    betas: tuple[float, float] = (0.5, 0.999)
+    epochs: int = 2
+    batch_size: int = 2
+    decay: float = 0.5
+    poisoned_sample: int = -1
+    hog_bytes: int = 0
+    step_seconds: float = 0.0
+    patch_multiple: ClassVar[int] = 4
+
+    @property
+    def task(self) -> Task:
+        """S2 of both dates and S1 of the first to S1 of the second."""
+        return Task(
+            name="toy",
+            sources=(Stack(sensor="s2", date=1, bands=("B3", "B4")),),
+            references=(Stack(sensor="s1", date=0, bands=("VV",)),),
+            target=Stack(sensor="s1", date=1, bands=("VV",)),
+        )
+
+
+class Network(Translator):
+    """Two convolutions each, with instance norm."""
+
+    parts = ("generator", "discriminator")
+    config: Config
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        width = config.width
+        self.generator = nn.Sequential(
+            nn.Conv2d(3, width, 3, padding=1, bias=False),  # a norm takes a bias away; Adam would follow its noise
+            nn.InstanceNorm2d(width),
+            nn.ReLU(),
+            nn.Dropout(config.dropout),
+            nn.Conv2d(width, 1, 3, padding=1),
+            nn.Tanh(),
+        )
+        self.discriminator = nn.Sequential(
+            nn.Conv2d(4, width, 4, 2, 1, bias=False),
+            nn.InstanceNorm2d(width),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(width, 1, 4, 2, 1),
+        )
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Predict."""
+        prediction: Tensor = self.generator(torch.cat([batch["s2_t2"], batch["s1_t1"]], dim=1))
+        return prediction
+
+    def learning_rate_factor(self, epoch: int) -> float:
+        """Halve each epoch."""
+        return self.config.decay**epoch
+
+    def training_step(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
+        """Yield the discriminator's loss, then the generator's."""
+        if self.config.hog_bytes:
+            torch.empty(self.config.hog_bytes, dtype=torch.uint8)
+        if self.config.step_seconds:
+            import time
+
+            time.sleep(self.config.step_seconds)
+        condition = torch.cat([batch["s2_t2"], batch["s1_t1"]], dim=1)
+        prediction = self.generator(condition)
+        real = self.discriminator(torch.cat([condition, batch["s1_t2"]], dim=1))
+        fake = self.discriminator(torch.cat([condition, prediction.detach()], dim=1))
+        yield "discriminator", 0.5 * (functional.softplus(-real).mean() + functional.softplus(fake).mean())
+        with frozen(self.discriminator):
+            adversarial = functional.softplus(-self.discriminator(torch.cat([condition, prediction], dim=1))).mean()
+        l1 = masked_l1(prediction, batch["s1_t2"], batch["valid"])
+        if bool((batch["sample"] == self.config.poisoned_sample).any()):
+            l1 = l1 * torch.nan
+        self.logged = {"l1": l1.detach()}
+        yield "generator", adversarial + 100 * l1
