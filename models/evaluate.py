@@ -27,6 +27,7 @@ from .pictures import draw_sample
 from .results import DIRECTIONS, Direction, Entry, Evaluation, Picture, Rank, Row
 from .tally import Column, Tally, tally_batch
 from .task import Batch
+from .translator import Translator
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +112,7 @@ class _Scorer:
         return Tally.concatenate(tallies)
 
     @torch.inference_mode()
-    def pictures(self, run: str, predict: Callable[[Batch], Tensor], tally: Tally) -> Iterator[Picture]:
+    def pictures(self, run: str, translator: Translator, tally: Tally) -> Iterator[Picture]:
         """Draw the worst, the median and the best sample by PSNR."""
         psnr = tally.per_image[Column("psnr", "all", None)]
         order = np.argsort(psnr, kind="stable")[: int(np.isfinite(psnr).sum())]  # NaN (nothing valid) sorts last
@@ -130,9 +131,9 @@ class _Scorer:
                 psnr_db=float(psnr[order[place]]),
                 png=draw_sample(
                     batch,
-                    predict(batch).float(),
+                    translator(batch).float(),
                     row=0,
-                    task=self.dataset.task,
+                    task=translator.task,  # shows what this network read, not what others read besides
                     scaling=self.dataset.scaling,
                     title=f"{run}, {rank}: {sample.patch_id}, {sample.direction}",
                 ),

@@ -3,6 +3,7 @@
 import base64
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.resources import files
@@ -11,6 +12,7 @@ from typing import Final
 
 from jinja2 import Environment, StrictUndefined
 
+from .checkpoint import JSON_NAME as CHECKPOINT_JSON
 from .results import Evaluation
 from .tables import Cell, Ranking, Table, best_cells, rankings, tables
 
@@ -44,6 +46,24 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> tuple[Path, Path, 
         partial.write_text(text, encoding="utf-8")
         partial.replace(folder / name)
     return folder / JSON_NAME, folder / MARKDOWN_NAME, folder / HTML_NAME
+
+
+def write_results(evaluation: Evaluation, out: Path | None = None) -> list[Path]:
+    """Write every run's part into its own folder, and with several runs the comparison of all.
+
+    Args:
+        evaluation: What to write.
+        out: Folder of the comparison; none takes the folder all runs lie in. A single run has no comparison, unless `out` asks
+            for one.
+
+    Returns:
+        The pages written; the comparison, if there is one, first.
+    """
+    folders = {entry.run: _run_folder(Path(entry.path)) for entry in evaluation.entries if entry.path is not None}
+    pages = [write_evaluation(evaluation.of_run(run), folder)[2] for run, folder in folders.items()]
+    if out is None and len(folders) > 1:
+        out = Path(os.path.commonpath([folder.resolve().parent for folder in folders.values()]))
+    return pages if out is None else [write_evaluation(evaluation, out)[2], *pages]
 
 
 def to_json(evaluation: Evaluation) -> str:
@@ -97,6 +117,11 @@ def format_cell(value: Cell, metric: str) -> str:
     digits = _DECIMALS.get(metric, _DEFAULT_DECIMALS)
     spread = "" if value.spread is None or math.isnan(value.spread) else f" ± {value.spread:.{digits}f}"
     return f"{value.mean:.{digits}f}{spread}"
+
+
+def _run_folder(path: Path) -> Path:
+    """Return the run's folder, also for the folder of one of its checkpoints."""
+    return path.resolve().parent.parent if (path / CHECKPOINT_JSON).is_file() else path
 
 
 def _markdown_ranking(ranking: Ranking) -> list[str]:

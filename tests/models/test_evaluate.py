@@ -3,7 +3,7 @@
 import json
 import math
 import statistics
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -81,6 +81,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         make_run(root / "v1-plain", "tsgan", seed=0, version="v1", change_weighted_loss="false"),
         make_run(root / "mono", "pix2pix_opt2sar", seed=0),
     ]
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Save the time of drawing."""
+    monkeypatch.setattr(evaluate, "draw_sample", lambda *_, **__: b"")
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +189,7 @@ def test_tables_give_mean_and_spread_over_seeds(evaluation: Evaluation) -> None:
     assert alone.spread is None
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_scores_do_not_depend_on_the_batch_size(runs: list[Path], dataset: Path, evaluation: Evaluation) -> None:
     whole = by_key(evaluation.of_run("mono").rows)
     told: list[tuple[str, int, int]] = []
@@ -211,6 +218,21 @@ def test_files_are_complete_and_strict(runs: list[Path], evaluation: Evaluation,
     html = paths[2].read_text(encoding="utf-8")
     assert html.count("data:image/png;base64,iVBOR") == 3 * len(runs)
     assert outside_links(html) == []
+
+
+def test_results_lie_in_each_run_and_beside_them(
+    evaluation: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    moved = tuple(replace(entry, path=None if entry.baseline else f"runs/{entry.run}") for entry in evaluation.entries)
+    pages = report.write_results(replace(evaluation, entries=moved))
+    assert pages[0].resolve() == (tmp_path / "runs/evaluation.html").resolve()
+    assert {page.parent.name for page in pages[1:]} == {"v1-a", "v1-b", "v1-plain", "mono"}
+    own = json.loads((tmp_path / "runs/mono/evaluation.json").read_text(encoding="utf-8"))
+    assert {row["run"] for row in own["rows"]} == {"mono", "copy_t1", "mean_references"}
+    alone = replace(evaluation, entries=moved).of_run("mono")
+    assert [page.parent.name for page in report.write_results(alone)] == ["mono"]
+    assert [page.parent.name for page in report.write_results(alone, tmp_path / "out")] == ["out", "mono"]
 
 
 def outside_links(html: str) -> list[str]:
@@ -248,6 +270,7 @@ def test_part_of_one_run_keeps_its_baselines(evaluation: Evaluation) -> None:
     assert {picture.run for picture in part.pictures} == {"v1-b"}
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_unchanged_dataset_has_null_and_no_zero_on_changed_ground(
     tmp_path: Path, runs: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -263,6 +286,7 @@ def test_unchanged_dataset_has_null_and_no_zero_on_changed_ground(
     assert rows["mono", "psnr", "unchanged", "both", None, None].n == 2
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_runs_that_cannot_share_pixels_are_scored_apart(runs: list[Path], dataset: Path, tmp_path: Path) -> None:
     other = make_run(tmp_path / "cross", "pix2pix_opt2sar", s1_bands="VH")
     result = evaluate.evaluate([runs[3], other], dataset, device="cpu")
@@ -272,12 +296,14 @@ def test_runs_that_cannot_share_pixels_are_scored_apart(runs: list[Path], datase
     assert len({entry.run for entry in result.entries}) == 6
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_equal_folder_names_are_told_apart(runs: list[Path], dataset: Path, tmp_path: Path) -> None:
     twin = make_run(tmp_path / "mono", "pix2pix_opt2sar", seed=5)
     result = evaluate.evaluate([runs[3], twin], dataset, device="cpu")
     assert {entry.run for entry in result.entries if not entry.baseline} == {str(runs[3]), str(twin)}
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_checkpoint_folder_can_be_scored_too(runs: list[Path], dataset: Path) -> None:
     result = evaluate.evaluate([runs[3] / "checkpoints/best"], dataset, device="cpu")
     assert [entry.seed for entry in result.entries if not entry.baseline] == [0]
