@@ -4,6 +4,7 @@ Everything here is a plain frozen value or a pure function; both sources use the
 """
 
 import datetime as dt
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ IncidenceSource = Literal["raster", "property", "annotation", "model"]
 annotation grid, or the orbit geometry model."""
 Backscatter = Literal["sigma0", "gamma0"]
 
+_BASELINE = re.compile(r"_N\d\d\.\d\d$")
+"""End of a datatake id: the processing baseline, which is no part of when the image was taken."""
 PASS_GAP = dt.timedelta(minutes=10)
 """Scenes of one platform and orbit closer in time than this belong to one overflight."""
 
@@ -184,7 +187,7 @@ def group_optical(scenes: Iterable[OpticalScene]) -> tuple[tuple[OpticalScene, .
     unknown: dict[tuple[object, ...], list[OpticalScene]] = defaultdict(list)
     for scene in {scene.id: scene for scene in scenes}.values():
         if scene.datatake_id:
-            known[(scene.datatake_id,)].append(scene)
+            known[(_BASELINE.sub("", scene.datatake_id),)].append(scene)
         else:
             unknown[(scene.platform, scene.relative_orbit)].append(scene)
     datatakes = list(known.values())

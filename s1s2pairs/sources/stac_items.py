@@ -308,7 +308,7 @@ def annotation_href(item: Item) -> str | None:
 
 
 def _asset(item: Item, band: str) -> tuple[str, Mapping[str, Any]]:
-    names = asset_names(band)
+    names = tuple(dict.fromkeys(asset_names(band)))
     for name in names:
         if name in item.assets:
             return name, item.assets[name]
