@@ -3,6 +3,7 @@
 No clock, no path of this machine: the same dataset gives the same bytes.
 """
 
+import datetime as dt
 import hashlib
 import importlib.metadata
 import json
@@ -29,6 +30,7 @@ _CONTEXT: Final[dict[str, Any]] = {
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "dct": "http://purl.org/dc/terms/",
+    "equivalentProperty": "cr:equivalentProperty",
     "examples": {"@id": "cr:examples", "@type": "@json"},
     "extract": "cr:extract",
     "field": "cr:field",
@@ -43,12 +45,14 @@ _CONTEXT: Final[dict[str, Any]] = {
     "md5": "cr:md5",
     "parentField": "cr:parentField",
     "path": "cr:path",
+    "rai": "http://mlcommons.org/croissant/RAI/",
     "recordSet": "cr:recordSet",
     "references": "cr:references",
     "regex": "cr:regex",
     "repeated": "cr:repeated",
     "replace": "cr:replace",
     "s1s2": "urn:s1s2pairs:",
+    "samplingRate": "cr:samplingRate",
     "sc": "https://schema.org/",
     "separator": "cr:separator",
     "source": "cr:source",
@@ -97,7 +101,8 @@ def dump_card(
     """
     built = {row["roi"] for row in rows}
     units = [unit for unit in units_of(plan) if unit.roi.name in built]
-    days = sorted(a.acquired_at.date() for u in units for a in (*u.period.sar, *u.period.optical))
+    days = sorted(day for unit in units for day in _days(unit))
+    credit = attribution(plan, days[0].year, days[-1].year)
     card = {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
@@ -111,7 +116,8 @@ def dump_card(
         "datePublished": days[-1].isoformat(),
         "temporalCoverage": f"{days[0].isoformat()}/{days[-1].isoformat()}",
         "version": "1.0.0",
-        "creditText": attribution(plan, days[0].year, days[-1].year),
+        "creditText": credit,
+        "citeAs": f"{plan.name}, a dataset built with s1s2pairs {software_version()}. {credit}.",
         "keywords": ["Sentinel-1", "Sentinel-2", "SAR", "optical", "image translation"],
         "distribution": [*_files(index, lock), *_file_sets()],
         "recordSet": [_splits(), _patches()],
@@ -123,6 +129,12 @@ def dump_card(
         "s1s2:failures": [{"roi": roi, "reason": reason} for roi, reason in failures.items()],
     }
     return (json.dumps(card, indent=1) + "\n").encode()
+
+
+def _days(unit: Unit) -> list[dt.date]:
+    if unit.sensor == "s1":
+        return [acquisition.acquired_at.date() for acquisition in unit.period.sar]
+    return [acquisition.acquired_at.date() for acquisition in unit.period.optical]
 
 
 def attribution(plan: Plan, first_year: int, last_year: int) -> str:

@@ -1,7 +1,7 @@
 """Decibels, and the spatial speckle filters of Lee: both work in linear power, where speckle is multiplicative.
 
 The filters take the speckle's strength from the equivalent number of looks (ENL) of each pixel: 4.4 for one IW GRD
-product at high resolution (ESA, Sentinel-1 Product Specification, table of GRDH characteristics) times the number of
+product at high resolution (Sentinel-1 Product Definition, S1-RS-MDA-52-7440, IW_GRD_HR) times the number of
 acquisitions averaged.
 """
 
@@ -136,20 +136,17 @@ def _edge_side(ones: Floats, filled: Floats) -> NDArray[np.intp]:
     The 3 x 3 means of nine overlapping parts of the window show the edge: its orientation is the one with the largest
     difference between opposite sides, and the pixel's side is the one whose mean is nearer that of the centre.
     """
-    part = np.ones(3)
+    rows, columns = ones.shape
+    count, total = _part_sums(ones), _part_sums(filled)
 
-    def sums(values: Floats) -> Floats:
-        return _correlate1d(_correlate1d(values, part, axis=0), part, axis=1)
+    def mean_at(dy: int, dx: int, otherwise: Floats) -> Floats:
+        here = (slice(2 + dy, 2 + dy + rows), slice(2 + dx, 2 + dx + columns))
+        return np.divide(total[here], count[here], out=otherwise.copy(), where=count[here] > 0)
 
-    count, total = sums(ones), sums(filled)
-    centre = np.divide(total, count, out=np.zeros_like(total), where=count > 0)
+    centre = mean_at(0, 0, np.zeros_like(ones))
 
-    def mean_at(dy: int, dx: int) -> Floats:
-        n, s = _shifted(count, dy, dx), _shifted(total, dy, dx)
-        # A part without any value says nothing about an edge: as if it were like the centre.
-        return np.divide(s, n, out=centre.copy(), where=n > 0)
-
-    grid = {(dy, dx): mean_at(dy, dx) for dy in (-2, 0, 2) for dx in (-2, 0, 2)}
+    # A part without any value says nothing about an edge: as if it were like the centre.
+    grid = {(dy, dx): mean_at(dy, dx, centre) for dy in (-2, 0, 2) for dx in (-2, 0, 2)}
     sides = (
         (((-2, 2), (0, 2), (2, 2)), ((-2, -2), (0, -2), (2, -2))),  # east, west
         (((-2, -2), (-2, 0), (-2, 2)), ((2, -2), (2, 0), (2, 2))),  # north, south
@@ -161,7 +158,8 @@ def _edge_side(ones: Floats, filled: Floats) -> NDArray[np.intp]:
     orientation = np.argmax(gradient, axis=0)
     nearer_other = np.stack([np.abs(other - centre) < np.abs(one - centre) for one, other in means])
     second: NDArray[np.bool_] = np.take_along_axis(nearer_other, orientation[None], axis=0)[0]
-    return 2 * orientation + second
+    side: NDArray[np.intp] = 2 * orientation + second
+    return side
 
 
 def _mean_of(grid: dict[tuple[int, int], Floats], parts: tuple[tuple[int, int], ...]) -> Floats:
@@ -169,8 +167,7 @@ def _mean_of(grid: dict[tuple[int, int], Floats], parts: tuple[tuple[int, int], 
     return (first + second + third) / 3.0
 
 
-def _shifted(values: Floats, dy: int, dx: int) -> Floats:
-    """Return values[y + dy, x + dx], 0 beyond the raster."""
-    rows, columns = values.shape
-    padded = np.pad(values, 2)
-    return padded[2 + dy : 2 + dy + rows, 2 + dx : 2 + dx + columns]
+def _part_sums(values: Floats) -> Floats:
+    """Return the sums over 3 x 3 pixels, also around centres up to two pixels beyond the raster."""
+    part = np.ones(3)
+    return _correlate1d(_correlate1d(np.pad(values, 2), part, axis=0), part, axis=1)

@@ -43,7 +43,8 @@ class Pool:
                     return
                 done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
                 for future in done:
-                    yield running.pop(future), self._outcome(future)
+                    outcome: R | S1S2Error = self._outcome(future)
+                    yield running.pop(future), outcome
         finally:
             for future in running:
                 future.cancel()
@@ -87,7 +88,8 @@ def _dask_pool(address: str, most_processes: int | None) -> Iterator[Pool]:
     except ImportError as error:
         raise RecipeError("--dask needs the extra `dask`: pip install 's1s2pairs[dask]'") from error
     try:
-        client = distributed.Client(address, timeout="15s", set_as_default=False)
+        connect: Any = distributed.Client  # its types are partial
+        client = connect(address, timeout="15s", set_as_default=False)
     except (OSError, ValueError) as error:
         raise RecipeError(f"--dask {address}: no Dask scheduler answers there: {error}") from error
     with client:

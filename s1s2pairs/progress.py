@@ -1,6 +1,8 @@
 """How long work shows itself: a bar on a terminal, plain lines elsewhere, or nothing."""
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, Protocol
 
 from rich.console import Console
@@ -99,6 +101,26 @@ class Lines:
 
     def _say(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def counting(progress: Progress, stage: str) -> Iterator[Callable[[int, int], None]]:
+    """Show work that reports itself as (done, total) while the block runs."""
+    done = 0
+
+    def count(now: int, total: int) -> None:
+        nonlocal done
+        if done == 0:
+            progress.begin(stage, total)
+        while done < now:
+            done += 1
+            progress.step("")
+
+    try:
+        yield count
+    finally:
+        if done:
+            progress.end()
 
 
 def make_progress(console: Console, *, quiet: bool = False) -> Progress:

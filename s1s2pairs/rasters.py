@@ -119,6 +119,8 @@ def opened(content: bytes, *, name: str) -> Iterator[rasterio.DatasetReader]:
     Raises:
         DatasetError: They are no raster, or the raster is damaged.
     """
+    if not content:
+        raise DatasetError(f"{name}: the raster is damaged: the file is empty; delete it and build again")
     try:
         with MemoryFile(content) as memory, memory.open() as file:
             yield file

@@ -84,11 +84,9 @@ def dataset_rows(records: Mapping[Unit, UnitRecord]) -> Iterator[dict[str, Any]]
     Args:
         records: Of every unit of the ROIs that are whole, radar before optical of the same ROI and period.
     """
-    pairs = zip(
-        *(((unit, record) for unit, record in records.items() if unit.sensor == s) for s in SENSORS), strict=True
-    )
-    for (s1, s1_record), (s2, s2_record) in pairs:
-        yield from period_rows(s1, s2, (s1_record, s2_record))
+    radar, optical = ([unit for unit in records if unit.sensor == sensor] for sensor in SENSORS)
+    for s1, s2 in zip(radar, optical, strict=True):
+        yield from period_rows(s1, s2, (records[s1], records[s2]))
 
 
 def read_rows(content: bytes, *, file: str) -> list[dict[str, Any]]:
@@ -109,7 +107,7 @@ def read_rows(content: bytes, *, file: str) -> list[dict[str, Any]]:
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
     times = {column: pd.Timestamp(row[column]).to_pydatetime() for column in _TIMES}
-    return {**row, **times, **{column: list(row[column]) for column in _LISTS}}
+    return {**row, **times, **{column: row[column].tolist() for column in _LISTS}}
 
 
 def records_of(rows: list[dict[str, Any]]) -> dict[tuple[str, str, str], UnitRecord]:

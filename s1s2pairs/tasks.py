@@ -159,6 +159,7 @@ def fetch(source: Source, unit: Unit) -> NDArray[Any]:
         SourceError: A scene is missing or cannot be read, or the answer has the wrong shape.
     """
     settings, grid = unit.roi.settings, unit.choices.grid
+    pixels: NDArray[Any]
     if unit.sensor == "s1":
         mean = source.mean_sar(unit.scenes, polarisations=settings.s1_polarisations, grid=grid)
         pixels = _sar_pixels(mean, unit)
