@@ -196,7 +196,7 @@ def _platform(name: str) -> Platform:
 def _views_of_pass(orbit_pass: OrbitPass, lon: float, lat: float) -> list[View]:
     tracks = np.arange(1, ORBITS_PER_CYCLE + 1)
     coarse = _search_grid(orbit_pass, np.radians(1.0))
-    distance = np.linalg.norm(_satellite(tracks[:, None], coarse) - _ground(np.float64(lon), np.float64(lat)), axis=-1)
+    distance = np.linalg.norm(_satellite(tracks[:, None], coarse) - _ground(np.array(lon), np.array(lat)), axis=-1)
     near = tracks[distance.min(axis=1) < _MAX_RANGE_M]
     found = []
     for track in near:
@@ -221,9 +221,10 @@ def _right_side(approach: _Approach) -> tuple[NDArray[np.bool_], Array, float]:
 
 def _search_grid(orbit_pass: OrbitPass, step: float) -> Array:
     """Arguments of latitude, radians. Orbits are numbered from the node, so a southern ascending pass comes last."""
-    full = np.arange(0.0, 2 * np.pi, step)
-    ascending = np.cos(full) > 0
-    return full[ascending] if orbit_pass == "ascending" else full[~ascending]
+    full: Array = np.arange(0.0, 2 * np.pi, step)
+    wanted = (np.cos(full) > 0) == (orbit_pass == "ascending")
+    chosen: Array = full[wanted]
+    return chosen
 
 
 def _closest_approach(track: int, orbit_pass: OrbitPass, lon: ArrayLike, lat: ArrayLike) -> _Approach:
@@ -260,7 +261,8 @@ def _describe(track: int, argument: Array, target: Array, lon: Array, lat: Array
 
 
 def _azimuth_deg(vector: Array, east: Array, north: Array) -> Array:
-    return np.degrees(np.arctan2(np.sum(vector * east, axis=-1), np.sum(vector * north, axis=-1))) % 360
+    azimuth: Array = np.degrees(np.arctan2(np.sum(vector * east, axis=-1), np.sum(vector * north, axis=-1))) % 360
+    return azimuth
 
 
 def _satellite(track: ArrayLike, argument: ArrayLike) -> Array:

@@ -11,6 +11,7 @@ import numpy as np
 import rasterio
 import shapely
 import shapely.geometry
+from affine import Affine
 from numpy.typing import NDArray
 
 from s1s2pairs.bands import S2_BANDS
@@ -19,9 +20,15 @@ from s1s2pairs.simulate.scenes import OpticalScene, SarScene
 from s1s2pairs.simulate.site import Outline, Site, footprint_lonlat
 
 STAC_VERSION: Final = "1.1.0"
-_SCHEMAS: Final = "https://stac-extensions.github.io"
 _SAR_EXTENSIONS: Final = ("projection/v2.0.0", "sar/v1.0.0", "sat/v1.0.0", "view/v1.0.0", "raster/v1.1.0")
-_OPTICAL_EXTENSIONS: Final = ("projection/v2.0.0", "eo/v1.1.0", "sat/v1.0.0", "view/v1.0.0", "raster/v1.1.0", "grid/v1.1.0")
+_OPTICAL_EXTENSIONS: Final = (
+    "projection/v2.0.0",
+    "eo/v1.1.0",
+    "sat/v1.0.0",
+    "view/v1.0.0",
+    "raster/v1.1.0",
+    "grid/v1.1.0",
+)
 _COG_TYPE: Final = "image/tiff; application=geotiff; profile=cloud-optimized"
 _MANTISSA_BITS: Final = 12
 """Radar values keep this many: rounding of 0.0005 dB at most, and files two thirds the size."""
@@ -62,12 +69,12 @@ def write_sar_item(
     for key, image in (("vv", sigma0[0]), ("vh", sigma0[1])):
         write_cog(folder / f"{key}.tif", _rounded(image), site.epsg, scene.outline.transform(pixel), nodata=np.nan)
         band: Json = {"data_type": "float32", "nodata": "nan", "unit": "1", "spatial_resolution": pixel}
-        assets[key] = _asset(key, f"{key.upper()} sigma0, linear power", ["data"], band, scene.outline, pixel)
+        assets[key] = _asset(f"{key.upper()} sigma0, linear power", ["data"], band, scene.outline, key)
         assets[key]["sar:polarizations"] = [key.upper()]
     coarse = 2 * pixel
     write_cog(folder / "angle.tif", angle, site.epsg, scene.outline.transform(coarse), nodata=np.nan)
     band = {"data_type": "float32", "nodata": "nan", "unit": "degree", "spatial_resolution": coarse}
-    assets["angle"] = _asset("angle", "incidence angle from the ellipsoid normal", ["metadata"], band, scene.outline, coarse)
+    assets["angle"] = _asset("incidence angle from the ellipsoid normal", ["metadata"], band, scene.outline, "angle")
     properties: Json = {
         "datetime": _iso(scene.start),
         "start_datetime": _iso(scene.start),
@@ -85,12 +92,12 @@ def write_sar_item(
         "sat:absolute_orbit": over.absolute_orbit,
         "view:incidence_angle": round(float(np.nanmean(angle)), 3),
     }
-    return _write_item(root, "sentinel-1-grd", name, site, scene.outline, properties, assets, _SAR_EXTENSIONS)
+    item = _item("sentinel-1-grd", name, properties, assets)
+    return _write_item(root, item | {"stac_extensions": _schemas(_SAR_EXTENSIONS)}, site, scene.outline)
 
 
 def write_optical_item(
     root: Path,
-    site: Site,
     scene: OpticalScene,
     bands: Mapping[str, Floats],
     scl: NDArray[np.uint8],
@@ -100,13 +107,12 @@ def write_optical_item(
 
     Args:
         root: the catalogue's folder.
-        site: where.
         scene: which tile and processing.
-        bands: band name -> (y, x) reflectance on the outline's pixels, the 20 m bands on pixels of twice the size; NaN where missing.
+        bands: band name -> (y, x) reflectance on the outline's pixels, 20 m bands on pixels of twice the size; NaN where missing.
         scl: (y, x) uint8 scene classes on pixels of twice the size, 0 where missing.
         sun_deg: azimuth and elevation of the sun.
     """
-    take, processing = scene.datatake, scene.processing
+    site, take, processing = scene.site, scene.datatake, scene.processing
     name = f"S2{take.letter}_{scene.tile}_{scene.sensed:%Y%m%d}_{scene.sequence}_L2A_{site.name}"
     folder = root / "sentinel-2-l2a" / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -124,16 +130,15 @@ def write_optical_item(
             "unit": "1",
             "spatial_resolution": pixel,
         }
-        asset = _asset(known.common_name, known.padded_name, ["data", "reflectance"], band, scene.outline, pixel)
+        asset = _asset(known.padded_name, ["data", "reflectance"], band, scene.outline, known.common_name)
         asset["eo:bands"] = [{"name": known.common_name, "center_wavelength": known.centre_um}]
         assets[known.common_name] = asset
     coarse = 2 * site.pixel_m
     write_cog(folder / "scl.tif", scl, site.epsg, scene.outline.transform(coarse), nodata=0)
     band = {"data_type": "uint8", "nodata": 0, "spatial_resolution": coarse}
-    assets["scl"] = _asset("scl", "scene classification", ["data"], band, scene.outline, coarse)
-    return _write_item(
-        root, "sentinel-2-l2a", name, site, scene.outline, _optical_properties(scene, scl, sun_deg), assets, _OPTICAL_EXTENSIONS
-    )
+    assets["scl"] = _asset("scene classification", ["data"], band, scene.outline, "scl")
+    item = _item("sentinel-2-l2a", name, _optical_properties(scene, scl, sun_deg), assets)
+    return _write_item(root, item | {"stac_extensions": _schemas(_OPTICAL_EXTENSIONS)}, site, scene.outline)
 
 
 def write_catalog(root: Path, description: str, items: Sequence[WrittenItem], extra: Json) -> None:
@@ -158,9 +163,7 @@ def write_catalog(root: Path, description: str, items: Sequence[WrittenItem], ex
     _write_json(root / "catalog.json", catalog)
 
 
-def write_cog(
-    path: Path, image: NDArray[Any], epsg: int, transform: rasterio.Affine, *, nodata: float, tags: Mapping[str, str] | None = None
-) -> None:
+def write_cog(path: Path, image: NDArray[Any], epsg: int, transform: Affine, *, nodata: float) -> None:
     """Write one band as a cloud optimised GeoTIFF (DEFLATE, fast rather than small)."""
     with rasterio.open(
         path,
@@ -178,8 +181,6 @@ def write_cog(
         predictor="YES",
     ) as dataset:
         dataset.write(image, 1)
-        if tags:
-            dataset.update_tags(**tags)
 
 
 def _optical_properties(scene: OpticalScene, scl: NDArray[np.uint8], sun_deg: tuple[float, float]) -> Json:
@@ -202,38 +203,24 @@ def _optical_properties(scene: OpticalScene, scl: NDArray[np.uint8], sun_deg: tu
         "view:sun_azimuth": round(sun_deg[0], 3),
         "view:sun_elevation": round(sun_deg[1], 3),
         "s2:datatake_id": f"GS2{take.letter}_{_compact(recording)}_{take.absolute_orbit:06d}_N{number}",
-        "s2:datastrip_id": f"S2{take.letter}_OPER_MSI_L2A_DS_SIMU_{_compact(processing.generated)}_S{_compact(recording)}_N{number}",
+        "s2:datastrip_id": (
+            f"S2{take.letter}_OPER_MSI_L2A_DS_SIMU_{_compact(processing.generated)}_S{_compact(recording)}_N{number}"
+        ),
         "s2:processing_baseline": number,
         "s2:generation_time": _iso(processing.generated),
     }
 
 
-def _write_item(
-    root: Path,
-    collection: str,
-    name: str,
-    site: Site,
-    cut: Outline,
-    properties: Json,
-    assets: Json,
-    extensions: Sequence[str],
-) -> WrittenItem:
-    ground = footprint_lonlat(site, cut.footprint)
-    bbox = [round(value, 8) for value in ground.bounds]
-    properties |= {
-        "proj:code": f"EPSG:{site.epsg}",
-        "proj:shape": list(cut.shape(site.pixel_m)),
-        "proj:transform": list(cut.transform(site.pixel_m)[:6]),
-        "proj:bbox": list(cut.bounds),
-    }
-    item = {
+def _schemas(names: Sequence[str]) -> list[str]:
+    return [f"https://stac-extensions.github.io/{name}/schema.json" for name in names]
+
+
+def _item(collection: str, name: str, properties: Json, assets: Json) -> Json:
+    return {
         "type": "Feature",
         "stac_version": STAC_VERSION,
-        "stac_extensions": [f"{_SCHEMAS}/{extension}/schema.json" for extension in extensions],
         "id": name,
         "collection": collection,
-        "geometry": shapely.geometry.mapping(ground),
-        "bbox": bbox,
         "properties": properties,
         "assets": assets,
         "links": [
@@ -242,20 +229,38 @@ def _write_item(
             {"rel": "collection", "href": "../collection.json", "type": "application/json"},
         ],
     }
-    _write_json(root / collection / name / f"{name}.json", item)
-    west, south, east, north = bbox
-    return WrittenItem(collection=collection, id=name, datetime=properties["datetime"], bbox=(west, south, east, north))
 
 
-def _asset(key: str, title: str, roles: list[str], band: Json, cut: Outline, pixel_m: float) -> Json:
+def _write_item(root: Path, item: Json, site: Site, cut: Outline) -> WrittenItem:
+    """Add where the item lies, and write it."""
+    ground = footprint_lonlat(site, cut.footprint)
+    west, south, east, north = (round(value, 8) for value in ground.bounds)
+    item["geometry"], item["bbox"] = shapely.geometry.mapping(ground), [west, south, east, north]
+    item["properties"] |= {
+        "proj:code": f"EPSG:{site.epsg}",
+        "proj:shape": list(cut.shape(site.pixel_m)),
+        "proj:transform": list(cut.transform(site.pixel_m)[:6]),
+        "proj:bbox": list(cut.bounds),
+    }
+    _write_json(root / item["collection"] / item["id"] / f"{item['id']}.json", item)
+    return WrittenItem(
+        collection=item["collection"],
+        id=item["id"],
+        datetime=item["properties"]["datetime"],
+        bbox=(west, south, east, north),
+    )
+
+
+def _asset(title: str, roles: list[str], band: Json, cut: Outline, key: str) -> Json:
+    pixel = band["spatial_resolution"]
     return {
         "href": f"./{key}.tif",
         "type": _COG_TYPE,
         "roles": roles,
         "title": title,
-        "gsd": pixel_m,
-        "proj:shape": list(cut.shape(pixel_m)),
-        "proj:transform": list(cut.transform(pixel_m)[:6]),
+        "gsd": pixel,
+        "proj:shape": list(cut.shape(pixel)),
+        "proj:transform": list(cut.transform(pixel)[:6]),
         "raster:bands": [band],
     }
 

@@ -156,7 +156,9 @@ def _parcels(frame: Frame, x: Floats, y: Floats, districts: _Districts, main_roa
     east, north = x - districts.x[at], y - districts.y[at]
     along = east * np.cos(angle) + north * np.sin(angle)
     across = north * np.cos(angle) - east * np.sin(angle)
-    row_height = np.where(town, 75.0, 130.0) + np.where(town, 45.0, 130.0) * noise.uniform(_LAYER_PARCEL, 0, districts.id)[at]
+    row_height = (
+        np.where(town, 75.0, 130.0) + np.where(town, 45.0, 130.0) * noise.uniform(_LAYER_PARCEL, 0, districts.id)[at]
+    )
     row = np.floor(across / row_height).astype(np.int64)
     length = np.where(town, 95.0, 150.0) + np.where(town, 70.0, 280.0) * noise.uniform(_LAYER_PARCEL, 1, name, row)
     shifted = along + length * noise.uniform(_LAYER_PARCEL, 2, name, row)
@@ -179,15 +181,20 @@ def _parcels(frame: Frame, x: Floats, y: Floats, districts: _Districts, main_roa
         frame=frame,
         parcels=parcels,
         parcel=index.reshape(x.shape).astype(np.int32),
-        edge_along_m=shifted - column * length,
-        edge_across_m=across - row * row_height,
-        length_m=length,
-        width_m=row_height,
-        main_road_m=main_road,
-        shore_m=_shore(frame),
-        wood=noise.rough(frame.x, frame.y, scale_m=900.0, octaves=4, keys=frame.keys(_LAYER_WOOD)),
-        texture=noise.rough(frame.x, frame.y, scale_m=90.0, octaves=3, keys=frame.keys(_LAYER_WOOD, 9)),
+        edge_along_m=_single(shifted - column * length),
+        edge_across_m=_single(across - row * row_height),
+        length_m=_single(length),
+        width_m=_single(row_height),
+        main_road_m=_single(main_road),
+        shore_m=_single(_shore(frame)),
+        wood=_single(noise.rough(frame.x, frame.y, scale_m=900.0, octaves=4, keys=frame.keys(_LAYER_WOOD))),
+        texture=_single(noise.rough(frame.x, frame.y, scale_m=90.0, octaves=3, keys=frame.keys(_LAYER_WOOD, 9))),
     )
+
+
+def _single(field: Floats) -> Floats:
+    """Return a layer as float32: positions need double precision, what lies at them does not."""
+    return field.astype(np.float32)
 
 
 def _shore(frame: Frame) -> Floats:
@@ -196,7 +203,8 @@ def _shore(frame: Frame) -> Floats:
     Dividing a field by its slope turns it into metres near the crossing.
     """
     river = noise.rough(frame.x, frame.y, scale_m=7000.0, octaves=3, keys=frame.keys(_LAYER_RIVER))
-    slope = np.hypot(*np.gradient(river, frame.pixel_m)) + 5e-5
+    down, right = np.gradient(river, frame.pixel_m)
+    slope = np.hypot(down, right) + 5e-5
     breadth = 45.0 + 25.0 * noise.rough(frame.x, frame.y, scale_m=2500.0, octaves=1, keys=frame.keys(_LAYER_RIVER, 7))
     lake = noise.rough(frame.x, frame.y, scale_m=2600.0, octaves=3, keys=frame.keys(_LAYER_LAKE))
-    return np.minimum(np.abs(river) / slope - breadth, (lake + 1.75) / 0.0012)
+    return np.asarray(np.minimum(np.abs(river) / slope - breadth, (lake + 1.75) / 0.0012))

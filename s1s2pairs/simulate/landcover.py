@@ -107,7 +107,9 @@ def parcel_use(frame: Frame, parcels: Parcels, year: int) -> NDArray[np.int8]:
     """
     first, last = _first_use(frame, parcels), _last_use(frame, parcels)
     event = FIRST_EVENT_YEAR + np.floor(noise.uniform(_LAYER, 10, parcels.id) * EVENT_YEARS)
-    return np.where(first == last, first, np.where(year < event, first, np.where(year == event, Use.BARE, last))).astype(np.int8)
+    return np.where(
+        first == last, first, np.where(year < event, first, np.where(year == event, Use.BARE, last))
+    ).astype(np.int8)
 
 
 def _first_use(frame: Frame, parcels: Parcels) -> NDArray[np.int8]:
@@ -151,12 +153,12 @@ def _edge_m(ground: Ground) -> Floats:
     """Return the distance from the nearest edge of the parcel, (y, x), metres."""
     along = np.minimum(ground.edge_along_m, ground.length_m - ground.edge_along_m)
     across = np.minimum(ground.edge_across_m, ground.width_m - ground.edge_across_m)
-    return np.minimum(along, across)
+    return np.asarray(np.minimum(along, across))
 
 
 def _soft(distance_m: Floats, pixel_m: float) -> Floats:
     """Return the part of a pixel on the positive side of an edge at this signed distance."""
-    return np.clip(distance_m / pixel_m + 0.5, 0.0, 1.0)
+    return np.asarray(np.clip(distance_m / pixel_m + 0.5, 0.0, 1.0))
 
 
 def _roads(ground: Ground, use: NDArray[np.int8]) -> Floats:
@@ -166,7 +168,7 @@ def _roads(ground: Ground, use: NDArray[np.int8]) -> Floats:
     street_half = np.where(use == Use.FOREST, -3.5, street_half)
     street = _soft(street_half - _edge_m(ground), pixel) * (ground.shore_m > _LAKE_MARGIN_M)
     # Main roads cross rivers on bridges; nothing crosses a lake.
-    return np.maximum(main * (ground.shore_m > -90.0), street)
+    return np.asarray(np.maximum(main * (ground.shore_m > -90.0), street))
 
 
 def _trees(ground: Ground, use: NDArray[np.int8]) -> Floats:
@@ -175,7 +177,9 @@ def _trees(ground: Ground, use: NDArray[np.int8]) -> Floats:
     hedges = 0.5 * _soft(3.0 - _edge_m(ground), pixel) * np.isin(use, (Use.CROP, Use.GRASS)) * (ground.wood > 0.2)
     park = np.where(use == Use.PARK, np.clip(0.3 + 0.5 * ground.texture, 0.0, 1.0), 0.0)
     gardens = np.where(use == Use.HOUSES, np.clip(0.12 + 0.25 * ground.texture, 0.0, 0.6), 0.0)
-    return np.maximum.reduce([np.where(use == Use.FOREST, 1.0, 0.0), natural, hedges, park, gardens])
+    return np.asarray(
+        np.maximum.reduce([np.where(use == Use.FOREST, 1.0, 0.0), natural, hedges, park, gardens]), np.float32
+    )
 
 
 def _buildings(ground: Ground, use: NDArray[np.int8]) -> tuple[Floats, Floats]:
@@ -189,9 +193,9 @@ def _buildings(ground: Ground, use: NDArray[np.int8]) -> tuple[Floats, Floats]:
         Use.HALLS: _boxes(along, across, pitch=(80.0, 60.0), size=(62.0, 44.0), pixel=pixel) * inner,
         Use.TOWERS: _boxes(along, across, pitch=(75.0, 50.0), size=(55.0, 17.0), pixel=pixel) * inner,
     }
-    stretch = noise.uniform(_LAYER, 4, ground.parcels.id)[ground.parcel]
+    stretch = noise.uniform(_LAYER, 4, ground.parcels.id).astype(np.float32)[ground.parcel]
     heights = {Use.HOUSES: (6.0, 3.0), Use.PERIMETER: (13.0, 11.0), Use.HALLS: (8.0, 5.0), Use.TOWERS: (28.0, 27.0)}
-    built, height = np.zeros(here.shape), np.zeros(here.shape)
+    built, height = np.zeros(here.shape, np.float32), np.zeros(here.shape, np.float32)
     for kind in BUILT_USES:
         mine = here == kind
         built = np.where(mine, footprint[kind], built)
@@ -207,12 +211,10 @@ def _boxes(
         _soft(length / 2 - np.abs(position % step - step / 2), pixel)
         for position, step, length in ((along, pitch[0], size[0]), (across, pitch[1], size[1]))
     ]
-    return parts[0] * parts[1]
+    return np.asarray(parts[0] * parts[1])
 
 
-def _classes(
-    ground: Ground, use: NDArray[np.int8], built: Floats, road: Floats, forest: Floats
-) -> NDArray[np.uint8]:
+def _classes(ground: Ground, use: NDArray[np.int8], built: Floats, road: Floats, forest: Floats) -> NDArray[np.uint8]:
     open_cover = np.select(
         [use == Use.CROP, np.isin(use, (Use.BARE, Use.HALLS, Use.TOWERS))], [Cover.CROP, Cover.BARE], Cover.GRASS
     )

@@ -36,9 +36,9 @@ _SPECTRA: Final = {
     "metal": (0.330, 0.350, 0.360, 0.365, 0.365, 0.370, 0.380, 0.380, 0.350, 0.310),
     "snow": (0.860, 0.850, 0.840, 0.820, 0.800, 0.780, 0.760, 0.740, 0.110, 0.080),
 }
-_CLOUD: Final = np.array((0.62, 0.61, 0.60, 0.61, 0.62, 0.63, 0.64, 0.64, 0.48, 0.36))
-_CIRRUS: Final = np.array((0.060, 0.055, 0.050, 0.050, 0.050, 0.050, 0.050, 0.050, 0.030, 0.020))
-_SHADOW_LEFT: Final = np.array((0.60, 0.55, 0.50, 0.47, 0.45, 0.44, 0.43, 0.43, 0.40, 0.38))
+_CLOUD: Final = (0.62, 0.61, 0.60, 0.61, 0.62, 0.63, 0.64, 0.64, 0.48, 0.36)
+_CIRRUS: Final = (0.060, 0.055, 0.050, 0.050, 0.050, 0.050, 0.050, 0.050, 0.030, 0.020)
+_SHADOW_LEFT: Final = (0.60, 0.55, 0.50, 0.47, 0.45, 0.44, 0.43, 0.43, 0.40, 0.38)
 """Part of the light that remains in a deep shadow (sky light is blue)."""
 _CLOUD_HEIGHT_M: Final = (900.0, 2600.0)
 _REPROCESSED_GAIN: Final = 1.004
@@ -64,11 +64,23 @@ class OpticalImage:
     """What one overflight of Sentinel-2 shows of a frame."""
 
     reflectance_10m: dict[str, Floats]
-    """Band name -> (y, x) float64 reflectance on the frame's grid."""
+    """Band name -> (y, x) float32 reflectance on the frame's grid."""
     reflectance_20m: dict[str, Floats]
-    """Band name -> (y, x) float64 reflectance on the grid of twice the pixel size."""
+    """Band name -> (y, x) float32 reflectance on the grid of twice the pixel size."""
     scl: NDArray[np.uint8]
     """(y, x) scene classification on the grid of twice the pixel size; 0 is not used here."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Air:
+    """What lies between the ground and the sensor, (y, x) fields of 0..1."""
+
+    cloud: Floats
+    """Opacity."""
+    shade: Floats
+    """Depth of cloud shadow."""
+    cirrus: Floats
+    """Thickness."""
 
 
 def sky(frame: Frame, lon: float, lat: float, at: dt.datetime) -> Sky:
@@ -103,18 +115,17 @@ def observe(land: LandCover, lat: float, at: dt.datetime, above: Sky) -> Optical
     thin = _cirrus(land.ground.frame, above)
     spectra = np.array([_SPECTRA[name] for name in parts])
     fine, coarse = np.stack(list(parts.values())), np.stack([_halved(part) for part in parts.values()])
-    ten = _image(fine, spectra, BANDS_10M, light, cloud, shade, thin)
-    twenty = _image(coarse, spectra, BANDS_20M, *(_halved(field) for field in (light, cloud, shade, thin)))
-    return OpticalImage(
-        reflectance_10m=ten,
-        reflectance_20m=twenty,
-        scl=_classify(ten, twenty, *(_halved(field) for field in (cloud, shade, thin))),
-    )
+    air = _Air(cloud=cloud, shade=shade, cirrus=thin)
+    air_20m = _Air(cloud=_halved(cloud), shade=_halved(shade), cirrus=_halved(thin))
+    light_20m = _halved(light)
+    ten = {band: _image(_mixed(fine, spectra, band) * light, band, air) for band in BANDS_10M}
+    twenty = {band: _image(_mixed(coarse, spectra, band) * light_20m, band, air_20m) for band in BANDS_20M}
+    return OpticalImage(reflectance_10m=ten, reflectance_20m=twenty, scl=_classify(ten, twenty, air_20m))
 
 
 def reprocessed(reflectance: Floats) -> Floats:
     """Return what a newer processing baseline makes of the same scene: slightly brighter."""
-    return reflectance * _REPROCESSED_GAIN
+    return np.asarray(reflectance * _REPROCESSED_GAIN)
 
 
 def cloud_and_shadow(frame: Frame, above: Sky) -> tuple[Floats, Floats]:
@@ -123,7 +134,7 @@ def cloud_and_shadow(frame: Frame, above: Sky) -> tuple[Floats, Floats]:
     A shadow is the cloud field moved away from the sun by the cloud's height over the tangent of the sun's elevation.
     """
     if above.cover == 0.0:
-        nothing = np.zeros((frame.y.size, frame.x.size))
+        nothing = np.zeros((frame.y.size, frame.x.size), np.float32)
         return nothing, nothing
     reach = above.height_m / math.tan(math.radians(above.sun_elevation_deg))
     towards_sun = math.radians(above.sun_azimuth_deg)
@@ -139,7 +150,7 @@ def _opacity(frame: Frame, x: Floats, y: Floats, above: Sky) -> Floats:
     # The level that a field of standard deviation 1.12 exceeds on `cover` of the area.
     level = 1.12 * math.sqrt(2.0) * _erfinv(1.0 - 2.0 * min(above.cover, 0.995))
     rise = np.clip((field - level) / 0.45, 0.0, 1.0)
-    return np.asarray(rise * rise * (3.0 - 2.0 * rise))
+    return np.asarray(rise * rise * (3.0 - 2.0 * rise), np.float32)
 
 
 def _erfinv(value: float) -> float:
@@ -152,9 +163,9 @@ def _erfinv(value: float) -> float:
 def _cirrus(frame: Frame, above: Sky) -> Floats:
     """Return the thickness of thin cirrus, (y, x) 0..1: streaks, long from west to east."""
     if not above.cirrus:
-        return np.zeros((frame.y.size, frame.x.size))
+        return np.zeros((frame.y.size, frame.x.size), np.float32)
     streaks = noise.rough(frame.x / 5.0, frame.y, scale_m=1800.0, octaves=4, keys=frame.keys(_LAYER, 22, above.key))
-    return np.clip(0.5 * (streaks + 0.2), 0.0, 1.0)
+    return np.asarray(np.clip(0.5 * (streaks + 0.2), 0.0, 1.0), np.float32)
 
 
 def _mixture(land: LandCover, state: Vegetation, today: Weather) -> dict[str, Floats]:
@@ -165,7 +176,7 @@ def _mixture(land: LandCover, state: Vegetation, today: Weather) -> dict[str, Fl
     roof, road = land.built * free, land.road * free
     forest = land.forest * free * (1 - land.built) * (1 - land.road)
     rest = np.clip(free - roof - road - forest, 0.0, 1.0)
-    paved = rest * np.isin(land.use, (Use.PERIMETER, Use.HALLS, Use.TOWERS))[at] * 0.75
+    paved = rest * (np.isin(land.use, (Use.PERIMETER, Use.HALLS, Use.TOWERS)) * np.float32(0.75))[at]
     open_ground = rest - paved
     beach = np.clip(1.0 - ground.shore_m / 12.0, 0.0, 1.0)
     grown = 1.0 - beach
@@ -176,7 +187,7 @@ def _mixture(land: LandCover, state: Vegetation, today: Weather) -> dict[str, Fl
     soil = np.clip(1.0 - green - dry - flower, 0.0, 1.0)
     wet = np.clip(today.soil_moisture + 0.7 * beach + 0.15 * ground.texture, 0.0, 1.0)
     needles = np.clip(0.5 + 1.2 * ground.wood, 0.0, 1.0) * 0.7
-    leafy = forest * (1 - needles) * state.leaves[at]
+    leafy = forest * (1 - needles) * state.leaves
     roofs = _roofs(land, roof)
     parts = {
         "water": water,
@@ -226,10 +237,11 @@ def _light(land: LandCover, above: Sky, at: dt.datetime) -> Floats:
     """Return the brightness of each pixel, (y, x) about 1: parcel and pixel texture, haze of the day, shadows of buildings."""
     ground, frame = land.ground, land.ground.frame
     spread = np.where(land.use == Use.FOREST, 0.03, 0.07)
-    parcel = (1.0 + spread * noise.normal(_LAYER, 40, ground.parcels.id, at.year))[ground.parcel]
+    tone = 1.0 + spread * noise.normal(_LAYER, 40, ground.parcels.id, at.year)
+    parcel = tone.astype(np.float32)[ground.parcel]
     parcel = np.where(ground.shore_m < 0.0, 1.0, parcel)
     built = np.isin(land.use, BUILT_USES)[ground.parcel]
-    grain = noise.white(frame.x, frame.y, pixel_m=frame.pixel_m, keys=frame.keys(_LAYER, 41))
+    grain = noise.white(frame.x, frame.y, pixel_m=frame.pixel_m, keys=frame.keys(_LAYER, 41)).astype(np.float32)
     grain = 1.0 + (0.03 + 0.05 * built + 0.05 * land.forest) * grain + 0.035 * ground.texture
     day = 1.0 + 0.02 * float(noise.normal(*frame.keys(_LAYER, 42, at.toordinal())))
     return np.asarray(np.clip(parcel * grain, 0.6, 1.5) * day * (1.0 - 0.5 * _building_shadow(land, above)))
@@ -241,7 +253,7 @@ def _building_shadow(land: LandCover, above: Sky) -> Floats:
     slope = math.tan(math.radians(above.sun_elevation_deg))
     azimuth = math.radians(above.sun_azimuth_deg)
     height = land.height_m
-    shaded = np.zeros(height.shape)
+    shaded = np.zeros(height.shape, np.float32)
     for step in range(1, math.ceil(float(height.max()) / slope / pixel) + 1):
         # Rows run south: a step towards the sun is +sin in columns and -cos in rows.
         toward = looked_up(height, row=-round(step * math.cos(azimuth)), column=round(step * math.sin(azimuth)))
@@ -253,34 +265,30 @@ def looked_up(field: Floats, *, row: int, column: int) -> Floats:
     """Return the field's value at an offset from every pixel; outside the frame the nearest pixel's."""
     rows = np.clip(np.arange(field.shape[0]) + row, 0, field.shape[0] - 1)
     columns = np.clip(np.arange(field.shape[1]) + column, 0, field.shape[1] - 1)
-    return field[rows[:, None], columns[None, :]]
+    return np.asarray(field[rows[:, None], columns[None, :]])
 
 
 def _halved(field: Floats) -> Floats:
     """Average 2 x 2 pixels."""
-    rows, columns = field.shape[0] // 2, field.shape[1] // 2
-    return np.asarray(field.reshape(rows, 2, columns, 2).mean(axis=(1, 3)))
+    return np.asarray((field[::2, ::2] + field[1::2, ::2] + field[::2, 1::2] + field[1::2, 1::2]) * np.float32(0.25))
 
 
-def _image(
-    parts: Floats,
-    spectra: Floats,
-    bands: tuple[str, ...],
-    light: Floats,
-    cloud: Floats,
-    shade: Floats,
-    thin: Floats,
-) -> dict[str, Floats]:
-    """Mix spectra, then blur by the point spread, then lay shadows, cirrus and clouds over it."""
-    image = {}
-    for band in bands:
-        at = _ORDER.index(band)
-        surface = np.tensordot(spectra[:, at], parts, axes=1) * light
-        lit = blurred(surface, 0.18) * (1.0 - shade * (1.0 - _SHADOW_LEFT[at]))
-        hazy = lit + thin * _CIRRUS[at]
-        bright = _CLOUD[at] * (0.75 + 0.35 * cloud)
-        image[band] = np.clip(hazy * (1.0 - cloud) + bright * cloud, 0.0005, 1.6)
-    return image
+def _image(surface: Floats, band: str, air: _Air) -> Floats:
+    """Blur a surface by the point spread, then lay shadows, cirrus and clouds over it."""
+    at = _ORDER.index(band)
+    lit = blurred(surface, 0.18) * (1.0 - air.shade * (1.0 - _SHADOW_LEFT[at]))
+    hazy = lit + air.cirrus * _CIRRUS[at]
+    bright = _CLOUD[at] * (0.75 + 0.35 * air.cloud)
+    return np.asarray(np.clip(hazy * (1.0 - air.cloud) + bright * air.cloud, 0.0005, 1.6))
+
+
+def _mixed(parts: Floats, spectra: Floats, band: str) -> Floats:
+    """Add parts (spectrum, y, x) by their reflectance, in order: a BLAS product would depend on the number of threads."""
+    weights = spectra[:, _ORDER.index(band)]
+    total = parts[0] * float(weights[0])
+    for part, weight in zip(parts[1:], weights[1:], strict=True):
+        total = total + part * float(weight)
+    return np.asarray(total)
 
 
 def blurred(image: Floats, side: float) -> Floats:
@@ -290,9 +298,7 @@ def blurred(image: Floats, side: float) -> Floats:
     return np.asarray(side * (tall[:, :-2] + tall[:, 2:]) + (1 - 2 * side) * tall[:, 1:-1])
 
 
-def _classify(
-    ten: dict[str, Floats], twenty: dict[str, Floats], cloud: Floats, shade: Floats, thin: Floats
-) -> NDArray[np.uint8]:
+def _classify(ten: dict[str, Floats], twenty: dict[str, Floats], air: _Air) -> NDArray[np.uint8]:
     """Return the scene classification, (y, x) uint8: clouds from their true opacity, the surface from reflectance."""
     blue, green, red, nir = (_halved(ten[band]) for band in BANDS_10M)
     swir = twenty["B11"]
@@ -300,11 +306,11 @@ def _classify(
     snow_index = (green - swir) / (green + swir)
     return np.select(
         [
-            cloud > 0.65,
-            cloud > 0.20,
-            shade > 0.25,
-            thin > 0.35,
-            cloud > 0.05,
+            air.cloud > 0.65,
+            air.cloud > 0.20,
+            air.shade > 0.25,
+            air.cirrus > 0.35,
+            air.cloud > 0.05,
             (snow_index > 0.4) & (green > 0.30),
             ndvi > 0.40,
             (nir < 0.10) & (swir < 0.09) & (ndvi < 0.20) & (nir <= green * 1.25),

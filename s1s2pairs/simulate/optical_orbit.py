@@ -84,7 +84,8 @@ def datatakes(lon: float, lat: float, start: dt.datetime, end: dt.datetime, *, r
         if abs(offset) > SWATH_HALF_KM + reach_km:
             continue
         for platform in _PLATFORMS:
-            found += _passes(platform, orbit, offset, seconds, max(start, platform.first), end)
+            span = (max(start, platform.first), end)
+            found += _passes(platform, orbit, (offset, seconds), span)
     return sorted(found, key=lambda datatake: datatake.acquired_at)
 
 
@@ -95,16 +96,17 @@ def swath_offset_km(orbit: int, lon: Floats, lat: Floats) -> Floats:
 
 
 def _passes(
-    platform: _Platform, orbit: int, offset: float, seconds: float, start: dt.datetime, end: dt.datetime
+    platform: _Platform, orbit: int, place: tuple[float, float], span: tuple[dt.datetime, dt.datetime]
 ) -> list[Datatake]:
+    offset, seconds = place
     later = (orbit - _NODE_ORBIT) % ORBITS_PER_CYCLE
     # Northbound crossing of orbit 51: its morning passes over Europe follow on the same UTC day.
     node_hours = (_NODE_LOCAL_HOURS - _NODE_LON_DEG / 15.0) % 24.0
     anchor = dt.datetime.combine(platform.anchor, dt.time(), dt.UTC) + dt.timedelta(hours=node_hours)
     first = anchor + dt.timedelta(seconds=later * PERIOD_S + seconds)
-    cycle = math.ceil((start - first) / CYCLE)
+    cycle = math.ceil((span[0] - first) / CYCLE)
     found = []
-    while (at := first + cycle * CYCLE) < end:
+    while (at := first + cycle * CYCLE) < span[1]:
         found.append(
             Datatake(
                 platform=platform.name,

@@ -1,7 +1,7 @@
 """Which scenes a site gets: overflights, the slices and tiles they are cut into, and the flaws real archives have."""
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -81,6 +81,7 @@ class Processing:
 class OpticalScene:
     """One tile of one datatake in one processing."""
 
+    site: Site
     datatake: Datatake
     tile: str
     sensed: dt.datetime
@@ -88,6 +89,18 @@ class OpticalScene:
     sequence: int
     """0 for the first processing of the day's tile, 1 for the next."""
     outline: Outline
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpticalOverflight:
+    """One overflight of Sentinel-2 over a site."""
+
+    datatake: Datatake
+    sky: Sky
+    limits: tuple[Limit, ...]
+    """Edges of the swath, and where the recording stops."""
+    twice: bool = False
+    """The archive holds it in two processings."""
 
 
 def sar_orbits(site: Site, seed: int, *, per_pass: int) -> list[SarOrbit]:
@@ -125,9 +138,7 @@ def sar_scenes(site: Site, orbit: SarOrbit, start: dt.datetime, end: dt.datetime
                 )
 
 
-def optical_datatakes(
-    site: Site, start: dt.datetime, end: dt.datetime, seed: int
-) -> list[tuple[Datatake, Sky, tuple[Limit, ...]]]:
+def optical_overflights(site: Site, start: dt.datetime, end: dt.datetime, seed: int) -> list[OpticalOverflight]:
     """List the optical overflights of a site with their clouds and the borders of their swaths."""
     lon, lat = site.centre
     left, bottom, right, top = site.bounds
@@ -141,27 +152,29 @@ def optical_datatakes(
         if noise.uniform(*frame.keys(_LAYER, 1, day), site.name_key) < _SHORT_DATATAKE_SHARE:
             # The recording stops here; southbound, so what lies north of the line was still recorded.
             stop = 0.25 + 0.5 * float(noise.uniform(*frame.keys(_LAYER, 2, day), site.name_key))
-            limits.append(Limit(plane=Plane(constant=0.0, east=0.1, north=1.0), least=bottom + stop * (top - bottom) + 0.1 * left))
+            line = Plane(constant=-0.1 * left, east=0.1, north=1.0)
+            limits.append(Limit(plane=line, least=bottom + stop * (top - bottom)))
         if outline(site.bounds, limits, 2 * site.pixel_m) is not None:
-            found.append((datatake, sky(frame, lon, lat, datatake.acquired_at), tuple(limits)))
+            above = sky(frame, lon, lat, datatake.acquired_at)
+            found.append(OpticalOverflight(datatake=datatake, sky=above, limits=tuple(limits)))
     return found
 
 
-def optical_scenes(
-    site: Site, datatake: Datatake, limits: tuple[Limit, ...], seed: int, *, twice: bool
-) -> Iterator[OpticalScene]:
-    """Yield the tiles of one optical overflight; `twice` adds a second, newer processing of each."""
+def optical_scenes(site: Site, overflight: OpticalOverflight, seed: int) -> Iterator[OpticalScene]:
+    """Yield the tiles of one optical overflight, the older processing of a tile first."""
     _, lat = site.centre
+    datatake = overflight.datatake
     draw = float(noise.uniform(seed, _LAYER, 3, site.name_key, datatake.acquired_at.toordinal()))
-    processings = _processings(datatake, only_newer=draw < _REPROCESSED_SHARE, twice=twice)
+    processings = _processings(datatake, only_newer=draw < _REPROCESSED_SHARE, twice=overflight.twice)
     for number, tile in enumerate(tiles(site.epsg, lat, site.bounds)):
         left, bottom, right, top = site.bounds
         part = (max(left, tile.left_m), max(bottom, tile.bottom_m), min(right, tile.right_m), min(top, tile.top_m))
-        cut = outline(part, limits, 2 * site.pixel_m)
+        cut = outline(part, overflight.limits, 2 * site.pixel_m)
         if cut is None:
             continue
         for sequence, processing in enumerate(processings):
             yield OpticalScene(
+                site=site,
                 datatake=datatake,
                 tile=tile.name,
                 sensed=datatake.acquired_at + dt.timedelta(seconds=3 * number),
@@ -171,14 +184,14 @@ def optical_scenes(
             )
 
 
-def reprocessed_day(period: Period, found: list[tuple[Datatake, Sky, tuple[Limit, ...]]]) -> dt.datetime | None:
+def reprocessed_day(period: Period, found: Sequence[OpticalOverflight]) -> dt.datetime | None:
     """Choose the overflight of a period that the archive holds in two processings: the clearest, then the earliest."""
-    inside = [(above.cover, datatake.acquired_at) for datatake, above, _ in found if _in_period(datatake, period)]
+    inside = [
+        (overflight.sky.cover, overflight.datatake.acquired_at)
+        for overflight in found
+        if period.start <= overflight.datatake.acquired_at.date() < period.end
+    ]
     return min(inside)[1] if inside else None
-
-
-def _in_period(datatake: Datatake, period: Period) -> bool:
-    return period.start <= datatake.acquired_at.date() < period.end
 
 
 def _sar_orbit(site: Site, view: View, seed: int) -> SarOrbit:

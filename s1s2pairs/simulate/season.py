@@ -52,8 +52,8 @@ class Vegetation:
     """0..1, ground covered by ripe plants or stubble."""
     flower: Floats
     """0..1, rapeseed in bloom."""
-    leaves: Floats
-    """0..1, leaves of deciduous trees."""
+    leaves: float
+    """0..1, leaves of deciduous trees; the same everywhere."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,7 +87,9 @@ def weather(frame: Frame, lat: float, date: dt.date) -> Weather:
     day = season_day(lat, date)
     # A snowy winter belongs to the year in which it begins.
     winter = (date - dt.timedelta(days=182 if lat >= 0 else 0)).year
-    cold = max(0.0, math.cos(2 * math.pi * (day - 20.0) / 365.0) - 0.55) * float(np.clip((abs(lat) - 33.0) / 12.0, 0.0, 1.5))
+    cold = max(0.0, math.cos(2 * math.pi * (day - 20.0) / 365.0) - 0.55) * float(
+        np.clip((abs(lat) - 33.0) / 12.0, 0.0, 1.5)
+    )
     snowy = noise.uniform(*keys, 3, winter) < _SNOW_WINTER_PROBABILITY and noise.uniform(*keys, 4, ordinal // 9) < 0.6
     yearly = 0.3 * float(noise.normal(*keys, 5, date.year))
     return Weather(
@@ -114,10 +116,10 @@ def vegetation(parcels: Parcels, use: NDArray[np.int8], lat: float, date: dt.dat
     leaves = _rise(day, 108.0, 7.0) * (1.0 - _rise(day, 300.0, 9.0))
     return Vegetation(
         crop=crop,
-        green=np.where(is_crop, green, np.where(is_bare, 0.06, meadow)),
-        dry=np.where(is_crop, dry, np.where(is_bare, 0.0, 0.85 - meadow)),
-        flower=flower * is_crop,
-        leaves=np.full(crop.shape, leaves),
+        green=np.where(is_crop, green, np.where(is_bare, 0.06, meadow)).astype(np.float32),
+        dry=np.where(is_crop, dry, np.where(is_bare, 0.0, 0.85 - meadow)).astype(np.float32),
+        flower=(flower * is_crop).astype(np.float32),
+        leaves=float(leaves),
     )
 
 

@@ -18,7 +18,7 @@ from s1s2pairs.recipe import Roi
 from s1s2pairs.simulate.ground import Frame
 from s1s2pairs.simulate.noise import Floats
 
-MARGIN_PX: Final = 20
+MARGIN_PX: Final = 10
 """Scenes reach this far beyond the ROI's grid."""
 HALO_PX: Final = 20
 """Ground rendered around a scene and then cut off, so that shadows and blur do not end at its border."""
@@ -41,7 +41,7 @@ class Site:
 
     def lonlat(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
         """Transform UTM coordinates of the site to degrees."""
-        return Transformer.from_crs(self.epsg, WGS84, always_xy=True).transform(x, y)  # type: ignore[no-any-return]
+        return Transformer.from_crs(self.epsg, WGS84, always_xy=True).transform(x, y)
 
     @property
     def name_key(self) -> int:
@@ -83,8 +83,8 @@ def find_sites(rois: Sequence[Roi], pixel_m: float) -> list[Site]:
     order = {roi.name: i for i, roi in enumerate(rois)}
     sites = []
     for epsg, bounds, members in groups:
-        members = tuple(sorted(members, key=lambda roi: order[roi.name]))
-        sites.append(Site(name=members[0].name, rois=members, epsg=epsg, bounds=bounds, pixel_m=pixel_m))
+        inside = tuple(sorted(members, key=lambda roi: order[roi.name]))
+        sites.append(Site(name=inside[0].name, rois=inside, epsg=epsg, bounds=bounds, pixel_m=pixel_m))
     return sorted(sites, key=lambda site: order[site.name])
 
 
@@ -156,13 +156,17 @@ class Outline:
 
     def inside(self, pixel_m: float) -> NDArray[np.bool_]:
         """Tell which pixel centres of the box hold data, (y, x)."""
-        left, bottom, right, top = self.bounds
-        x = np.arange(left, right, pixel_m)[None, :] + pixel_m / 2
-        y = np.arange(top, bottom, -pixel_m)[:, None] - pixel_m / 2
+        x, y = self.centres(pixel_m)
         valid = np.ones((y.size, x.size), bool)
         for limit in self.limits:
             valid &= limit.holds(x, y)
         return valid
+
+    def centres(self, pixel_m: float) -> tuple[Floats, Floats]:
+        """Return eastings (1, x) and northings (y, 1) of the box's pixel centres."""
+        left, bottom, right, top = self.bounds
+        x = np.arange(left, right, pixel_m)[None, :] + pixel_m / 2
+        return x, np.arange(top, bottom, -pixel_m)[:, None] - pixel_m / 2
 
     def transform(self, pixel_m: float) -> Affine:
         """Return the affine transform of the box's pixels."""
@@ -209,5 +213,6 @@ def _half_plane(limit: Limit, bounds: Bounds) -> Polygon:
     distance = (limit.least - float(plane.at(middle[0], middle[1]))) / slope
     if distance > size:
         return Polygon()
-    start = middle + inward * max(distance, -size)
-    return Polygon([start - along * size, start + along * size, start + along * size + inward * 2 * size, start - along * size + inward * 2 * size])
+    near = middle + inward * max(distance, -size)
+    far = near + inward * 2 * size
+    return Polygon([near - along * size, near + along * size, far + along * size, far - along * size])

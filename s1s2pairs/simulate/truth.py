@@ -87,6 +87,16 @@ def expected(roi: Roi, records: Records) -> Json:
     return result
 
 
+def optical_row(record: OpticalRecord) -> Json:
+    """Return a record as JSON."""
+    return {
+        **_listed(record),
+        "coverage_fraction": round(record.coverage, 6),
+        "cloud_fraction": round(record.cloud, 6),
+        "snow_fraction": round(record.snow, 6),
+    }
+
+
 def _period(shift: int, used: Sequence[OpticalRecord], centre: dt.datetime) -> Json:
     return {"month_shift": shift, "mean_time": _iso(centre), "optical": [_listed(record) for record in used]}
 
@@ -106,13 +116,10 @@ def _optical(
         for shift in order:
             if all(table[shift] for table in tables.values()):
                 return {label: (shift, table[shift]) for label, table in tables.items()}
-    chosen = {}
-    for label, table in tables.items():
-        shift = next((shift for shift in order if table[shift]), None)
-        if shift is None:
-            return None
-        chosen[label] = (shift, table[shift])
-    return chosen
+    alone = {label: [shift for shift in order if table[shift]] for label, table in tables.items()}
+    if not all(alone.values()):
+        return None
+    return {label: (shifts[0], tables[label][shifts[0]]) for label, shifts in alone.items()}
 
 
 def _used(
