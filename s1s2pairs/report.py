@@ -19,26 +19,17 @@ from .acquisition import OpticalAcquisition
 from .bands import REFLECTANCE_SCALE
 from .card import CARD_VERSION_KEY
 from .charts import Histogram, Timeline, draw_histogram, draw_timeline
+from .colours import Bands, halve, halve_db, stretch_of, true_colour_bands
 from .errors import DatasetError
 from .index import LOCK_FILE, Dataset, open_dataset
 from .locator import draw_maps
 from .orbit import OrbitCandidate
 from .page import write_page
 from .plan import Choices, PeriodPlan, Plan, RoiPlan, is_lock, parse_lock
+from .rasters import SENSORS
 from .recipe import Settings
-from .thumbnails import (
-    Image3,
-    Picture,
-    halve,
-    halve_db,
-    optical_change,
-    optical_picture,
-    radar_change,
-    radar_picture,
-    read_small,
-    stretch_of,
-    true_colour_bands,
-)
+from .thumbnails import Picture, optical_change, optical_picture, radar_change, radar_picture, read_small
+from .units import raster_path
 from .verdicts import Verdict, optical_verdict, orbit_verdict
 
 log = logging.getLogger(__name__)
@@ -105,7 +96,7 @@ class Tally:
     def __init__(self) -> None:
         self._counts: dict[tuple[str, str], dict[str, NDArray[np.int64]]] = defaultdict(dict)
 
-    def add(self, kind: str, period: str, bands: Sequence[str], values: Image3) -> None:
+    def add(self, kind: str, period: str, bands: Sequence[str], values: Bands) -> None:
         """Count the values of an image: (band, y, x) float32, dB for `s1`, reflectance x 10000 for `s2`."""
         for band, pixels in zip(bands, values, strict=True):
             finite = pixels[np.isfinite(pixels)] / (1 if kind == "s1" else REFLECTANCE_SCALE)
@@ -255,14 +246,14 @@ _NO_PICTURES: Final = _Pictures(radar={}, optical={}, changes=())
 def _pictures(roi: RoiPlan, choices: Choices, root: Path, tally: Tally, side: int) -> _Pictures:
     settings = roi.roi.settings
     polarisations, bands = settings.s1_polarisations, settings.s2_bands
-    radar: dict[str, Image3] = {}
-    optical: dict[str, Image3] = {}
+    radar: dict[str, Bands] = {}
+    optical: dict[str, Bands] = {}
     # A grid smaller than a picture is shown pixel for pixel; of a larger one, four pixels are averaged into one.
     large = max(choices.grid.shape) > side
     for label in (period.label for period in choices.periods):
-        folder = root / "rasters" / roi.roi.name / label
-        decibels = read_small(folder / "s1.tif", bands=len(polarisations), most_px=2 * side if large else side)
-        reflectance = read_small(folder / "s2.tif", bands=len(bands), most_px=2 * side if large else side)
+        s1, s2 = (root / raster_path(roi.roi.name, label, sensor) for sensor in SENSORS)
+        decibels = read_small(s1, bands=len(polarisations), most_px=2 * side if large else side)
+        reflectance = read_small(s2, bands=len(bands), most_px=2 * side if large else side)
         tally.add("s1", label, polarisations, decibels)
         tally.add("s2", label, bands, reflectance)
         radar[label] = halve_db(decibels) if large else decibels

@@ -7,15 +7,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
+import matplotlib.colors
 import numpy as np
 import rasterio
-from matplotlib.colors import Colormap
 from numpy.typing import NDArray
 from PIL import Image
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 
 from .bands import REFLECTANCE_SCALE, S2_NODATA
+from .colours import (
+    CO_DB,
+    CROSS_DB,
+    RATIO_DB,
+    Bands,
+    Stretch,
+    optical_colours,
+    polarisation_pair,
+    radar_colours,
+    scaled,
+    single_range,
+)
 from .errors import DatasetError
 
 MISSING_RGB = (128, 124, 148)
@@ -23,16 +35,9 @@ MISSING_RGB = (128, 124, 148)
 JPEG_QUALITY = 80
 LOSSLESS_PX = 100
 """Pictures with fewer pixels a side are PNG: enlarged on the page, JPEG's blocks would show."""
-CO_DB = (-20.0, 2.0)
-"""Shown range of a co-polarised band, dB."""
-CROSS_DB = (-27.0, -5.0)
-RATIO_DB = (2.0, 16.0)
-"""Shown range of co- over cross-polarised power, dB."""
 DIFFERENCE_DB = 6.0
 DIFFERENCE_NDVI = 0.6
 DIFFERENCE_REFLECTANCE = 0.15
-
-Image3 = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +66,7 @@ class Picture:
     missing_fraction: float
 
 
-def read_small(path: Path, *, bands: int, most_px: int) -> Image3:
+def read_small(path: Path, *, bands: int, most_px: int) -> Bands:
     """Read the first bands of a raster, decimated by nearest neighbour.
 
     Args:
@@ -84,35 +89,13 @@ def read_small(path: Path, *, bands: int, most_px: int) -> Image3:
             values = raster.read(list(range(1, bands + 1)), out_shape=(bands, *shape), resampling=Resampling.nearest)
     except RasterioError as error:
         raise DatasetError(f"{path}: cannot be read ({error}); run `s1s2 verify`, then build again") from error
-    small: Image3 = values.astype(np.float32)
+    small: Bands = values.astype(np.float32)
     if values.dtype == np.uint16:
         small[values == S2_NODATA] = np.nan
     return small
 
 
-def halve(values: Image3) -> Image3:
-    """Average blocks of 2 x 2 pixels over the values there are; an odd last row or column is left out.
-
-    Args:
-        values: (band, y, x) float32, NaN where missing. Power for radar, never dB.
-    """
-    bands, rows, columns = values.shape
-    if min(rows, columns) < 2:
-        return values
-    blocks = values[:, : rows // 2 * 2, : columns // 2 * 2].reshape(bands, rows // 2, 2, columns // 2, 2)
-    count = np.isfinite(blocks).sum(axis=(2, 4))
-    total = np.nansum(blocks, axis=(2, 4))
-    mean: Image3 = np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
-    return mean
-
-
-def halve_db(values: Image3) -> Image3:
-    """As `halve`, for dB: averaged in linear power."""
-    linear = (10 ** (values / 10)).astype(np.float32)
-    return (10 * np.log10(halve(linear))).astype(np.float32)
-
-
-def radar_picture(decibels: Image3, *, polarisations: Sequence[str], backscatter: str) -> Picture:
+def radar_picture(decibels: Bands, *, polarisations: Sequence[str], backscatter: str) -> Picture:
     """Draw a radar image: colours from co- and cross-polarised power and their ratio, else the first band in grey.
 
     Args:
@@ -120,52 +103,20 @@ def radar_picture(decibels: Image3, *, polarisations: Sequence[str], backscatter
         polarisations: Names of the bands.
         backscatter: `sigma0` or `gamma0`.
     """
-    pair = next((p for p in (("VV", "VH"), ("HH", "HV")) if set(p) <= set(polarisations)), None)
+    colours = radar_colours(decibels, polarisations=polarisations)
+    pair = polarisation_pair(polarisations)
     if pair is None:
-        name = polarisations[0]
-        low, high = CROSS_DB if name in ("VH", "HV") else CO_DB
-        return _ramp(
-            decibels[0],
-            "gray",
-            low=low,
-            high=high,
-            unit="dB",
-            legend=f"{name} {backscatter}; the only polarisation"
-            if len(polarisations) == 1
-            else f"{name} {backscatter}",
-        )
-    co, cross = (decibels[polarisations.index(name)] for name in pair)
-    channels = [_scaled(v, *r) for v, r in ((co, CO_DB), (cross, CROSS_DB), (co - cross, RATIO_DB))]
+        only = "; the only polarisation" if len(polarisations) == 1 else ""
+        bar = _bar("gray", *single_range(polarisations[0]), unit="dB")
+        return _picture(colours, legend=f"{polarisations[0]} {backscatter}{only}", bar=bar)
     legend = (
         f"{backscatter}, dB: red {pair[0]} {_range(CO_DB)}, green {pair[1]} {_range(CROSS_DB)}, "
         f"blue {pair[0]} − {pair[1]} {_range(RATIO_DB)}"
     )
-    return _picture(np.stack(channels), legend=legend, bar=None)
+    return _picture(colours, legend=legend, bar=None)
 
 
-Stretch = tuple[tuple[float, float], ...]
-
-
-def true_colour_bands(bands: Sequence[str]) -> tuple[str, ...]:
-    """Return the bands shown as red, green and blue; the first band alone where one of them is lacking."""
-    return ("B4", "B3", "B2") if {"B4", "B3", "B2"} <= set(bands) else (bands[0],)
-
-
-def stretch_of(images: Sequence[Image3]) -> Stretch:
-    """Return each band's 2nd and 98th percentile over images together, so that their colours compare.
-
-    Args:
-        images: (band, y, x) float32 each, the same bands, NaN where missing.
-    """
-    ranges = []
-    for band in zip(*images, strict=True):
-        values = np.concatenate([image[np.isfinite(image)] for image in band])
-        low, high = np.percentile(values, (2, 98)) if values.size else (0.0, 1.0)
-        ranges.append((float(low), max(float(high), float(low) + 1e-4 * REFLECTANCE_SCALE)))
-    return tuple(ranges)
-
-
-def optical_picture(shown: Image3, *, names: Sequence[str], stretch: Stretch) -> Picture:
+def optical_picture(shown: Bands, *, names: Sequence[str], stretch: Stretch) -> Picture:
     """Draw an optical image in true colour, or its one band in grey.
 
     Args:
@@ -173,43 +124,38 @@ def optical_picture(shown: Image3, *, names: Sequence[str], stretch: Stretch) ->
         names: Of those bands.
         stretch: Range shown of each.
     """
+    colours = optical_colours(shown, stretch=stretch)
     fractions = [(low / REFLECTANCE_SCALE, high / REFLECTANCE_SCALE) for low, high in stretch]
     if len(names) == 1:
-        ((low, high),) = fractions
         legend = f"{names[0]}; no true colour: the dataset lacks some of B4, B3, B2"
-        return _ramp(shown[0] / REFLECTANCE_SCALE, "gray", low=low, high=high, unit="reflectance", legend=legend)
+        return _picture(colours, legend=legend, bar=_bar("gray", *fractions[0], unit="reflectance"))
     parts = (
         f"{colour} {name} {low:.3f} … {high:.3f}"
         for colour, name, (low, high) in zip(("red", "green", "blue"), names, fractions, strict=True)
     )
-    channels = [_scaled(band, *limits) for band, limits in zip(shown, stretch, strict=True)]
-    return _picture(np.stack(channels), legend="reflectance: " + ", ".join(parts), bar=None)
+    return _picture(colours, legend="reflectance: " + ", ".join(parts), bar=None)
 
 
-def radar_change(before: Image3, after: Image3, *, polarisations: Sequence[str]) -> Picture:
+def radar_change(before: Bands, after: Bands, *, polarisations: Sequence[str]) -> Picture:
     """Draw the difference of two radar images in their first co-polarised band, else their first, in dB."""
     name = next((p for p in ("VV", "HH") if p in polarisations), polarisations[0])
     band = list(polarisations).index(name)
-    most = DIFFERENCE_DB
-    return _ramp(
-        after[band] - before[band], "RdBu_r", low=-most, high=most, unit="dB", legend=f"{name} later − earlier"
+    return _difference(
+        after[band] - before[band], "RdBu_r", most=DIFFERENCE_DB, unit="dB", legend=f"{name} later − earlier"
     )
 
 
-def optical_change(before: Image3, after: Image3, *, bands: Sequence[str]) -> Picture:
+def optical_change(before: Bands, after: Bands, *, bands: Sequence[str]) -> Picture:
     """Draw the difference of two optical images: of NDVI where B8 and B4 are there, else of the mean reflectance."""
     if {"B4", "B8"} <= set(bands):
-        earlier, later = _ndvi(before, bands), _ndvi(after, bands)
-        return _ramp(
-            later - earlier, "BrBG", low=-DIFFERENCE_NDVI, high=DIFFERENCE_NDVI, unit="", legend="NDVI later − earlier"
-        )
-    difference = (after.mean(axis=0) - before.mean(axis=0)) / REFLECTANCE_SCALE
-    most = DIFFERENCE_REFLECTANCE
+        change = _ndvi(after, bands) - _ndvi(before, bands)
+        return _difference(change, "BrBG", most=DIFFERENCE_NDVI, unit="", legend="NDVI later − earlier")
+    change = (after.mean(axis=0) - before.mean(axis=0)) / REFLECTANCE_SCALE
     legend = "mean of all bands, later − earlier; no NDVI: the dataset lacks B4 or B8"
-    return _ramp(difference, "PuOr", low=-most, high=most, unit="reflectance", legend=legend)
+    return _difference(change, "PuOr", most=DIFFERENCE_REFLECTANCE, unit="reflectance", legend=legend)
 
 
-def _ndvi(image: Image3, bands: Sequence[str]) -> NDArray[np.float32]:
+def _ndvi(image: Bands, bands: Sequence[str]) -> NDArray[np.float32]:
     red, nir = (image[list(bands).index(name)] for name in ("B4", "B8"))
     # Stored values are at least 1, so the sum is never 0.
     ndvi: NDArray[np.float32] = (nir - red) / (nir + red)
@@ -220,32 +166,24 @@ def _range(limits: tuple[float, float]) -> str:
     return f"{limits[0]:g} … {limits[1]:g}".replace("-", "−")
 
 
-def _scaled(band: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
-    scaled: NDArray[np.float32] = np.clip((band - low) / (high - low), 0, 1)
-    return scaled
+def _difference(change: NDArray[np.float32], cmap: str, *, most: float, unit: str, legend: str) -> Picture:
+    coloured = matplotlib.colormaps[cmap](np.nan_to_num(scaled(change, -most, most)))[..., :3]
+    colours = np.moveaxis(coloured, -1, 0).astype(np.float32)
+    colours[:, ~np.isfinite(change)] = np.nan
+    return _picture(colours, legend=legend, bar=_bar(cmap, -most, most, unit=unit))
 
 
-def _ramp(band: NDArray[np.float32], cmap: str, *, low: float, high: float, unit: str, legend: str) -> Picture:
-    ramp: Colormap = matplotlib.colormaps[cmap]
-    coloured = np.moveaxis(ramp(np.nan_to_num(_scaled(band, low, high)))[..., :3], -1, 0).astype(np.float32)
-    coloured[:, ~np.isfinite(band)] = np.nan
-    steps = ramp(np.linspace(0, 1, 9))
-    unit = f" {unit}" if unit else ""
-    digits = 0 if high - low > 8 else 2
-    labels = [
-        f"{value:+.{digits}f}" if low < 0 <= high else f"{value:.{digits}f}" for value in (low, (low + high) / 2, high)
-    ]
-    labels = [label.replace("-", "−") for label in labels]
-    bar = ColourBar(
-        colours=tuple(matplotlib.colors.to_hex(step) for step in steps),
-        low=labels[0],
-        middle=labels[1] if not low < 0 < high else "0",
-        high=labels[2] + unit,
-    )
-    return _picture(coloured, legend=legend, bar=bar)
+def _bar(cmap: str, low: float, high: float, *, unit: str) -> ColourBar:
+    form = "%.0f" if high - low > 8 else "%.2f"
+    labels = [(form % value).replace("-", "−") for value in (low, (low + high) / 2, high)]
+    if low == -high:
+        labels[1:] = ["0", f"+{labels[2]}"]
+    steps = matplotlib.colormaps[cmap](np.linspace(0, 1, 9))
+    colours = tuple(matplotlib.colors.to_hex(step) for step in steps)
+    return ColourBar(colours=colours, low=labels[0], middle=labels[1], high=f"{labels[2]} {unit}".rstrip())
 
 
-def _picture(rgb: Image3, *, legend: str, bar: ColourBar | None) -> Picture:
+def _picture(rgb: Bands, *, legend: str, bar: ColourBar | None) -> Picture:
     missing = ~np.isfinite(rgb).all(axis=0)
     pixels = np.rint(np.nan_to_num(rgb) * 255).astype(np.uint8).transpose(1, 2, 0)
     pixels[missing] = MISSING_RGB

@@ -14,10 +14,11 @@ import shapely
 from PIL import Image
 
 from s1s2pairs.charts import draw_histogram
+from s1s2pairs.colours import halve, halve_db, stretch_of
 from s1s2pairs.errors import DatasetError
 from s1s2pairs.locator import draw_maps
 from s1s2pairs.report import PICTURES_BYTES, picture_side, report
-from s1s2pairs.thumbnails import halve, halve_db, optical_picture, radar_change, stretch_of
+from s1s2pairs.thumbnails import optical_picture, radar_change
 from tests.s1s2pairs.handmade import make_dataset
 
 HOSTILE = '<script>alert("x")</script><img src=http://example.org/a.png onerror=alert(1)>'
