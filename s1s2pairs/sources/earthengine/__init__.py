@@ -1,0 +1,26 @@
+"""Google Earth Engine as a source: measuring, averaging and compositing run on its servers, only results come down.
+
+    session      sign in, endpoints, the one HTTP transport
+    patience     which failures are tried again, how long, and how many requests run at once
+    expressions  the graphs sent: what Earth Engine computes
+    tables       the tables that come back, as acquisitions
+    limits       what a request may ask for, how a grid is split, what a plan costs
+    source       the four questions of the seam
+
+Nothing outside this folder imports `ee`.
+"""
+
+from ...errors import SourceError
+
+try:
+    import ee  # noqa: F401
+except ImportError as error:
+    raise SourceError(
+        "Earth Engine needs the extra `earthengine`: pip install 's1s2pairs[earthengine]'; or name another --source"
+    ) from error
+
+from .limits import cost
+from .patience import Patience
+from .source import EarthEngineSource
+
+__all__ = ["EarthEngineSource", "Patience", "cost"]

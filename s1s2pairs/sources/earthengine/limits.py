@@ -1,0 +1,124 @@
+"""What Earth Engine allows in one request, how a grid is cut to fit, and what a plan will cost.
+
+The limits are Google's, from https://developers.google.com/earth-engine/guides/usage and
+https://developers.google.com/earth-engine/reference/rest/v1/projects.image/computePixels; the error texts name the same numbers.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from odc.geo.geobox import GeoBox
+
+from ...plan import RoiPlan
+from .. import Cost
+
+MAX_PIXELS_BYTES: Final = 50_331_648
+"""Of one `computePixels` reply, uncompressed (48 MB)."""
+MAX_DIMENSION_PX: Final = 32_768
+MAX_REQUESTS: Final = 40
+"""In flight at once, of one project and endpoint."""
+MAX_REQUESTS_PER_S: Final = 100
+
+SAR_VALUE_BYTES: Final = 4
+"""float32: each polarisation, and the count."""
+OPTICAL_VALUE_BYTES: Final = 2
+"""uint16: each band, and the count of clear acquisitions. One type for all bands, so that it does not matter whether the limit
+counts each band's own type or the widest."""
+
+EECU_SECONDS_PER_PIXEL: Final = 5e-5
+"""Rough: 5,000 EECU-seconds were reported for an export of 10,000 x 10,000 pixels. Good to a factor of three, if that."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Window:
+    """A rectangle of a grid that one request asks for."""
+
+    row: int
+    column: int
+    height: int
+    width: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns, for indexing (..., y, x) arrays."""
+        return slice(self.row, self.row + self.height), slice(self.column, self.column + self.width)
+
+    def halves(self) -> tuple["Window", "Window"] | None:
+        """Cut the longer side in two; None for a single pixel."""
+        if self.height * self.width == 1:
+            return None
+        if self.height >= self.width:
+            half = self.height // 2
+            return (
+                Window(row=self.row, column=self.column, height=half, width=self.width),
+                Window(row=self.row + half, column=self.column, height=self.height - half, width=self.width),
+            )
+        half = self.width // 2
+        return (
+            Window(row=self.row, column=self.column, height=self.height, width=half),
+            Window(row=self.row, column=self.column + half, height=self.height, width=self.width - half),
+        )
+
+
+def windows(grid: GeoBox, *, bytes_per_pixel: int) -> tuple[Window, ...]:
+    """Cut a grid into the fewest windows that each fit one request; of equally many, the most nearly square."""
+    height, width = grid.shape
+    most = MAX_PIXELS_BYTES // bytes_per_pixel
+    layouts = sorted(_layouts(height, width, most))
+    _, _, rows, columns = layouts[0]
+    return tuple(
+        Window(row=top, column=left, height=bottom - top, width=right - left)
+        for top, bottom in _cuts(height, rows)
+        for left, right in _cuts(width, columns)
+    )
+
+
+def _layouts(height: int, width: int, most: int) -> Iterator[tuple[int, float, int, int]]:
+    """Yield (windows, how far from square, rows, columns) of the layouts worth a look."""
+    for columns in range(1, math.ceil(width / math.isqrt(most)) + 2):
+        across = math.ceil(width / columns)
+        down = min(most // across, MAX_DIMENSION_PX)
+        if across > MAX_DIMENSION_PX or not down:
+            continue
+        rows = math.ceil(height / down)
+        yield rows * columns, abs(math.log(math.ceil(height / rows) / across)), rows, columns
+
+
+def _cuts(length: int, parts: int) -> Iterator[tuple[int, int]]:
+    size = math.ceil(length / parts)
+    for start in range(0, length, size):
+        yield start, min(start + size, length)
+
+
+def cost(plan: RoiPlan) -> Cost:
+    """Estimate what the pixels of a ROI's plan will cost; nothing for a ROI without choices."""
+    if plan.choices is None:
+        return Cost(requests=0, bytes=0, eecu_seconds=0.0)
+    settings = plan.roi.settings
+    once = [
+        grid_cost(plan.choices.grid, bytes_per_pixel=per_pixel)
+        for per_pixel in (sar_bytes(len(settings.s1_polarisations)), optical_bytes(len(settings.s2_bands)))
+    ]
+    return Cost.total(once * len(plan.choices.periods))
+
+
+def grid_cost(grid: GeoBox, *, bytes_per_pixel: int) -> Cost:
+    """Estimate the cost of one raster."""
+    pixels = grid.height * grid.width
+    return Cost(
+        requests=len(windows(grid, bytes_per_pixel=bytes_per_pixel)),
+        bytes=pixels * bytes_per_pixel,
+        eecu_seconds=pixels * EECU_SECONDS_PER_PIXEL,
+    )
+
+
+def sar_bytes(polarisations: int) -> int:
+    """Return the bytes per pixel of a radar request: the polarisations and the count."""
+    return (polarisations + 1) * SAR_VALUE_BYTES
+
+
+def optical_bytes(bands: int) -> int:
+    """Return the bytes per pixel of an optical request: the bands and the count."""
+    return (bands + 1) * OPTICAL_VALUE_BYTES
