@@ -1,6 +1,8 @@
 """The pixel grid of a ROI: one for all dates and both sensors, as an `odc.geo` GeoBox."""
 
 import math
+import threading
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,8 @@ from .bands import SCL_RESOLUTION_M
 from .errors import GridError
 
 WGS84 = "EPSG:4326"
+_BURNING = threading.Lock()
+"""rasterio silences a warning while it rasterizes, in a way that two threads at once undo for each other."""
 
 
 def utm_crs(lon: float, lat: float) -> str:
@@ -90,22 +94,26 @@ def analysis_grid(polygon: BaseGeometry, grid: GeoBox) -> GeoBox:
     return GeoBox((row1 - row0, col1 - col0), transform, str(grid.crs))
 
 
+@lru_cache(maxsize=16)  # every scene of a ROI asks again
 def inside(polygon: BaseGeometry, grid: GeoBox) -> NDArray[np.bool_]:
     """Tell which pixels of `grid` have their centre in the ROI.
 
     Returns:
-        (y, x) bool. A ROI too thin to hold any pixel centre takes every pixel it touches.
+        (y, x) bool, read-only. A ROI too thin to hold any pixel centre takes every pixel it touches.
     """
     polygon_utm = to_crs(polygon, str(grid.crs))
 
     def burn(all_touched: bool) -> NDArray[np.bool_]:
-        burnt = rasterio.features.rasterize(
-            [polygon_utm], out_shape=grid.shape, transform=grid.transform, all_touched=all_touched, dtype="uint8"
-        )
+        with _BURNING:
+            burnt = rasterio.features.rasterize(
+                [polygon_utm], out_shape=grid.shape, transform=grid.transform, all_touched=all_touched, dtype="uint8"
+            )
         return np.asarray(burnt, dtype=bool)
 
     centres = burn(all_touched=False)
-    return centres if centres.any() else burn(all_touched=True)
+    pixels = centres if centres.any() else burn(all_touched=True)
+    pixels.flags.writeable = False
+    return pixels
 
 
 def covered_fraction(polygon: BaseGeometry, footprint: BaseGeometry) -> float:

@@ -19,6 +19,9 @@ from .stac_items import Item, angle_raster, annotation_href, orbit_pass, relativ
 _SAMPLES = 256
 """Points of a ROI at which the smooth grids of annotation and model are taken."""
 
+_MODEL_SLACK_DEG = 3.0
+"""How far outside the nominal swath a modelled angle may lie; the model is good to a degree or so."""
+
 
 def mean_incidence(item: Item, place: Place, catalogue: Catalogue) -> tuple[float, int, IncidenceSource]:
     """Measure the mean incidence angle over a ROI, degrees from the ellipsoid normal.
@@ -94,9 +97,10 @@ def _from_annotation(text: str, href: str, place: Place) -> float:
 def _modelled(item: Item, place: Place) -> float:
     orbit, direction = relative_orbit(item), orbit_pass(item)
     angle = float(np.mean(geometry.incidence_deg(orbit, direction, *_sample_points(place))))
-    if not np.isfinite(angle):
+    low, high = geometry.SWATH_INCIDENCE_DEG
+    if not low - _MODEL_SLACK_DEG <= angle <= high + _MODEL_SLACK_DEG:
         raise item.fault(
-            f"no incidence angle is given, and relative orbit {orbit} {direction} does not look at ROI {place.name}: "
-            "check the item's orbit"
+            f"no incidence angle is given, and relative orbit {orbit} {direction} does not see ROI {place.name} (modelled angle "
+            f"{angle:.1f} degrees, the swath has {low:g} to {high:g}): check the item's orbit"
         )
     return angle

@@ -69,7 +69,7 @@ class TinyArchive:
     def sar(
         self, id_: str, time: str, vv: NDArray[Any], vh: NDArray[Any] | None = None, **changes: Any
     ) -> dict[str, Any]:
-        """Add a Sentinel-1 item; keywords: `left`, `top`, `size_m`, `collection`, `band`, `angle`, or properties (`__` for `:`)."""
+        """Add a Sentinel-1 item; keywords `left`, `top`, `size_m`, `collection`, `band`, `angle`, or properties (`__` is `:`)."""
         assets = {"vv": (vv, changes.pop("band", {})), "vh": (vv if vh is None else vh, {})}
         assets["vh"] = (assets["vh"][0], assets["vv"][1])
         angle = changes.pop("angle", None)

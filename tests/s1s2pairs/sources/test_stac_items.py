@@ -108,7 +108,7 @@ def item_with_colons(made: Item) -> Item:
 
 def test_an_unknown_offset_is_refused() -> None:
     made = item_with_colons(planetary_computer(s2__processing_baseline=None))
-    with pytest.raises(SourceError, match="item I .*neither `raster:bands` nor `s2:processing_baseline`"):
+    with pytest.raises(SourceError, match=r"item I .*neither `raster:bands` nor `s2:processing_baseline`"):
         reflectance_raster(made, "B8A")
 
 
