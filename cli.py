@@ -1,1 +1,324 @@
-def main(): ...
+"""The `s1s2` command: parse, call, print. No logic."""
+
+import dataclasses
+import json
+import logging
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from s1s2pairs.errors import NoAcquisitions, RunError, S1S2Error, SourceError
+
+SOME_FAILED, WRONG_INPUT, NO_SOURCE = 1, 2, 3
+EXIT_CODES: tuple[tuple[type[S1S2Error], int], ...] = (
+    (NoAcquisitions, SOME_FAILED),
+    (SourceError, NO_SOURCE),
+    (S1S2Error, WRONG_INPUT),
+)
+"""The one table from error to exit code: the first class that fits decides. 0 is all done."""
+DEFAULT_YEARS = (2019, 2021)
+"""Years simulated where neither the recipe nor the user names any."""
+
+app = typer.Typer(
+    name="s1s2",
+    help="Paired Sentinel-1 / Sentinel-2 datasets, and networks that translate between radar and optical images.",
+    epilog="Any command takes --debug: show what is done, and the traceback of an error.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Recipe = Annotated[Path, typer.Argument(help="Recipe (GeoJSON), or a recipe.lock.geojson.", show_default=False)]
+Years = Annotated[
+    list[int] | None, typer.Option("--years", help="One or more years: --years 2019 2021.", show_default=False)
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors only.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+DatasetFolder = Annotated[Path, typer.Argument(help="Folder of a built dataset.", show_default=False)]
+Data = Annotated[
+    Path | None, typer.Option("--data", help="Dataset; else the only one under data/.", show_default=False)
+]
+Device = Annotated[str, typer.Option(help="auto (CUDA where there is one, else the CPU), cuda or cpu.")]
+
+
+def say(text: str, *, quiet: bool = False) -> None:
+    """Print a line, unless the user wants quiet."""
+    if not quiet:
+        typer.echo(text)
+
+
+def say_json(value: Any) -> None:
+    """Print a value as JSON."""
+    typer.echo(json.dumps(value, indent=2))
+
+
+def _bar(*, quiet: bool) -> Any:
+    from rich.console import Console
+
+    from s1s2pairs.progress import make_progress
+
+    return make_progress(Console(stderr=True), quiet=quiet)
+
+
+@app.command()
+def build(
+    recipe: Recipe,
+    years: Years = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            help="earthengine, stac:URL, or the path of a STAC catalogue on disk; else earthengine, or what a lock names.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        str | None, typer.Option(help="Folder or URL of the dataset; else data/<recipe name>.", show_default=False)
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Images made at once.")] = 4,
+    dask: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler whose workers do the work.", show_default=False)
+    ] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Choose, print what would be fetched, fetch no pixels.")] = False,
+    project: Annotated[
+        str | None, typer.Option(help="Google Cloud project, for Earth Engine.", show_default=False)
+    ] = None,
+    requests: Annotated[int, typer.Option(min=1, max=40, help="Earth Engine requests in flight at once.")] = 24,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Build a dataset from a recipe."""
+    from s1s2pairs import build as building
+    from s1s2pairs import plan as planning
+    from s1s2pairs import subject, summary
+    from s1s2pairs.tasks import SourceOpener
+
+    wanted = subject.load(recipe, years=years or ())
+    opener = SourceOpener(name=subject.source_for(wanted, source), project=project, requests=requests)
+    folder = out or f"data/{wanted.name}"
+    bar = _bar(quiet=quiet or as_json)
+    for one, other in planning.shared_ground(planning.rois_of(wanted)):
+        typer.echo(f"s1s2: warning: the grids of {one} and {other} overlap although their splits differ", err=True)
+    if plan:
+        made = building.plan_only(wanted, opener=opener, out=folder, workers=workers, dask=dask, progress=bar)
+        if as_json:
+            say_json(summary.plan_json(made))
+        else:
+            say("\n".join(summary.plan_lines(made)), quiet=quiet)
+        failed = {roi.roi.name: roi.failure for roi in made.rois if roi.choices is None}
+    else:
+        report = building.build(wanted, opener=opener, out=folder, workers=workers, dask=dask, progress=bar)
+        if as_json:
+            say_json(summary.build_json(report))
+        else:
+            say("\n".join(summary.build_lines(report)), quiet=quiet)
+        failed = {outcome.roi: outcome.failure for outcome in report.failed}
+    for name, reason in failed.items():
+        typer.echo(f"s1s2: {name} failed: {reason}", err=True)
+    raise typer.Exit(SOME_FAILED if failed else 0)
+
+
+@app.command()
+def simulate(
+    folder: Annotated[Path, typer.Argument(help="Folder of the archive to write.", show_default=False)],
+    recipe: Annotated[Path, typer.Option(help="Places and periods to simulate.")] = Path("rois/small.geojson"),
+    years: Years = None,
+    seed: Annotated[int, typer.Option(help="Names the world: another seed is another world.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Threads.")] = 2,
+    quiet: Quiet = False,
+) -> None:
+    """Write a STAC archive of a simulated world, to build from without account or network."""
+    from s1s2pairs import subject
+    from s1s2pairs.progress import counting
+    from s1s2pairs.recipe import Recipe as ParsedRecipe
+    from s1s2pairs.simulate.world import simulate as write_world
+
+    wanted = subject.load(recipe, years=years or (), default_years=DEFAULT_YEARS)
+    if not isinstance(wanted, ParsedRecipe):
+        raise S1S2Error(f"{recipe}: a locked recipe cannot be simulated; give the recipe it was made from")
+    with counting(_bar(quiet=quiet), "simulating overflights") as count:
+        catalogue = write_world(wanted, folder, seed=seed, workers=workers, progress=count)
+    say(f"{catalogue}: build from it with --source {folder}", quiet=quiet)
+
+
+@app.command()
+def verify(dataset: DatasetFolder, quiet: Quiet = False, as_json: AsJson = False) -> None:
+    """Check every file of a dataset against its hash, shape, grid and row."""
+    from s1s2pairs import summary
+    from s1s2pairs.verify import verify as check
+
+    report = check(str(dataset), progress=_bar(quiet=quiet or as_json))
+    if as_json:
+        say_json(summary.verify_json(report))
+    else:
+        say("\n".join(summary.verify_lines(report)), quiet=quiet and report.ok)
+    raise typer.Exit(0 if report.ok else SOME_FAILED)
+
+
+@app.command()
+def report(dataset: DatasetFolder, quiet: Quiet = False) -> None:
+    """Write one HTML page about a dataset: what was chosen and why, pictures, histograms."""
+    from s1s2pairs.report import report as write_report
+
+    say(str(write_report(dataset)), quiet=quiet)
+
+
+@app.command("map")
+def draw_map(
+    path: Annotated[Path, typer.Argument(help="Recipe, lock file or dataset.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="HTML file to write.", show_default=False)],
+    quiet: Quiet = False,
+) -> None:
+    """Write an interactive HTML map of ROIs and chosen footprints."""
+    from s1s2pairs.map import make_map
+
+    say(str(make_map(path, out)), quiet=quiet)
+
+
+@app.command()
+def networks(as_json: AsJson = False) -> None:
+    """List the networks."""
+    from models import zoo
+
+    rows = zoo.describe()
+    if as_json:
+        say_json([dataclasses.asdict(row) for row in rows])
+    else:
+        say("\n".join(str(row) for row in rows))
+
+
+@app.command()
+def train(
+    network: Annotated[str, typer.Argument(help="Network or alias; `s1s2 networks` lists them.", show_default=False)],
+    data: Data = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run; else runs/<network>-<n>.", show_default=False)
+    ] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="Settings: --set epochs=5 width=16. docs/training.md lists them.", show_default=False
+        ),
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Run, or checkpoint of one, to go on from.", show_default=False)
+    ] = None,
+    device: Device = "auto",
+    devices: Annotated[
+        int | None, typer.Option(min=1, help="Processes on this machine, one per GPU.", show_default=False)
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help="32-true, bf16-mixed or 16-mixed; else bf16-mixed on CUDA, 32-true elsewhere.", show_default=False
+        ),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train a network on a dataset."""
+    from models.run import default_dataset
+    from models.train import train as run_training
+
+    dataset = data or (default_dataset() if resume is None else None)
+    result = run_training(
+        network,
+        dataset,
+        settings=_settings(given),
+        out=out,
+        resume=resume,
+        device=device,
+        devices=devices,
+        precision=precision,
+        quiet=quiet,
+    )
+    say(str(result), quiet=quiet)
+
+
+def _settings(given: list[str] | None) -> dict[str, str]:
+    wrong = [word for word in given or () if "=" not in word]
+    if wrong:
+        raise RunError(f"--set {wrong[0]}: give key=value, such as --set epochs=5")
+    return dict(word.split("=", 1) for word in given or ())
+
+
+@app.command()
+def evaluate(
+    runs: Annotated[list[Path], typer.Argument(help="One or more runs.", show_default=False)],
+    data: Data = None,
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the tables; else the run's, or for several runs evaluation/.", show_default=False),
+    ] = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure runs, and the baselines that need no training, on one split."""
+    from models.evaluate import evaluate as measure
+    from models.report import write_evaluation
+    from models.run import default_dataset
+
+    evaluation = measure(runs, data or default_dataset(), split=split, device=device)
+    folder = out or (runs[0] if len(runs) == 1 else Path("evaluation"))
+    written, markdown, page = write_evaluation(evaluation, folder)
+    if as_json:
+        say(written.read_text(encoding="utf-8"))
+    else:
+        say(markdown.read_text(encoding="utf-8") + f"\n{page}", quiet=quiet)
+
+
+@app.command()
+def translate(
+    run: Annotated[Path, typer.Argument(help="A run.", show_default=False)],
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            help="GeoTIFFs, one per input of the network, or a rasters/<roi> folder of a dataset.", show_default=False
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="GeoTIFF to write.", show_default=False)],
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Predict whole scenes with a trained network."""
+    from models.translate import translate as predict
+
+    say(str(predict(run, inputs, out, device=device)), quiet=quiet)
+
+
+SPREAD = {"--years": re.compile(r"\d+"), "--set": re.compile(r"[A-Za-z_]\w*=.*", re.DOTALL)}
+"""Options that take several values after one flag, and what such a value looks like."""
+
+
+def spread(words: Sequence[str]) -> list[str]:
+    """Repeat the flag of options that take several values: `--years 2019 2021` becomes `--years 2019 --years 2021`."""
+    out: list[str] = []
+    flag: str | None = None
+    for word in words:
+        if flag is not None and not SPREAD[flag].fullmatch(word):
+            flag = None
+        if flag is not None and out[-1] != flag:
+            out.append(flag)
+        if word in SPREAD:
+            flag = word
+        out.append(word)
+    return out
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 all done, 1 some ROIs failed, 2 wrong input, 3 the source cannot be used."""
+    words = spread(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words
+    logging.basicConfig(level=logging.INFO if debug else logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        app(args=[word for word in words if word != "--debug"], prog_name="s1s2")
+    except S1S2Error as error:
+        if debug:
+            raise
+        typer.echo(f"s1s2: {error}", err=True)
+        sys.exit(next(code for kind, code in EXIT_CODES if isinstance(error, kind)))

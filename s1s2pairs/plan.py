@@ -18,7 +18,7 @@ from .errors import RecipeError
 from .grid import analysis_grid, footprint_lonlat, grid_from_json, grid_to_json, roi_grid
 from .optical import OpticalChoice, is_locked, mean_time
 from .orbit import OrbitCandidate, OrbitChoice
-from .recipe import OrbitPass, Roi, Settings, Split
+from .recipe import OrbitPass, Recipe, Roi, Settings, Split
 from .sources import CompositeMethod, Place
 
 LOCK_VERSION = 1
@@ -97,6 +97,11 @@ def place(roi: Roi) -> Place:
     """
     grid = roi_grid(roi.polygon, pixel_size_m=roi.settings.pixel_size_m, min_pixels=roi.settings.patch.size)
     return Place(name=roi.name, polygon=roi.polygon, grid=grid, analysis_grid=analysis_grid(roi.polygon, grid))
+
+
+def rois_of(subject: "Recipe | Plan") -> tuple[Roi, ...]:
+    """Return the ROIs of a recipe or of a plan."""
+    return subject.rois if isinstance(subject, Recipe) else tuple(plan.roi for plan in subject.rois)
 
 
 def shared_ground(rois: Sequence[Roi]) -> tuple[tuple[str, str], ...]:

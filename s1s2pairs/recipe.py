@@ -178,7 +178,15 @@ class _Door:
         return RecipeError(f"{self.file}{where}: {problem}")
 
 
-def parse_recipe(text: str, *, file: str, today: dt.date, default_name: str, years: Sequence[int] = ()) -> Recipe:
+def parse_recipe(
+    text: str,
+    *,
+    file: str,
+    today: dt.date,
+    default_name: str,
+    years: Sequence[int] = (),
+    default_years: Sequence[int] = (),
+) -> Recipe:
     """Check the text of a recipe and resolve every ROI's settings.
 
     Args:
@@ -189,6 +197,7 @@ def parse_recipe(text: str, *, file: str, today: dt.date, default_name: str, yea
         years: The years asked for. Each is the listed period with that label, else made from the season. Without
         years the listed
             periods are built.
+        default_years: The years of ROIs that list no periods, where no years are asked for.
 
     Raises:
         RecipeError: Anything at all is wrong; the text says what, where, the value and what is allowed.
@@ -206,7 +215,10 @@ def parse_recipe(text: str, *, file: str, today: dt.date, default_name: str, yea
     features = collection.get("features")
     if not isinstance(features, list) or not features:
         raise door.at("features").refuse("a recipe needs a list of at least one feature")
-    rois = tuple(_roi(feature, shared, years, today, door.at("features").at(i)) for i, feature in enumerate(features))
+    rois = tuple(
+        _roi(feature, shared, (years, default_years), today, door.at("features").at(i))
+        for i, feature in enumerate(features)
+    )
     _check_unique(rois, door)
     if not overlap_allowed:
         _check_leakage(rois, door)
@@ -287,7 +299,9 @@ def _reason(problems: Sequence[Any]) -> str:
     return f"{json.dumps(first['input'])}: {' or '.join(messages)}"
 
 
-def _roi(feature: object, shared: Mapping[str, Any], years: Sequence[int], today: dt.date, door: _Door) -> Roi:
+def _roi(
+    feature: object, shared: Mapping[str, Any], years: tuple[Sequence[int], Sequence[int]], today: dt.date, door: _Door
+) -> Roi:
     feature = _mapping(feature, door)
     if feature.get("type") != "Feature":
         raise door.at("type").refuse(f"{feature.get('type')!r}: each entry of a recipe is a Feature")
@@ -301,8 +315,9 @@ def _roi(feature: object, shared: Mapping[str, Any], years: Sequence[int], today
         if key not in SETTING_NAMES:
             raise inner.at(key).refuse(f"unknown key; allowed are name, split, {', '.join(SETTING_NAMES)}")
     settings = _settings(shared, properties, inner)
-    if years:
-        periods = tuple(settings.period_of(year) for year in years)
+    asked, default = years
+    if asked or (default and not settings.periods):
+        periods = tuple(settings.period_of(year) for year in asked or default)
     elif settings.periods:
         periods = settings.periods
     else:

@@ -7,7 +7,7 @@ scenes.
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from odc.geo.geobox import GeoBox
 from shapely.geometry.base import BaseGeometry
 
 from ..acquisition import Backscatter, OpticalAcquisition, SarAcquisition
+
+if TYPE_CHECKING:
+    from ..plan import RoiPlan
 
 SceneIds = tuple[str, ...]
 """Scenes of one acquisition, in the order in which they are laid side by side: the first with a value in a pixel gives it."""
@@ -60,6 +63,28 @@ class OpticalComposite:
     """(band, y, x) uint16, surface reflectance x 10000, 0 where there is no clear value; a clear value is at least 1."""
     clear: NDArray[np.uint8]
     """(y, x) uint8, how many clear acquisitions the pixel was made from."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cost:
+    """What fetching the pixels of a plan takes, estimated from the plan alone."""
+
+    requests: int
+    """Downloads (Earth Engine), or rasters read in part (STAC)."""
+    bytes: int
+    """Uncompressed."""
+    eecu_seconds: float | None = None
+    """Earth Engine compute, rough; None for other sources."""
+
+    @classmethod
+    def total(cls, costs: Sequence[Self]) -> Self:
+        """Add costs up."""
+        computed = [cost.eecu_seconds for cost in costs if cost.eecu_seconds is not None]
+        return cls(
+            requests=sum(cost.requests for cost in costs),
+            bytes=sum(cost.bytes for cost in costs),
+            eecu_seconds=sum(computed) if computed else None,
+        )
 
 
 class Source(Protocol):
@@ -130,3 +155,19 @@ def open_source(name: str, *, project: str | None = None, requests: int = 24) ->
     from .stac import StacSource
 
     return StacSource(name)
+
+
+def cost_of(name: str, plan: "RoiPlan") -> Cost:
+    """Estimate what fetching the pixels of a planned ROI takes; nothing for a ROI without choices.
+
+    Args:
+        name: `Source.name`.
+        plan: The ROI's plan.
+    """
+    if name == "earthengine":
+        from .earthengine import cost
+
+        return cost(plan)
+    from .stac import cost as stac_cost
+
+    return stac_cost(plan)
