@@ -113,7 +113,8 @@ def build_lines(report: BuildReport) -> Iterator[str]:
         if roi.failure is None:
             yield f"{roi.roi}: {roi.fetched} rasters made, {roi.kept} kept, {roi.patches} pairs of patches"
     built = len(report.rois) - len(report.failed)
-    yield f"{report.out}: {built} ROIs, {sum(roi.patches for roi in report.rois)} pairs of patches, {len(report.failed)} ROIs failed"
+    patches = sum(roi.patches for roi in report.rois)
+    yield f"{report.out}: {built} ROIs, {patches} pairs of patches, {len(report.failed)} ROIs failed"
 
 
 def build_json(report: BuildReport) -> dict[str, object]:
