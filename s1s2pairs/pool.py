@@ -11,6 +11,7 @@ from .errors import RecipeError, S1S2Error, SourceError
 T = TypeVar("T")
 R = TypeVar("R")
 
+CONNECT_TIMEOUT: Final = "15s"
 _QUEUED_PER_SLOT: Final = 2
 """Tasks handed out per thread: one in work and one waiting, so that no thread idles and no queue fills memory."""
 
@@ -89,7 +90,7 @@ def _dask_pool(address: str, most_processes: int | None) -> Iterator[Pool]:
         raise RecipeError("--dask needs the extra `dask`: pip install 's1s2pairs[dask]'") from error
     try:
         connect: Any = distributed.Client  # its types are partial
-        client = connect(address, timeout="15s", set_as_default=False)
+        client = connect(address, timeout=CONNECT_TIMEOUT, set_as_default=False)
     except (OSError, ValueError) as error:
         raise RecipeError(f"--dask {address}: no Dask scheduler answers there: {error}") from error
     with client:
@@ -97,8 +98,10 @@ def _dask_pool(address: str, most_processes: int | None) -> Iterator[Pool]:
         if not threads:
             raise RecipeError(f"--dask {address}: the cluster has no workers; start some with `dask worker {address}`")
         used = dict(sorted(threads.items())[:most_processes])
+        # Where the number of processes matters, stay on those counted here; others only if all of these are gone.
+        only: dict[str, Any] = {} if most_processes is None else {"workers": list(used), "allow_other_workers": True}
         lost: tuple[Any, ...] = (distributed.KilledWorker,)
-        executor = client.get_executor(workers=list(used), pure=False)
+        executor = client.get_executor(pure=False, **only)
         try:
             yield Pool(executor, threads=sum(used.values()), processes=len(used), lost=lost)
         finally:

@@ -125,7 +125,8 @@ def opened(content: bytes, *, name: str) -> Iterator[rasterio.DatasetReader]:
         with MemoryFile(content) as memory, memory.open() as file:
             yield file
     except rasterio.errors.RasterioError as error:
-        raise DatasetError(f"{name}: the raster is damaged: {error}; delete it and build again") from error
+        detail = str(error).rpartition(".tif: ")[2]  # without the made-up name of the file in memory
+        raise DatasetError(f"{name}: the raster is damaged: {detail}; delete it and build again") from error
 
 
 def digest_of(content: bytes) -> str | None:

@@ -1,0 +1,128 @@
+"""The same work in threads and on a Dask cluster."""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from s1s2pairs.build import build
+from s1s2pairs.errors import GridError, RecipeError
+from s1s2pairs.pool import open_pool
+from s1s2pairs.tasks import SourceOpener
+from tests.s1s2pairs.conftest import Built, tree
+from tests.s1s2pairs.fake_source import FakeOpener, calls, inject
+
+distributed = pytest.importorskip("distributed")
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # Dask leaves sockets to the garbage collector
+
+
+def half(number: int) -> float:
+    if number == 3:
+        raise GridError("three")
+    return number / 2
+
+
+def test_outcomes_come_with_their_tasks_and_explained_errors_are_outcomes() -> None:
+    with open_pool(workers=3) as pool:
+        outcomes = dict(pool.run(half, range(10)))
+    assert isinstance(outcomes.pop(3), GridError)
+    assert outcomes == {n: n / 2 for n in range(10) if n != 3}
+
+
+def test_tasks_are_taken_as_they_are_needed() -> None:
+    taken = 0
+
+    def tasks() -> Iterator[int]:
+        nonlocal taken
+        while taken < 100:
+            taken += 1
+            yield taken
+
+    with open_pool(workers=2) as pool:
+        outcomes = pool.run(half, tasks())
+        next(outcomes)
+        assert taken <= 5
+        outcomes.close()  # type: ignore[attr-defined]
+
+
+def test_no_more_threads_than_workers() -> None:
+    running, most, lock = 0, 0, threading.Lock()
+
+    def work(_: int) -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.005)
+        with lock:
+            running -= 1
+
+    with open_pool(workers=3) as pool:
+        list(pool.run(work, range(20)))
+    assert most <= 3
+
+
+def test_requests_are_shared_out_among_processes() -> None:
+    earth_engine = SourceOpener(name="earthengine", requests=24)
+    assert earth_engine.share(5).requests == 4
+    assert earth_engine.share(5).requests * 5 <= 24
+    assert earth_engine.most_processes == 24
+    assert SourceOpener(name="/archive").most_processes is None
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """The address of a scheduler with two worker processes."""
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
+    ) as local:
+        yield local.scheduler_address
+
+
+def test_a_cluster_builds_the_same_bytes(cluster: str, built: Built, source: Path, tmp_path: Path) -> None:
+    out = str(tmp_path / "out")
+    inject(source, ("mean_sar", "south", "source"))
+    report = build(built.recipe, opener=FakeOpener(folder=str(source)), out=out, dask=cluster)
+    assert [outcome.roi for outcome in report.failed] == ["south"]
+    before = calls(source)
+    inject(source)
+    build(built.recipe, opener=FakeOpener(folder=str(source)), out=out, dask=cluster)
+    assert tree(tmp_path / "out") == tree(built.root)
+    assert not [call for call in calls(source) - before if call.endswith("north")]
+
+
+def test_a_worker_that_dies_costs_one_roi(cluster: str, built: Built, source: Path, tmp_path: Path) -> None:
+    """A task that kills every worker it gets is given up; the nanny starts new ones and the rest is built."""
+    with distributed.Client(cluster, set_as_default=False) as client:
+        client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 0))
+    inject(source, ("mean_sar", "south", "die"))
+    report = build(built.recipe, opener=FakeOpener(folder=str(source)), out=str(tmp_path / "out"), dask=cluster)
+    assert [outcome.roi for outcome in report.failed] == ["south"]
+    assert "workers that tried it were lost" in str(report.failed[0].failure)
+    inject(source)
+    build(built.recipe, opener=FakeOpener(folder=str(source)), out=str(tmp_path / "out"), dask=cluster)
+    assert tree(tmp_path / "out") == tree(built.root)
+
+
+def test_a_quota_limits_the_processes_used(cluster: str) -> None:
+    with open_pool(workers=1, dask=cluster, most_processes=1) as pool:
+        assert pool.processes == 1
+        assert pool.threads == 1
+
+
+def test_no_scheduler_is_one_message(
+    built: Built, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s1s2pairs.pool.CONNECT_TIMEOUT", "0.5s")
+    with pytest.raises(RecipeError, match=r"--dask tcp://127\.0\.0\.1:9: no Dask scheduler answers there"):
+        build(built.recipe, opener=FakeOpener(folder=str(source)), out=str(tmp_path / "out"), dask="tcp://127.0.0.1:9")
+
+
+def test_dask_is_imported_only_when_asked_for() -> None:
+    code = "import sys, s1s2pairs.build; sys.exit('distributed' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
