@@ -19,10 +19,11 @@ from torch import Tensor, nn
 
 from s1s2pairs.bands import DEFAULT_S2_BANDS
 
+from ..adversarial import conditional_gan_step
 from ..layers import Decoder, Encoder, PatchDiscriminator
-from ..losses import adversarial_loss, discriminator_loss, masked_l1
+from ..losses import masked_l1
 from ..task import Batch, Stack, Task
-from ..translator import Translator, frozen, require_positive
+from ..translator import Translator, require_positive
 
 PAPER = "Rangzan et al., TSGAN, arXiv:2401.00440 (rival); after Isola et al., 2017"
 YEAR = 2023
@@ -95,23 +96,16 @@ class Network(Translator):
         return prediction
 
     def training_step(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
-        """Yield the discriminator's loss, then the generator's, judged by the discriminator just updated."""
+        """Yield the discriminator's loss, then the generator's."""
         self.check_patch(batch)
         valid, target, optical = batch["valid"], batch["s1_t2"], batch["s2_t2"]
         prediction = self.generator(optical)
-        real, fake = target.masked_fill(~valid, 0.0), prediction.masked_fill(~valid, 0.0)
-
-        real_logits = self.discriminator(real, optical)
-        fake_logits = self.discriminator(fake.detach(), optical)
-        discriminator = discriminator_loss(real_logits, fake_logits, valid)
-        yield "discriminator", discriminator
-
-        with frozen(self.discriminator):
-            adversarial = adversarial_loss(self.discriminator(fake, optical), valid)
-        l1 = masked_l1(prediction, target, valid)
-        self.logged = {
-            "discriminator": discriminator.detach(),
-            "adversarial": adversarial.detach(),
-            "l1": l1.detach(),
-        }
-        yield "generator", adversarial + self.config.lambda_l1 * l1
+        self.logged = yield from conditional_gan_step(
+            self.discriminator,
+            conditions=(optical,),
+            prediction=prediction,
+            target=target,
+            valid=valid,
+            l1=masked_l1(prediction, target, valid),
+            lambda_l1=self.config.lambda_l1,
+        )

@@ -34,10 +34,11 @@ from torch.nn import functional
 
 from s1s2pairs.bands import DEFAULT_S2_BANDS
 
+from ..adversarial import conditional_gan_step
 from ..layers import Decoder, Encoder, PatchDiscriminator, change_map, reversed_change_map
-from ..losses import adversarial_loss, change_weighted_l1, discriminator_loss, masked_l1
+from ..losses import change_weighted_l1, masked_l1
 from ..task import Batch, Stack, Task
-from ..translator import Translator, frozen, require_positive
+from ..translator import Translator, require_positive
 
 PAPER = "Rangzan et al., TSGAN, arXiv:2401.00440"
 YEAR = 2023
@@ -217,30 +218,24 @@ class Network(Translator):
         return prediction
 
     def training_step(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
-        """Yield the discriminator's loss, then the generator's, judged by the discriminator just updated."""
+        """Yield the discriminator's loss, then the generator's."""
         self.check_patch(batch)
         conditions = self._conditions(batch)
         valid, target = batch["valid"], batch["s1_t2"]
         prediction = self.generator(*conditions)
-        real, fake = target.masked_fill(~valid, 0.0), prediction.masked_fill(~valid, 0.0)
-
-        real_logits = self.discriminator(real, *conditions)
-        fake_logits = self.discriminator(fake.detach(), *conditions)
-        discriminator = discriminator_loss(real_logits, fake_logits, valid)
-        yield "discriminator", discriminator
-
-        with frozen(self.discriminator):
-            adversarial = adversarial_loss(self.discriminator(fake, *conditions), valid)
         if self.config.change_weighted_loss:
             l1 = change_weighted_l1(prediction, target, batch["s1_t1"], valid, gamma=self.config.gamma)
         else:
             l1 = masked_l1(prediction, target, valid)
-        self.logged = {
-            "discriminator": discriminator.detach(),
-            "adversarial": adversarial.detach(),
-            "l1": l1.detach(),
-        }
-        yield "generator", adversarial + self.config.lambda_l1 * l1
+        self.logged = yield from conditional_gan_step(
+            self.discriminator,
+            conditions=conditions,
+            prediction=prediction,
+            target=target,
+            valid=valid,
+            l1=l1,
+            lambda_l1=self.config.lambda_l1,
+        )
 
     def _conditions(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return what the optical and the radar branch see."""

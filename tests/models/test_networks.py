@@ -207,6 +207,10 @@ def _classical_step(model: Translator, batch: Batch, optimizers: dict[str, torch
         change = (batch["s2_t2"] - batch["s2_t1"]) / 2
         conditions = [torch.cat([batch["s2_t2"], change], 1), torch.cat([batch["s1_t1"], 1 - change.abs()], 1)]
     prediction = generator(*conditions)
+    if "s1_t1" in batch:
+        l1 = losses.change_weighted_l1(prediction, target, batch["s1_t1"], valid, gamma=5.0)
+    else:
+        l1 = losses.masked_l1(prediction, target, valid)
     judged = prediction.masked_fill(~valid, 0.0)
 
     optimizers["discriminator"].zero_grad()
@@ -216,10 +220,6 @@ def _classical_step(model: Translator, batch: Batch, optimizers: dict[str, torch
 
     optimizers["generator"].zero_grad()
     adversarial = losses.adversarial_loss(discriminator(judged, *conditions), valid)
-    if "s1_t1" in batch:
-        l1 = losses.change_weighted_l1(prediction, target, batch["s1_t1"], valid, gamma=5.0)
-    else:
-        l1 = losses.masked_l1(prediction, target, valid)
     (adversarial + 100 * l1).backward()
     optimizers["generator"].step()
 
