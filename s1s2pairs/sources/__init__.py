@@ -168,6 +168,6 @@ def cost_of(name: str, plan: "RoiPlan") -> Cost:
         from .earthengine import cost
 
         return cost(plan)
-    from .stac import cost as stac_cost
+    from .stac_cost import cost as stac_cost
 
     return stac_cost(plan)

@@ -13,6 +13,7 @@ import pystac
 import pystac_client
 import shapely.geometry
 from pystac.errors import STACError, STACTypeError
+from pystac_client.errors import ClientTypeError
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
 from requests import RequestException
@@ -214,14 +215,9 @@ class ApiCatalogue:
     def has_collection(self, collection: str) -> bool:
         """Tell whether there is such a collection."""
         try:
-            self._client().get_collection(collection)
-        except APIError as error:
-            if error.status_code == 404:
-                return False
-            raise self._fault(error) from error
+            return self._client().get_collection(collection) is not None
         except _BAD_ANSWER as error:
             raise self._fault(error) from error
-        return True
 
     def search(self, collection: str, roi: BaseGeometry, spans: Sequence[Span]) -> list[Item]:
         """List the items that touch `roi` within any of the spans, each once."""
@@ -286,7 +282,7 @@ class ApiCatalogue:
         )
 
 
-_BAD_ANSWER = (APIError, STACError, RequestException, KeyError, TypeError, ValueError)
+_BAD_ANSWER = (APIError, STACError, STACTypeError, ClientTypeError, RequestException, KeyError, TypeError, ValueError)
 """Everything pystac-client raises when a server is out of reach, refuses, or answers something that is no STAC."""
 
 
