@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from s1s2pairs.errors import S1S2Error
+from .errors import S1S2Error
 
 OrbitPass = Literal["ascending", "descending"]
 Array = NDArray[np.float64]

@@ -14,10 +14,10 @@ import shapely.geometry
 from affine import Affine
 from numpy.typing import NDArray
 
-from s1s2pairs.bands import S2_BANDS
-from s1s2pairs.simulate.noise import Floats
-from s1s2pairs.simulate.scenes import OpticalScene, SarScene
-from s1s2pairs.simulate.site import Outline, Site, footprint_lonlat
+from ..bands import S2_BANDS
+from .noise import Floats
+from .scenes import OpticalScene, SarScene
+from .site import Outline, Site, footprint_lonlat
 
 STAC_VERSION: Final = "1.1.0"
 _SAR_EXTENSIONS: Final = ("projection/v2.0.0", "sar/v1.0.0", "sat/v1.0.0", "view/v1.0.0", "raster/v1.1.0")

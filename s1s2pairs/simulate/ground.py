@@ -10,8 +10,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from s1s2pairs.simulate import noise
-from s1s2pairs.simulate.noise import Floats
+from . import noise
+from .noise import Floats
 
 DISTRICT_M: Final = 1400.0
 _TOWN: Final = 0.35

@@ -7,9 +7,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from s1s2pairs.simulate import noise
-from s1s2pairs.simulate.ground import Frame, Ground, Parcels
-from s1s2pairs.simulate.noise import Floats
+from . import noise
+from .ground import Frame, Ground, Parcels
+from .noise import Floats
 
 _LAYER: Final = 100
 _LAKE_MARGIN_M: Final = 12.0

@@ -8,11 +8,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from s1s2pairs.simulate import noise
-from s1s2pairs.simulate.ground import Frame
-from s1s2pairs.simulate.landcover import BUILT_USES, LandCover, Use
-from s1s2pairs.simulate.noise import Floats
-from s1s2pairs.simulate.season import Vegetation, Weather, sun, vegetation, weather
+from . import noise
+from .ground import Frame
+from .landcover import BUILT_USES, LandCover, Use
+from .noise import Floats
+from .season import Vegetation, Weather, sun, vegetation, weather
 
 _LAYER: Final = 300
 BANDS_10M: Final = ("B2", "B3", "B4", "B8")

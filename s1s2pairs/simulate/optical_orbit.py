@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from s1s2pairs.simulate.noise import Floats
+from .noise import Floats
 
 SWATH_HALF_KM: Final = 145.0
 ORBITS_PER_CYCLE: Final = 143

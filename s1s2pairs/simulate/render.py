@@ -11,16 +11,16 @@ from affine import Affine
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from s1s2pairs.grid import to_crs
-from s1s2pairs.recipe import Roi
-from s1s2pairs.simulate import archive, truth
-from s1s2pairs.simulate.ground import make_ground
-from s1s2pairs.simulate.landcover import LandCover, land_cover
-from s1s2pairs.simulate.noise import Floats
-from s1s2pairs.simulate.optical import BANDS_10M, OpticalImage, observe, reprocessed
-from s1s2pairs.simulate.sar import backscatter, make_look, measured, structure
-from s1s2pairs.simulate.scenes import OpticalOverflight, OpticalScene, SarScene, optical_scenes
-from s1s2pairs.simulate.site import HALO_PX, Bounds, Site
+from ..grid import to_crs
+from ..recipe import Roi
+from . import archive, truth
+from .ground import make_ground
+from .landcover import LandCover, land_cover
+from .noise import Floats
+from .optical import BANDS_10M, OpticalImage, observe, reprocessed
+from .sar import backscatter, make_look, measured, structure
+from .scenes import OpticalOverflight, OpticalScene, SarScene, optical_scenes
+from .site import HALO_PX, Bounds, Site
 
 _ANGLE_STEPS = 1024.0
 """Angles are stored in steps of 1/1024 degree, far below their accuracy, so that they compress."""

@@ -9,12 +9,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from s1s2pairs.simulate import noise
-from s1s2pairs.simulate.ground import Frame
-from s1s2pairs.simulate.landcover import LandCover, Use
-from s1s2pairs.simulate.noise import Floats
-from s1s2pairs.simulate.optical import blurred, looked_up, shore_water
-from s1s2pairs.simulate.season import Crop, Vegetation, Weather, vegetation, weather
+from . import noise
+from .ground import Frame
+from .landcover import LandCover, Use
+from .noise import Floats
+from .optical import blurred, looked_up, shore_water
+from .season import Crop, Vegetation, Weather, vegetation, weather
 
 POLARISATIONS: Final = ("VV", "VH")
 LOOKS: Final = 4.4

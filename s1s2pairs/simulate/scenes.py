@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from s1s2pairs.geometry import (
+from ..geometry import (
     SWATH_INCIDENCE_DEG,
     Overflight,
     View,
@@ -16,11 +16,11 @@ from s1s2pairs.geometry import (
     seconds_after_node,
     views,
 )
-from s1s2pairs.recipe import Period
-from s1s2pairs.simulate import noise
-from s1s2pairs.simulate.optical import Sky, sky
-from s1s2pairs.simulate.optical_orbit import SWATH_HALF_KM, Datatake, datatakes, swath_offset_km, tiles
-from s1s2pairs.simulate.site import Limit, Outline, Plane, Site, fit_plane, outline
+from ..recipe import Period
+from . import noise
+from .optical import Sky, sky
+from .optical_orbit import SWATH_HALF_KM, Datatake, datatakes, swath_offset_km, tiles
+from .site import Limit, Outline, Plane, Site, fit_plane, outline
 
 _LAYER: Final = 500
 PARTIAL_SWATH_DEG: Final = 47.2

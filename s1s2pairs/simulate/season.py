@@ -9,10 +9,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from s1s2pairs.simulate import noise
-from s1s2pairs.simulate.ground import Frame, Parcels
-from s1s2pairs.simulate.landcover import Use
-from s1s2pairs.simulate.noise import Floats
+from . import noise
+from .ground import Frame, Parcels
+from .landcover import Use
+from .noise import Floats
 
 _LAYER: Final = 200
 _RAIN_PROBABILITY: Final = 0.3

@@ -13,10 +13,10 @@ from pyproj import Transformer
 from shapely.geometry import Polygon, box
 from shapely.geometry.base import BaseGeometry
 
-from s1s2pairs.grid import WGS84, roi_grid
-from s1s2pairs.recipe import Roi
-from s1s2pairs.simulate.ground import Frame
-from s1s2pairs.simulate.noise import Floats
+from ..grid import WGS84, roi_grid
+from ..recipe import Roi
+from .ground import Frame
+from .noise import Floats
 
 MARGIN_PX: Final = 10
 """Scenes reach this far beyond the ROI's grid."""

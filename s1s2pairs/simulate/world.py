@@ -15,15 +15,15 @@ from typing import Any, Final
 import numpy as np
 from affine import Affine
 
-from s1s2pairs.errors import SourceError
-from s1s2pairs.recipe import Period, Recipe, Roi
-from s1s2pairs.simulate import archive, truth
-from s1s2pairs.simulate.ground import make_ground
-from s1s2pairs.simulate.landcover import Cover, changed, land_cover
-from s1s2pairs.simulate.render import SiteYear, Written, render, without_halo
-from s1s2pairs.simulate.sar import LOOKS
-from s1s2pairs.simulate.scenes import optical_overflights, reprocessed_day, sar_orbits, sar_scenes
-from s1s2pairs.simulate.site import Site, find_sites
+from ..errors import SourceError
+from ..recipe import Period, Recipe, Roi
+from . import archive, truth
+from .ground import make_ground
+from .landcover import Cover, changed, land_cover
+from .render import SiteYear, Written, render, without_halo
+from .sar import LOOKS
+from .scenes import optical_overflights, reprocessed_day, sar_orbits, sar_scenes
+from .site import Site, find_sites
 
 logger = logging.getLogger(__name__)
 

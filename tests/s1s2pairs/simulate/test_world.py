@@ -1,0 +1,231 @@
+"""The archive as a whole: valid, complete with its flaws, the same every time, and true to its truth."""
+
+import hashlib
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pystac
+import pytest
+import rasterio
+import rasterio.warp
+import shapely.geometry
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from s1s2pairs import geometry
+from s1s2pairs.errors import SourceError
+from s1s2pairs.grid import inside, roi_grid, to_crs
+from s1s2pairs.recipe import Recipe
+from s1s2pairs.simulate import render, world
+from s1s2pairs.simulate.world import simulate
+
+from .conftest import SMALL
+
+Json = dict[str, Any]
+
+
+def _items(archive: Path, collection: str) -> list[Json]:
+    paths = sorted((archive / collection).glob("*/*.json"))
+    return [json.loads(path.read_text()) | {"folder": path.parent} for path in paths]
+
+
+def _read(item: Json, asset: str) -> NDArray[Any]:
+    with rasterio.open(item["folder"] / item["assets"][asset]["href"]) as dataset:
+        return np.asarray(dataset.read(1))
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_catalogue_is_read_by_pystac_and_every_asset_exists(archive: Path) -> None:
+    catalog = pystac.Catalog.from_file(str(archive / "catalog.json"))
+    items = list(catalog.get_items(recursive=True))
+    assert {child.id for child in catalog.get_children()} == {"sentinel-1-grd", "sentinel-2-l2a"}
+    assert len(items) == len(list(archive.glob("sentinel-*/*/*.json"))) > 50
+    for item in items:
+        again = pystac.Item.from_dict(item.to_dict())
+        assert again.bbox is not None
+        assert shapely.geometry.shape(again.geometry).is_valid
+        assert np.allclose(again.bbox, shapely.geometry.shape(again.geometry).bounds, atol=1e-7)
+        assert all(Path(str(asset.get_absolute_href())).is_file() for asset in item.assets.values())
+
+
+@pytest.mark.parametrize("collection", ["sentinel-1-grd", "sentinel-2-l2a"])
+def test_rasters_are_cogs_on_the_grid_the_items_state(archive: Path, collection: str) -> None:
+    for item in _items(archive, collection)[::7]:
+        for name, asset in item["assets"].items():
+            with rasterio.open(item["folder"] / asset["href"]) as dataset:
+                assert dataset.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+                assert list(dataset.shape) == asset["proj:shape"]
+                assert list(dataset.transform)[:6] == asset["proj:transform"]
+                assert dataset.crs.to_string() == item["properties"]["proj:code"]
+                assert dataset.dtypes[0] == asset["raster:bands"][0]["data_type"]
+                assert dataset.transform.c % dataset.transform.a == 0, name
+
+
+def test_two_runs_write_equal_bytes(archive: Path, recipe: Recipe, tmp_path: Path) -> None:
+    simulate(recipe, tmp_path / "again", options=SMALL, workers=1)
+    first, second = _hashes(archive), _hashes(tmp_path / "again")
+    assert first == second
+    assert len(first) > 500
+
+
+def test_a_killed_run_leaves_no_catalogue_and_is_taken_up(
+    archive: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "killed"
+
+    def breaks(work: render.SiteYear) -> render.Written:
+        if work.year == 2021:
+            raise OSError("disk full")
+        return render.render(work)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world, "render", breaks)
+        with pytest.raises(OSError, match="disk full"):
+            simulate(recipe, out, options=SMALL, workers=1)
+    assert (out / "sentinel-1-grd").is_dir()
+    assert not (out / "catalog.json").exists()
+    simulate(recipe, out, options=SMALL)
+    assert _hashes(out) == _hashes(archive)
+
+
+def test_a_finished_archive_is_left_alone_and_another_refused(archive: Path, recipe: Recipe, tmp_path: Path) -> None:
+    before = (archive / "catalog.json").stat().st_mtime_ns
+    assert simulate(recipe, archive, options=SMALL) == archive / "catalog.json"
+    assert (archive / "catalog.json").stat().st_mtime_ns == before
+    with pytest.raises(SourceError, match="another recipe, seed or version"):
+        simulate(recipe, archive, seed=1, options=SMALL)
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(SourceError, match=r"thesis\.txt"):
+        simulate(recipe, tmp_path, options=SMALL)
+    assert (tmp_path / "thesis.txt").exists()
+
+
+def test_the_archive_has_the_flaws_of_real_ones(archive: Path) -> None:
+    sar, optical = _items(archive, "sentinel-1-grd"), _items(archive, "sentinel-2-l2a")
+    slices = defaultdict(list)
+    for item in sar:
+        slices[item["properties"]["sat:absolute_orbit"]].append(shapely.geometry.shape(item["geometry"]))
+    cut = [parts for parts in slices.values() if len(parts) == 2]
+    assert cut
+    assert any(len(parts) == 1 for parts in slices.values())
+    assert all(a.intersects(b) and a.intersection(b).area < 0.5 * min(a.area, b.area) for a, b in cut)
+    takes: dict[tuple[str, str], list[Json]] = defaultdict(list)
+    for item in optical:
+        key = (item["properties"]["sat:absolute_orbit"], item["properties"]["grid:code"])
+        takes[key].append(item["properties"])
+    assert {tile for _, tile in takes} == {"MGRS-31UDS", "MGRS-31UES"}
+    duplicates = [pair for pair in takes.values() if len(pair) == 2]
+    assert len(duplicates) == 4  # one overflight a period, two tiles
+    for older, newer in duplicates:
+        assert older["s2:generation_time"] < newer["s2:generation_time"]
+        assert older["s2:processing_baseline"] < newer["s2:processing_baseline"] == "05.00"
+    offsets = {item["assets"]["red"]["raster:bands"][0]["offset"] for item in optical}
+    assert offsets == {0.0, -0.1}
+
+
+def test_both_processings_show_the_same_ground_once_the_offset_is_honoured(archive: Path) -> None:
+    pairs: dict[tuple[str, str], list[Json]] = defaultdict(list)
+    for item in _items(archive, "sentinel-2-l2a"):
+        pairs[(item["properties"]["sat:absolute_orbit"], item["properties"]["grid:code"])].append(item)
+    for older, newer in (pair for pair in pairs.values() if len(pair) == 2):
+        red = [
+            _read(item, "red") * band["scale"] + band["offset"]
+            for item in (older, newer)
+            for band in item["assets"]["red"]["raster:bands"]
+        ]
+        assert not np.array_equal(red[0], red[1])
+        assert np.allclose(red[0], red[1], atol=2e-4, rtol=0.005)
+
+
+def test_footprints_are_the_ground_that_holds_data(archive: Path) -> None:
+    for item in _items(archive, "sentinel-1-grd"):
+        valid = ~np.isnan(_read(item, "vv"))
+        ground = to_crs(shapely.geometry.shape(item["geometry"]), item["properties"]["proj:code"])
+        assert valid.sum() * 100.0 == pytest.approx(ground.area, rel=0.02, abs=8000.0)
+
+
+def test_one_orbit_covers_the_place_only_in_part(archive: Path) -> None:
+    (partial,) = {
+        (item["properties"]["sat:relative_orbit"], item["properties"]["sat:orbit_state"])
+        for item in _items(archive, "sentinel-1-grd")
+        if item["properties"]["view:incidence_angle"] > 46.0
+    }
+    assert partial == (37, "descending")
+    expected = json.loads((archive / "truth.json").read_text())["rois"]["kortrijk"]["expected"]
+    best, *others = expected["orbits"]
+    assert (best["relative_orbit"], best["eligible"]) == (37, False)
+    assert others[0]["relative_orbit"] == expected["relative_orbit"] == 59
+
+
+def test_angles_are_the_geometry_models(archive: Path) -> None:
+    for item in _items(archive, "sentinel-1-grd")[::9]:
+        with rasterio.open(item["folder"] / "angle.tif") as dataset:
+            angle = dataset.read(1)
+            row, column = (int(v[len(v) // 2]) for v in np.nonzero(~np.isnan(angle)))
+            x, y = dataset.xy(row, column)
+            (lon,), (lat,) = rasterio.warp.transform(dataset.crs, "EPSG:4326", [x], [y])
+        properties = item["properties"]
+        modelled = geometry.incidence_deg(properties["sat:relative_orbit"], properties["sat:orbit_state"], lon, lat)
+        assert angle[row, column] == pytest.approx(float(modelled), abs=0.002)
+
+
+def test_no_data_is_zero_in_every_optical_band_and_class(archive: Path) -> None:
+    partial = 0
+    for item in _items(archive, "sentinel-2-l2a"):
+        missing = _read(item, "scl") == 0
+        assert np.array_equal(_read(item, "nir08") == 0, missing)
+        fine = _read(item, "red") == 0
+        assert not (missing & ~fine[::2, ::2] & ~fine[1::2, 1::2]).any()
+        partial += bool(missing.any())
+    assert partial
+
+
+def _scl_on(grid: GeoBox, path: Path) -> NDArray[np.uint8]:
+    """Read scene classes onto a 20 m grid of the same zone; 0 outside the scene."""
+    with rasterio.open(path) as dataset:
+        scene, transform = dataset.read(1), dataset.transform
+    rows = np.arange(grid.shape[0]) + round((transform.f - grid.transform.f) / 20)
+    columns = np.arange(grid.shape[1]) - round((transform.c - grid.transform.c) / 20)
+    have = (rows >= 0) & (rows < scene.shape[0]), (columns >= 0) & (columns < scene.shape[1])
+    result = np.zeros(grid.shape, np.uint8)
+    result[np.ix_(*have)] = scene[np.ix_(rows[have[0]], columns[have[1]])]
+    return result
+
+
+def test_truth_counts_what_the_rasters_show(archive: Path, recipe: Recipe) -> None:
+    content = json.loads((archive / "truth.json").read_text())
+    for roi in recipe.rois:
+        grid = roi_grid(roi.polygon, pixel_size_m=20)
+        within = inside(roi.polygon, grid)
+        rows = content["rois"][roi.name]["optical"]
+        assert len(rows) > 10
+        for row in rows:
+            paths = [archive / "sentinel-2-l2a" / name / "scl.tif" for name in row["item_ids"]]
+            seen = np.max([_scl_on(grid, path) for path in paths], axis=0)[within]
+            assert row["coverage_fraction"] == pytest.approx((seen > 0).mean(), abs=1e-6)
+            if seen.any():
+                cloud, snow = (float(np.isin(seen[seen > 0], classes).mean()) for classes in ((3, 8, 9, 10), (11,)))
+                assert (row["cloud_fraction"], row["snow_fraction"]) == pytest.approx((cloud, snow), abs=1e-6)
+
+
+def test_truth_expects_a_choice_in_every_period(archive: Path) -> None:
+    content = json.loads((archive / "truth.json").read_text())
+    for roi in content["rois"].values():
+        assert "reason" not in roi["expected"]
+        for period in roi["expected"]["periods"].values():
+            assert period["optical"]
+            assert 4 <= len(period["sar"]) <= 6
+        with rasterio.open(archive / roi["changed"]["2019_2021"]) as dataset:
+            assert set(np.unique(dataset.read(1))) <= {0, 1}
+
+
+def test_rois_that_overlap_share_their_scenes(archive: Path) -> None:
+    names = {item["id"].rsplit("_", 1)[1] for item in _items(archive, "sentinel-1-grd")}
+    assert names == {"kortrijk"}
