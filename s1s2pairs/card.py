@@ -139,7 +139,7 @@ def _days(unit: Unit) -> list[dt.date]:
 
 def attribution(plan: Plan, first_year: int, last_year: int) -> str:
     """Return the sentence that the Copernicus terms ask for; a simulated world is called one."""
-    if plan.source.startswith("catalogue:simulated"):
+    if plan.source.startswith("catalogue:s1s2-simulated"):
         return "Simulated scenes; contains no Copernicus Sentinel data"
     years = f"{first_year}" if first_year == last_year else f"{first_year}-{last_year}"
     return f"Contains modified Copernicus Sentinel data {years}"

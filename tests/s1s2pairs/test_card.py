@@ -131,6 +131,6 @@ def test_failures_stand_with_their_reasons(built: Built) -> None:
 
 
 def test_a_simulated_world_claims_no_copernicus_data(built: Built) -> None:
-    plan = replace(built.report.plan, source="catalogue:simulated-world")
+    plan = replace(built.report.plan, source="catalogue:s1s2-simulated")
     assert attribution(plan, 2019, 2021) == "Simulated scenes; contains no Copernicus Sentinel data"
     assert attribution(built.report.plan, 2019, 2019) == "Contains modified Copernicus Sentinel data 2019"
