@@ -20,6 +20,8 @@ K2 = 0.03
 
 _GAUSS = [math.exp(-0.5 * (offset / SIGMA) ** 2) for offset in range(RADIUS + 1)]
 _TAPS = [value / (_GAUSS[0] + 2 * sum(_GAUSS[1:])) for value in _GAUSS]  # weight at distance 0, 1, ... RADIUS
+_PLANES_IN_CACHE = 4
+"""Planes filtered at once on a CPU: 22 passes over memory that no longer fits its cache are three times slower."""
 
 
 def gaussian_mean(images: Tensor) -> Tensor:
@@ -42,7 +44,15 @@ def gaussian_mean(images: Tensor) -> Tensor:
         raise ValueError(
             f"SSIM needs images of at least {RADIUS + 1} px a side, got {height} x {width}; use larger patches"
         )
-    padded = functional.pad(images, (RADIUS, RADIUS, RADIUS, RADIUS), mode="reflect")
+    planes = images.flatten(0, 1)
+    together = _PLANES_IN_CACHE if images.device.type == "cpu" else len(planes)
+    return torch.cat([_filter(part) for part in torch.split(planes, together)]).view_as(images)
+
+
+def _filter(planes: Tensor) -> Tensor:
+    """Filter (plane, y, x) along x, then along y."""
+    height, width = planes.shape[-2:]
+    padded = functional.pad(planes, (RADIUS, RADIUS, RADIUS, RADIUS), mode="reflect")
     rows = padded[..., RADIUS : RADIUS + width] * _TAPS[0]
     for distance in range(1, RADIUS + 1):
         for start in (RADIUS - distance, RADIUS + distance):

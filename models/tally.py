@@ -223,9 +223,10 @@ def _angles(
     prediction: Tensor, batch: Batch, task: Task, scaling: Scaling, masks: Mapping[Ground, Tensor]
 ) -> dict[Column, FloatArray]:
     predicted, target = (scaling.unscale(image, task.target) for image in (prediction, batch[task.target.key]))
+    angles = metrics.spectral_angles(predicted, target)
     values: dict[Column, FloatArray] = {}
     for ground, mask in masks.items():
-        angle = _numpy(metrics.spectral_angle(predicted, target, mask.float()))
+        angle = _numpy(metrics.mean_angle(angles, mask.float()))
         values[Column("sam_rad", ground, None)] = angle
         values[Column("sam_deg", ground, None)] = np.degrees(angle)
     return values

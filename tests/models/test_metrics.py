@@ -132,7 +132,7 @@ def test_invalid_pixels_have_no_say(junk: float) -> None:
             ssim.mean_ssim(similarity, valid),
             ssim.weighted_ssim(similarity, weight * 0.2, valid),
             metrics.weighted_mse(image, target, weight),
-            metrics.spectral_angle(image, target, weight),
+            metrics.mean_angle(metrics.spectral_angles(image, target), weight),
             metrics.high_frequency_energy(image, valid),
             metrics.pixel_sums(image, target, target * 0.9, weight),
         ]
@@ -148,7 +148,7 @@ def test_nothing_valid_gives_nan_not_zero() -> None:
     assert metrics.weighted_mse(prediction, target, nothing.float()).isnan().all()
     assert ssim.mean_ssim(ssim.ssim_map(prediction, target, nothing), nothing).isnan().all()
     assert ssim.weighted_ssim(target, nothing.float(), nothing).isnan().all()
-    assert metrics.spectral_angle(prediction, target, nothing.float()).isnan().all()
+    assert metrics.mean_angle(metrics.spectral_angles(prediction, target), nothing.float()).isnan().all()
     sums = metrics.pixel_sums(prediction, target, target, nothing.float()).numpy()[0, 0, 0]
     for pooled in (metrics.mae, metrics.rmse, metrics.r2, metrics.cc, metrics.kge, metrics.flat_angle, metrics.skill):
         assert math.isnan(pooled(sums))
@@ -201,16 +201,22 @@ def test_spectral_angle_closed_form_and_zero_spectra() -> None:
     tilt = math.radians(10.0)
     prediction = torch.stack([torch.full((4, 4), math.cos(tilt)), torch.full((4, 4), math.sin(tilt))])[None] * 0.7
     weight = torch.ones(1, 1, 4, 4)
-    assert metrics.spectral_angle(prediction, target, weight).item() == pytest.approx(tilt, rel=1e-5)
-    assert metrics.spectral_angle(target * 5, target, weight).item() == 0.0
+    assert metrics.mean_angle(metrics.spectral_angles(prediction, target), weight).item() == pytest.approx(
+        tilt, rel=1e-5
+    )
+    assert metrics.mean_angle(metrics.spectral_angles(target * 5, target), weight).item() == 0.0
     target[..., :2, :] = 0  # black pixels have no direction
-    assert metrics.spectral_angle(prediction, target, weight).item() == pytest.approx(tilt, rel=1e-5)
+    assert metrics.mean_angle(metrics.spectral_angles(prediction, target), weight).item() == pytest.approx(
+        tilt, rel=1e-5
+    )
 
 
 def test_spectral_angle_resolves_small_angles() -> None:
     target = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1)
     prediction = torch.tensor([1.0, 1e-5]).view(1, 2, 1, 1)
-    assert metrics.spectral_angle(prediction, target, torch.ones(1, 1, 1, 1)).item() == pytest.approx(1e-5, rel=1e-3)
+    assert metrics.mean_angle(
+        metrics.spectral_angles(prediction, target), torch.ones(1, 1, 1, 1)
+    ).item() == pytest.approx(1e-5, rel=1e-3)
 
 
 def test_high_frequency_energy_of_waves_and_blur() -> None:
