@@ -58,9 +58,6 @@ class Layout:
     width: int
     s1_bands: tuple[str, ...]
     s2_bands: tuple[str, ...]
-    s1_complete: tuple[bool, ...]
-    """Per row: no pixel of the radar patch is missing in any band."""
-    s2_complete: tuple[bool, ...]
 
     def bands(self, sensor: str) -> tuple[str, ...]:
         """Return the packed bands of `s1` or `s2`, in channel order."""
@@ -187,15 +184,13 @@ def _pack(dataset: Dataset, folder: Path) -> None:
     partial = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
     try:
         with (partial / "s1.bin").open("wb") as s1_file, (partial / "s2.bin").open("wb") as s2_file:
-            complete = list(_write_rows(dataset, s1_file, s2_file))
+            _write_rows(dataset, s1_file, s2_file)
         layout = Layout(
             rows=len(dataset.index),
             height=height,
             width=width,
             s1_bands=dataset.s1_bands,
             s2_bands=dataset.s2_bands,
-            s1_complete=tuple(s1 for s1, _ in complete),
-            s2_complete=tuple(s2 for _, s2 in complete),
         )
         (partial / LAYOUT_FILE).write_text(json.dumps(asdict(layout)), encoding="utf-8")
         partial.chmod(0o755)  # mkdtemp's 0o700 would shut out other users of a shared dataset
@@ -212,8 +207,8 @@ def _pack(dataset: Dataset, folder: Path) -> None:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def _write_rows(dataset: Dataset, s1_file: BinaryIO, s2_file: BinaryIO) -> Iterator[tuple[bool, bool]]:
-    """Write every row's patches, in order; yield whether each is complete.
+def _write_rows(dataset: Dataset, s1_file: BinaryIO, s2_file: BinaryIO) -> None:
+    """Write every row's patches, in order.
 
     Plain writes rather than a writable map: on a full disk they fail with an error, a map kills the process.
     """
@@ -225,7 +220,6 @@ def _write_rows(dataset: Dataset, s1_file: BinaryIO, s2_file: BinaryIO) -> Itera
             for radar, optical in pool.map(lambda row: read_patch(dataset.root, row, s1_bands, s2_bands), chunk):
                 s1_file.write(np.ascontiguousarray(radar).data)
                 s2_file.write(np.ascontiguousarray(optical).data)
-                yield bool(np.isfinite(radar).all()), bool((optical != S2_NODATA).all())
 
 
 def _common_size(dataset: Dataset) -> tuple[int, int]:
@@ -259,7 +253,7 @@ def _map(folder: Path, sensor: str, layout: Layout) -> npt.NDArray[Any]:
         raise DatasetError(
             f"{path}: has {found} bytes instead of {expected}. Delete the folder {folder}; it is packed again."
         )
-    return np.memmap(path, dtype=dtype, mode="r", shape=shape)
+    return np.memmap(path, dtype=dtype, mode="r", shape=shape).view(np.ndarray)
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,9 @@ DAY_ZERO: Final = pd.Timestamp("2014-01-01", tz="UTC")
 
 Crop = tuple[int, int]
 """First row and column of the part of a patch to read."""
+RawBatch = dict[str, torch.Tensor]
+"""A batch as stored: `days` and `sample` as in `Batch`; per stack (batch, band, y, x), S1 float32 dB with NaN where missing,
+S2 uint16 reflectance x 10000 with 0 where missing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,8 +50,8 @@ class Sample:
 class PairDataset(TorchDataset[Batch]):
     """Samples of one task and split, read from the dataset's packed cache.
 
-    Reading many samples at once is faster than one by one, so a `DataLoader` gets whole batches from it
-    (`__getitems__`); `loader.make_loader` makes such a loader.
+    An item is one sample, scaled, so that any `DataLoader` works. `loader.make_loader` is faster: it reads whole batches,
+    and leaves scaling to the device that trains, so that half the bytes travel.
     """
 
     def __init__(
@@ -85,10 +88,11 @@ class PairDataset(TorchDataset[Batch]):
         self.sha256 = dataset.sha256
         self.samples = _samples(dataset, task, split, two_way=two_way)
         """Every sample, in the order of the index; `batch["sample"]` counts in it."""
-        self._cache: Cache = open_cache(dataset)
-        self._readers = tuple(_Reader(self._cache, stack, scaling) for stack in task.stacks)
+        cache = open_cache(dataset)
+        self._readers = {stack.key: _Reader(cache, stack) for stack in task.stacks}
+        self._scalers = {stack.key: _Scaler(stack, scaling) for stack in task.stacks}
         self._days = _days(dataset, task)
-        self.patch_size: tuple[int, int] = (self._cache.layout.height, self._cache.layout.width)
+        self.patch_size: tuple[int, int] = (cache.layout.height, cache.layout.width)
         """Height and width of the patches, before cropping."""
         if crop is not None and not 0 < crop <= min(self.patch_size):
             raise RunError(f"crop = {crop} px does not fit into the dataset's patches of {self.patch_size} px.")
@@ -101,69 +105,80 @@ class PairDataset(TorchDataset[Batch]):
         """Return one sample, as a batch without its first axis."""
         return {key: values[0] for key, values in self.batch([number]).items()}
 
-    def __getitems__(self, wanted: Sequence[int | tuple[int, Crop]]) -> Batch:
-        """Return a batch; torch's loader prefers this to one `__getitem__` per sample."""
-        numbers = [item if isinstance(item, int) else item[0] for item in wanted]
-        crops = [item[1] for item in wanted if not isinstance(item, int)]
-        return self.batch(numbers, crops or None)
-
     def batch(self, numbers: Sequence[int], crops: Sequence[Crop] | None = None) -> Batch:
-        """Read samples.
+        """Read and scale samples, on the CPU.
 
         Args:
             numbers: Which samples.
             crops: Offset of the square to read, per sample; None reads whole patches.
         """
-        samples = [self.samples[number] for number in numbers]
+        return self.scale(self.read(numbers, crops))
+
+    def read(self, numbers: Sequence[int], crops: Sequence[Crop] | None = None) -> RawBatch:
+        """Read samples as they are stored; arguments as for `batch`."""
+        rows = np.array([self.samples[number].rows for number in numbers])  # (batch, date)
         if crops is None:
-            height, width = self.patch_size
-            windows = [(slice(None), slice(None))] * len(samples)
+            windows = [(slice(None), slice(None))] * len(rows)
         else:
-            height = width = self.crop or min(self.patch_size)
-            windows = [(slice(row, row + height), slice(column, column + width)) for row, column in crops]
-        valid = np.ones((len(samples), 1, height, width), bool)
-        batch: Batch = {}
-        for reader in self._readers:
-            rows = [sample.rows[reader.stack.date] for sample in samples]
-            batch[reader.stack.key] = torch.from_numpy(reader.read(rows, windows, valid))
-        batch["valid"] = torch.from_numpy(valid)
-        batch["days"] = torch.from_numpy(self._days[np.array([sample.rows for sample in samples])])
-        batch["sample"] = torch.tensor(list(numbers))
+            side = self.crop or min(self.patch_size)
+            windows = [(slice(row, row + side), slice(column, column + side)) for row, column in crops]
+        raw = {key: torch.from_numpy(reader.read(rows, windows)) for key, reader in self._readers.items()}
+        return {**raw, "days": torch.from_numpy(self._days[rows]), "sample": torch.tensor(list(numbers))}
+
+    def scale(self, raw: RawBatch) -> Batch:
+        """Turn what `read` gives into what a network takes, on the device where it is."""
+        batch = {"days": raw["days"], "sample": raw["sample"]}
+        for key, scaler in self._scalers.items():
+            batch[key], present = scaler.scale(raw[key])
+            batch["valid"] = batch["valid"] & present if "valid" in batch else present
         return batch
 
 
 class _Reader:
-    """Reads and scales one stack of the task."""
+    """Reads one stack of the task from the cache."""
 
-    def __init__(self, cache: Cache, stack: Stack, scaling: Scaling) -> None:
-        self.stack = stack
-        self._cache = cache
+    def __init__(self, cache: Cache, stack: Stack) -> None:
         names = cache.layout.bands(stack.sensor)
+        self._date = stack.date
+        self._packed = cache.s1 if stack.sensor == "s1" else cache.s2
         self._channels = _as_slice([names.index(band) for band in stack.bands])
-        self._complete = np.array(cache.layout.s1_complete if stack.sensor == "s1" else cache.layout.s2_complete)
-        # The scaling is linear up to its clipping: learn slope and offset from it, so that a read can work in place.
-        ends = torch.tensor([-1.0, 1.0], dtype=torch.float64).view(2, 1, 1, 1).expand(2, len(stack.bands), 1, 1)
-        low, high = scaling.unscale(ends, stack).numpy()
-        unit = 1.0 if stack.sensor == "s1" else 1.0 / REFLECTANCE_SCALE
-        self._slope = (2.0 * unit / (high - low)).astype(np.float32)
-        self._offset = (-1.0 - 2.0 * low / (high - low)).astype(np.float32)
+        self._bands = len(stack.bands)
 
-    def read(
-        self, rows: Sequence[int], windows: Sequence[tuple[slice, slice]], valid: npt.NDArray[np.bool_]
-    ) -> npt.NDArray[np.float32]:
-        """Return (batch, band, y, x) float32, [-1, 1], 0 where missing, and set `valid` (batch, 1, y, x) False there."""
-        packed = self._cache.s1 if self.stack.sensor == "s1" else self._cache.s2
-        scaled = np.empty((len(rows), len(self.stack.bands), *valid.shape[-2:]), np.float32)
-        for position, (row, window) in enumerate(zip(rows, windows, strict=True)):
-            values, out = packed[row][self._channels][:, *window], scaled[position]
-            np.multiply(values, self._slope, out=out)
-            np.add(out, self._offset, out=out)
-            np.clip(out, -1.0, 1.0, out=out)
-            if not self._complete[row]:
-                present = (~np.isnan(values) if self.stack.sensor == "s1" else values != S2_NODATA).all(axis=0)
-                out[:, ~present] = 0.0
-                valid[position, 0] &= present
-        return scaled
+    def read(self, rows: npt.NDArray[np.int_], windows: Sequence[tuple[slice, slice]]) -> npt.NDArray[Any]:
+        """Return (batch, band, y, x) as packed, from index rows (batch, date)."""
+        first = self._packed[0, 0][windows[0]]
+        read = np.empty((len(rows), self._bands, *first.shape), self._packed.dtype)
+        for place, (row, window) in enumerate(zip(rows[:, self._date], windows, strict=True)):
+            read[place] = self._packed[row][self._channels][:, *window]
+        return read
+
+
+class _Scaler:
+    """Scales one stack as `Scaling` does, with as little memory traffic as possible.
+
+    The scaling is linear up to its clipping, so slope and offset are learned from it once, in stored units, and kept on
+    the device: making them anew for each batch would let the CPU wait for the GPU each time.
+    """
+
+    def __init__(self, stack: Stack, scaling: Scaling) -> None:
+        ends = torch.tensor([-1.0, 1.0], dtype=torch.float64).view(2, 1, 1, 1).expand(2, len(stack.bands), 1, 1)
+        low, high = scaling.unscale(ends, stack)
+        unit = 1.0 if stack.sensor == "s1" else 1.0 / REFLECTANCE_SCALE
+        self._slope = (2.0 * unit / (high - low)).float()
+        self._offset = (-1.0 - 2.0 * low / (high - low)).float()
+        self._sensor = stack.sensor
+
+    def scale(self, stored: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (batch, band, y, x) float32, [-1, 1], 0 where missing; and (batch, 1, y, x) bool, True where present."""
+        if self._slope.device != stored.device:
+            self._slope, self._offset = self._slope.to(stored.device), self._offset.to(stored.device)
+        values = stored.to(torch.float32, copy=True)
+        least = values.amin(dim=1, keepdim=True)  # NaN if any is NaN
+        present = ~least.isnan() if self._sensor == "s1" else least != S2_NODATA
+        values.mul_(self._slope).add_(self._offset).clamp_(-1.0, 1.0)
+        if stored.device.type == "cuda" or not bool(present.all()):  # to ask a GPU would mean to wait for it
+            values.masked_fill_(~present, 0.0)
+        return values, present
 
 
 def _as_slice(channels: list[int]) -> slice | list[int]:

@@ -1,14 +1,14 @@
 """Batches: which samples make up each, how they are read ahead, how they get to the device."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
 
 from s1s2pairs.errors import RunError
 
-from .data import Crop, PairDataset
+from .data import Crop, PairDataset, RawBatch
 from .task import Batch
 
 
@@ -61,16 +61,22 @@ class EpochBatches:
         return list(zip(*offsets, strict=True))
 
 
-def as_batch(batch: Any) -> Batch:
-    """Hand on what `PairDataset` already collated."""
-    collated: Batch = batch
-    return collated
+class _Batches(TorchDataset[RawBatch]):
+    """Gives a batch for a list of samples, with or without crops."""
+
+    def __init__(self, dataset: PairDataset) -> None:
+        self._dataset = dataset
+
+    def __getitem__(self, wanted: Sequence[int | tuple[int, Crop]]) -> RawBatch:
+        numbers = [item if isinstance(item, int) else item[0] for item in wanted]
+        crops = [item[1] for item in wanted if not isinstance(item, int)]
+        return self._dataset.read(numbers, crops or None)
 
 
 def make_loader(
     dataset: PairDataset, batches: EpochBatches | Sequence[Sequence[int]], *, workers: int, pin_memory: bool
-) -> DataLoader[Batch]:
-    """Return a loader that gives whole batches.
+) -> DataLoader[RawBatch]:
+    """Return a loader that gives whole batches as stored; `to_network` makes them fit for a network.
 
     Args:
         dataset: Where samples come from.
@@ -79,10 +85,10 @@ def make_loader(
         pin_memory: Put batches where a GPU can fetch them while it computes.
     """
     return DataLoader(
-        dataset,
-        batch_sampler=batches,  # type: ignore[arg-type]  # any iterable of batches will do
+        _Batches(dataset),
+        sampler=batches,
+        batch_size=None,
         num_workers=workers,
-        collate_fn=as_batch,
         pin_memory=pin_memory,
         persistent_workers=workers > 0,
         generator=torch.Generator(),  # its own: a loader must not draw from the generator that the network draws from
@@ -95,8 +101,12 @@ def in_order(dataset: PairDataset, batch_size: int, *, rank: int = 0, world_size
     return [list(range(start, min(start + batch_size, len(dataset)))) for start in starts]
 
 
-def to_device(batch: Batch, device: torch.device) -> Batch:
-    """Move a batch, without waiting when its memory is pinned; images become channels-last on CUDA."""
-    layout = torch.channels_last if device.type == "cuda" else torch.preserve_format
-    moved = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
-    return {key: value.contiguous(memory_format=layout) if value.ndim == 4 else value for key, value in moved.items()}
+def to_network(dataset: PairDataset, raw: RawBatch, device: torch.device) -> Batch:
+    """Move a batch, without waiting when its memory is pinned, and scale it there; images are channels-last on CUDA."""
+    batch = dataset.scale({key: values.to(device, non_blocking=True) for key, values in raw.items()})
+    if device.type != "cuda":
+        return batch
+    return {
+        key: values.contiguous(memory_format=torch.channels_last) if values.ndim == 4 else values
+        for key, values in batch.items()
+    }

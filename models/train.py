@@ -28,12 +28,12 @@ from s1s2pairs.errors import RunError
 
 from . import checkpoint
 from .checkpoint import Position
+from .data import RawBatch
 from .hardware import Hardware, choose_hardware, default_workers, explain_failure, is_first_process, numerics
-from .loader import EpochBatches, make_loader, to_device
+from .loader import EpochBatches, make_loader, to_network
 from .monitor import Monitor
 from .run import claim_folder, now, write_record
 from .start import Start, begin_record, start_new, start_resumed
-from .task import Batch
 from .validation import draw, validate
 from .watch import LossWatch
 
@@ -183,8 +183,8 @@ class _Loop:
             self._set_learning_rate()
             self.batches.epoch, self.batches.first = self.position.epoch, self.position.step_in_epoch
             self.translator.train()
-            for batch in self.loader:
-                self._step(batch)
+            for raw in self.loader:
+                self._step(raw)
                 if self.position.step == self._last_step():
                     break
             self._look()
@@ -196,11 +196,11 @@ class _Loop:
             self._draw(trained)
             self.looked_at = (time.monotonic(), self.position.step)
 
-    def _step(self, cpu_batch: Batch) -> None:
+    def _step(self, raw: RawBatch) -> None:
         """Train on one batch."""
         step = self.position.step
-        self.watch.begin(step, cpu_batch["sample"])
-        batch = to_device(cpu_batch, self.fabric.device)
+        self.watch.begin(step, raw["sample"])
+        batch = to_network(self.start.train_data, raw, self.fabric.device)
         self._seed(step)
         for part, loss in self.translator.training_step(batch):
             self.watch.add(step, f"{part}_loss", loss)

@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 
 from .data import PairDataset
-from .loader import in_order, make_loader, to_device
+from .loader import in_order, make_loader, to_network
 from .metrics import psnr, weighted_mse
 from .pictures import draw_sample
-from .task import Batch
 from .translator import Translator
 
 
@@ -46,8 +45,8 @@ def validate(
     translator.eval()
     batches = in_order(dataset, translator.config.batch_size, rank=rank, world_size=world_size)
     sums = torch.zeros(3, dtype=torch.float64, device=device)  # images, L1, PSNR
-    for cpu_batch in make_loader(dataset, batches, workers=0, pin_memory=False):
-        batch = to_device(cpu_batch, device)
+    for raw in make_loader(dataset, batches, workers=0, pin_memory=False):
+        batch = to_network(dataset, raw, device)
         prediction, target, valid = translator(batch).float(), batch[dataset.task.target.key], batch["valid"].float()
         pixels = valid.sum(dim=(1, 2, 3))
         scored = pixels > 0
@@ -70,7 +69,7 @@ def draw(translator: Translator, dataset: PairDataset, device: torch.device, cou
     numbers: Sequence[int] = [place * len(dataset) // count for place in range(count)]
     pictures = []
     for number in numbers:
-        batch: Batch = to_device(dataset.batch([number]), device)
+        batch = to_network(dataset, dataset.read([number]), device)
         sample = dataset.samples[number]
         name = f"{sample.patch_id}_{sample.direction}"
         title = f"{sample.patch_id}, {' -> '.join(sample.periods)} ({sample.direction}, {dataset.split})"

@@ -32,10 +32,7 @@ def test_every_value_equals_the_geotiff(root: Path) -> None:
             optical, clear = raster.read((1, 2, 3, 4, 5, 6)), raster.read(7)
         np.testing.assert_array_equal(cache.s1[number], np.where(count > 0, radar, np.nan))
         np.testing.assert_array_equal(cache.s2[number], np.where(clear > 0, optical, 0))
-        assert cache.layout.s1_complete[number] == bool((count > 0).all())
-        assert cache.layout.s2_complete[number] == bool((np.where(clear > 0, optical, 0) > 0).all())
-    assert not all(cache.layout.s1_complete), "the fixture must have holes"
-    assert any(cache.layout.s1_complete), "and patches without"
+    assert np.isnan(cache.s1).any(), "the fixture must have holes"
     assert (cache.layout.s1_bands, cache.layout.s2_bands) == (("VV", "VH"), DEFAULT_S2_BANDS)
 
 

@@ -10,7 +10,7 @@ import rasterio
 import torch
 
 from models.data import DAY_ZERO, PairDataset
-from models.loader import EpochBatches, in_order, make_loader
+from models.loader import EpochBatches, in_order, make_loader, to_network
 from models.scaling import Scaling
 from models.task import Stack, Task
 from s1s2pairs.errors import DatasetError, RunError
@@ -100,9 +100,19 @@ def test_single_samples_and_worker_processes_give_the_same(tiny_dataset: Path) -
     dataset = opened(tiny_dataset)
     plan = in_order(dataset, 3)
     for workers in (0, 2):
-        loaded = list(make_loader(dataset, plan, workers=workers, pin_memory=False))
+        loader = make_loader(dataset, plan, workers=workers, pin_memory=False)
+        loaded = [to_network(dataset, raw, torch.device("cpu")) for raw in loader]
         assert [batch["sample"].tolist() for batch in loaded] == [[0, 1, 2], [3, 4, 5], [6, 7]]
         torch.testing.assert_close(loaded[1]["s1_t2"][1], dataset[4]["s1_t2"])
+
+
+def test_torchs_own_loader_works_too(tiny_dataset: Path) -> None:
+    dataset = opened(tiny_dataset)
+    loaded = next(iter(torch.utils.data.DataLoader(dataset, batch_size=3)))
+    expected = dataset.batch([0, 1, 2])
+    assert loaded.keys() == expected.keys()
+    for key, values in expected.items():
+        torch.testing.assert_close(loaded[key], values)
 
 
 def test_order_is_a_function_of_seed_and_epoch(tiny_dataset: Path) -> None:
