@@ -11,9 +11,9 @@ import os
 import sys
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -30,21 +30,12 @@ from .recipe import Roi, parse_recipe
 
 log = logging.getLogger(__name__)
 
+EARTH_ENGINE: Final = "Google Earth Engine, contains modified Copernicus Sentinel data"
 SPLIT_COLOURS: Final = {"train": "#0b66c3", "val": "#b7791f", "test": "#c2410c"}
 FOOTPRINT_COLOURS: Final = {"Sentinel-1": "#7c3aed", "Sentinel-2": "#1a7f45"}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TileLayer:
-    """Tiles that a source's server draws."""
-
-    name: str
-    url: str
-    """With `{z}`, `{x}` and `{y}`."""
-    attribution: str
-
-
-def make_map(path: Path, out: Path, *, tiles: Sequence[TileLayer] = ()) -> Path:
+def make_map(path: Path, out: Path, *, source_layers: bool = False, project: str | None = None) -> Path:
     """Write an interactive map of a recipe, a locked recipe, or a dataset.
 
     Generating it needs no network; viewing it fetches the map library and the base map.
@@ -52,7 +43,8 @@ def make_map(path: Path, out: Path, *, tiles: Sequence[TileLayer] = ()) -> Path:
     Args:
         path: Recipe, locked recipe, or folder of a dataset.
         out: HTML file to write.
-        tiles: Further layers to offer, e.g. Earth Engine's composites.
+        source_layers: Whether to let Earth Engine draw the composites as layers; the plan must be made from it.
+        project: Google Cloud project, for those layers.
 
     Returns:
         `out`.
@@ -60,15 +52,22 @@ def make_map(path: Path, out: Path, *, tiles: Sequence[TileLayer] = ()) -> Path:
     Raises:
         RecipeError: The recipe is wrong.
         DatasetError: The dataset is damaged, or `out` cannot be written.
+        SourceError: Earth Engine cannot draw the layers.
         S1S2Error: geemap is not installed.
     """
-    foliumap = _load_geemap()
     rois, plan, root = read_subject(path)
+    foliumap = _load_geemap()
+    layers = _source_layers(path, plan, project) if source_layers else {}
     bounds = shapely.union_all([roi.polygon.envelope for roi in rois]).bounds
     canvas = foliumap.Map(
-        ee_initialize=False, plugin_Draw=False, search_control=False, height="100vh", attribution_control=True
+        ee_initialize=False,
+        plugin_Draw=False,
+        plugin_Fullscreen=False,
+        search_control=False,
+        height="100vh",
+        attribution_control=True,
     )
-    _add_tiles(canvas, foliumap, tiles)
+    _add_source_layers(canvas, foliumap, layers)
     if root is not None and plan is not None:
         _add_overlays(canvas, foliumap, plan, root)
     if plan is not None:
@@ -77,7 +76,7 @@ def make_map(path: Path, out: Path, *, tiles: Sequence[TileLayer] = ()) -> Path:
     west, south, east, north = bounds
     canvas.fit_bounds([[south, west], [north, east]], max_zoom=14)
     foliumap.folium.LayerControl(collapsed=False).add_to(canvas)
-    canvas.get_root().title = f"{plan.name if plan else path.stem} · map"
+    canvas.get_root().title = _safe(f"{plan.name if plan else path.stem} · map")
     write_page(out, canvas.get_root().render())
     return out
 
@@ -249,11 +248,20 @@ def _wishes(roi: Roi) -> list[str]:
     ]
 
 
-def _add_tiles(canvas: Any, foliumap: ModuleType, tiles: Sequence[TileLayer]) -> None:
-    for tile in tiles:
-        foliumap.folium.TileLayer(
-            tiles=tile.url, attr=tile.attribution, name=tile.name, overlay=True, control=True, show=False
-        ).add_to(canvas)
+def _source_layers(path: Path, plan: Plan | None, project: str | None) -> Mapping[str, str]:
+    if plan is None or plan.source != "earthengine":
+        made = "nothing is chosen yet" if plan is None else f"the plan was made from {plan.source}"
+        raise RecipeError(f"{path}: no Earth Engine layers, {made}; give a plan or dataset made from earthengine")
+    from .sources.earthengine.tiles import layer_urls  # noqa: PLC0415 - loads the client of an extra
+
+    return layer_urls(plan, project=project)
+
+
+def _add_source_layers(canvas: Any, foliumap: ModuleType, layers: Mapping[str, str]) -> None:
+    for name, url in layers.items():
+        foliumap.folium.TileLayer(tiles=url, attr=EARTH_ENGINE, name=_safe(name), overlay=True, show=False).add_to(
+            canvas
+        )
 
 
 def _add_overlays(canvas: Any, foliumap: ModuleType, plan: Plan, root: Path) -> None:
@@ -263,7 +271,7 @@ def _add_overlays(canvas: Any, foliumap: ModuleType, plan: Plan, root: Path) -> 
         for overlay in overlays(roi, root):
             if overlay.layer not in groups:
                 # One layer is shown at first: the pictures lie on one another.
-                groups[overlay.layer] = foliumap.folium.FeatureGroup(name=overlay.layer, show=not groups)
+                groups[overlay.layer] = foliumap.folium.FeatureGroup(name=_safe(overlay.layer), show=not groups)
             west, south, east, north = overlay.bounds
             # Already in Web Mercator, so folium must not stretch it again (`mercator_project` is off by default).
             foliumap.folium.raster_layers.ImageOverlay(overlay.uri, [[south, west], [north, east]]).add_to(
