@@ -252,7 +252,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder of the tables; else the run's, or for several runs evaluation/.", show_default=False),
+        typer.Option(help="Folder of the comparison; else the run's own, or for several runs evaluation/.", show_default=False),
     ] = None,
     device: Device = "auto",
     quiet: Quiet = False,
@@ -260,16 +260,14 @@ def evaluate(
 ) -> None:
     """Measure runs, and the baselines that need no training, on one split."""
     from models.evaluate import evaluate as measure
-    from models.report import write_evaluation
+    from models.report import HTML_NAME, JSON_NAME, MARKDOWN_NAME, write_results
     from models.run import default_dataset
 
-    evaluation = measure(runs, data or default_dataset(), split=split, device=device)
-    folder = out or (runs[0] if len(runs) == 1 else Path("evaluation"))
-    written, markdown, page = write_evaluation(evaluation, folder)
+    folder = write_results(measure(runs, data or default_dataset(), split=split, device=device), out)
     if as_json:
-        say(written.read_text(encoding="utf-8"))
+        say((folder / JSON_NAME).read_text(encoding="utf-8"))
     else:
-        say(markdown.read_text(encoding="utf-8") + f"\n{page}", quiet=quiet)
+        say((folder / MARKDOWN_NAME).read_text(encoding="utf-8") + f"\n{folder / HTML_NAME}", quiet=quiet)
 
 
 @app.command()

@@ -3,7 +3,6 @@
 import base64
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.resources import files
@@ -19,6 +18,7 @@ from .tables import Cell, Ranking, Table, best_cells, rankings, tables
 JSON_NAME: Final = "evaluation.json"
 MARKDOWN_NAME: Final = "evaluation.md"
 HTML_NAME: Final = "evaluation.html"
+COMPARISON_FOLDER: Final = Path("evaluation")
 TEMPLATE: Final = "evaluation.html.j2"
 GROUND_NOTE: Final = (
     "Changed ground: radar at the two dates differs by more than 0.09 of the scaling range (3.15 dB), closed, areas under "
@@ -48,22 +48,24 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> tuple[Path, Path, 
     return folder / JSON_NAME, folder / MARKDOWN_NAME, folder / HTML_NAME
 
 
-def write_results(evaluation: Evaluation, out: Path | None = None) -> list[Path]:
+def write_results(evaluation: Evaluation, out: Path | None = None) -> Path:
     """Write every run's part into its own folder, and with several runs the comparison of all.
 
     Args:
         evaluation: What to write.
-        out: Folder of the comparison; none takes the folder all runs lie in. A single run has no comparison, unless `out` asks
-            for one.
+        out: Folder of the comparison; none takes `evaluation/`. A single run has no comparison, unless `out` asks for one.
 
     Returns:
-        The pages written; the comparison, if there is one, first.
+        The folder with everything: the comparison's, or the single run's.
     """
     folders = {entry.run: _run_folder(Path(entry.path)) for entry in evaluation.entries if entry.path is not None}
-    pages = [write_evaluation(evaluation.of_run(run), folder)[2] for run, folder in folders.items()]
-    if out is None and len(folders) > 1:
-        out = Path(os.path.commonpath([folder.resolve().parent for folder in folders.values()]))
-    return pages if out is None else [write_evaluation(evaluation, out)[2], *pages]
+    for run, folder in folders.items():
+        write_evaluation(evaluation.of_run(run), folder)
+    if out is None and len(folders) == 1:
+        return next(iter(folders.values()))
+    comparison = COMPARISON_FOLDER if out is None else out
+    write_evaluation(evaluation, comparison)
+    return comparison
 
 
 def to_json(evaluation: Evaluation) -> str:
