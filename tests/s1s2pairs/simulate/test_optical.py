@@ -70,7 +70,9 @@ def test_cirrus_is_classed_and_bright_in_the_blue(town: Ground) -> None:
 
 def test_cloud_shadows_lie_away_from_the_sun(town: Ground) -> None:
     # Sun in the south-east, 45 degrees high; clouds at 594 m: shadows 420 m to the north and as much to the west.
-    above = Sky(cover=0.25, cirrus=False, height_m=420.0 * np.sqrt(2.0), sun_azimuth_deg=135.0, sun_elevation_deg=45.0, key=11)
+    above = Sky(
+        cover=0.25, cirrus=False, height_m=420.0 * np.sqrt(2.0), sun_azimuth_deg=135.0, sun_elevation_deg=45.0, key=11
+    )
     cloud, shadow = cloud_and_shadow(town.frame, above)
     shift = 42
     assert cloud.max() == 1.0
