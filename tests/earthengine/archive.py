@@ -1,4 +1,7 @@
-"""A static STAC catalogue seen as Earth Engine's image collections. Reads with rasterio alone, on purpose: no code of the project."""
+"""A static STAC catalogue seen as Earth Engine's image collections.
+
+Reads with rasterio alone, on purpose: no code of the project takes part.
+"""
 
 import datetime as dt
 import json
@@ -151,7 +154,10 @@ def _s2_image(item: Json, path: Path) -> Image:
         properties={
             "system:index": item["id"],
             "system:time_start": _time_ms(item),
-            "SPACECRAFT_NAME": properties["platform"].replace("sentinel-2", "Sentinel-2").upper().replace("SENTINEL", "Sentinel"),
+            "SPACECRAFT_NAME": properties["platform"]
+            .replace("sentinel-2", "Sentinel-2")
+            .upper()
+            .replace("SENTINEL", "Sentinel"),
             "SENSING_ORBIT_NUMBER": properties.get("sat:relative_orbit"),
             "DATATAKE_IDENTIFIER": properties["s2:datatake_id"],
             "DATASTRIP_ID": properties.get("s2:datastrip_id"),

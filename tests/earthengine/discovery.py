@@ -25,7 +25,10 @@ def document(url: str) -> bytes:
         "value": {"compute": method("value.compute", "POST", "v1/{+project}/value:compute")},
         "image": {"computePixels": method("image.computePixels", "POST", "v1/{+project}/image:computePixels")},
     }
-    parameters = {"prettyPrint": {"location": "query", "type": "boolean"}, "alt": {"location": "query", "type": "string"}}
+    parameters = {
+        "prettyPrint": {"location": "query", "type": "boolean"},
+        "alt": {"location": "query", "type": "string"},
+    }
     return json.dumps(
         {
             "kind": "discovery#restDescription",

@@ -65,7 +65,7 @@ class Evaluation:
             self._known[name] = self._value(self._values[name], {})
         return self._known[name]
 
-    def _value(self, node: Mapping[str, Any], bound: Mapping[str, Any]) -> Any:
+    def _value(self, node: Mapping[str, Any], bound: Mapping[str, Any]) -> Any:  # noqa: PLR0911 - one per kind of node
         if len(node) != 1:
             raise Refusal(f"a node of the expression must have one key, this one has {sorted(node)}")
         ((kind, content),) = node.items()

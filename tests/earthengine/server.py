@@ -3,28 +3,29 @@
     python -m tests.earthengine.server ARCHIVE [--port 0] [--log FILE] [--faults JSON]
 
 It prints its address; with `S1S2_EE_URL=<address>` and `S1S2_EE_ANONYMOUS=1` the Earth Engine source uses it as it would use
-Google's. `PUT /faults` with the fields of `faults.Faults` changes what goes wrong while it runs. Names and defaults of functions are from
-the list of signatures that the client ships. A function, argument or kind of value that is not implemented is refused with a 400
-that names it: never ignored, and never a 5xx, which the client would try again.
+Google's. `PUT /faults` with the fields of `faults.Faults` changes what goes wrong while it runs. Names and defaults of functions
+are from the list of signatures that the client ships. A function, argument or kind of value that is not implemented is refused
+with a 400 that names it: never ignored, and never a 5xx, which the client would try again.
 
 What is assumed about Earth Engine here, rather than documented or seen:
 
- 1. A static catalogue's items become images: `system:index` is the item's id, `system:time_start` its datetime, the footprint its
-    geometry with edges straight in lon/lat (Earth Engine's are geodesic). An S2 item without datatake id is given one per overflight.
+ 1. A static catalogue's items become images: `system:index` is the item's id, `system:time_start` its datetime, the footprint
+    its geometry with edges straight in lon/lat (Earth Engine's are geodesic). An S2 item without datatake id is given one per
+    overflight.
  2. Masks: SCL 0, a band's nodata, and radar values that are not finite are masked. A radar value of 0 is not.
  3. S2_SR_HARMONIZED holds (raw x scale + offset) x 10000, rounded half up, values below 0 raised to 0 and not masked.
- 4. Inputs are read nearest neighbour at the pixel centres asked for, at full resolution. (Earth Engine takes its pyramids when the
-    pixels asked for are twice the image's or more.) A centre on the edge of two pixels belongs to the later one.
- 5. A mean is the sum over the count in double precision; the median of an even number is the mean of the two middle ones; reducing
-    over time keeps the band names; a count has a value (0) where all inputs are masked; min skips masked inputs.
+ 4. Inputs are read nearest neighbour at the pixel centres asked for, at full resolution. (Earth Engine takes its pyramids when
+    the pixels asked for are twice the image's or more.) A centre on the edge of two pixels belongs to the later one.
+ 5. A mean is the sum over the count in double precision; the median of an even number is the mean of the two middle ones;
+    reducing over time keeps the band names; a count is 0 where all inputs are masked; min skips masked inputs.
  6. Binary operations are masked where either side is; `mosaic` lays the last image on top, band by band.
- 7. `reduceRegion` takes the pixels of the given lattice whose centres lie in the region, each with weight 1, and gives null for a mean
-    over nothing. With one reducer the keys are the bands' names, with several they are `<band>_<reducer>`.
- 8. A missing property reads as null, may stand in a feature, and is left out of the reply. `aggregate_array` leaves nulls out. Mapped
-    features keep `system:index`.
+ 7. `reduceRegion` takes the pixels of the given lattice whose centres lie in the region, each with weight 1, and gives null for
+    a mean over nothing. With one reducer the keys are the bands' names, with several they are `<band>_<reducer>`.
+ 8. A missing property reads as null, may stand in a feature, and is left out of the reply. `aggregate_array` leaves nulls out.
+    Mapped features keep `system:index`.
  9. Pixels that are masked in the end come as 0 in NPY. Types are as the last cast says; casts to uint16 clip.
-10. A reply counts as pixels x bands x bytes of the widest band towards the 48 MB, and the texts of the limits are as in public reports.
-11. The 41st request at once is refused with a 429; more than 40 wait nowhere.
+10. A reply counts as pixels x bands x bytes of the widest band towards the 48 MB; the texts of errors are as in public reports.
+11. The 41st request at once is refused with a 429; none waits in a queue.
 """
 
 import argparse
@@ -32,6 +33,7 @@ import io
 import json
 import select
 import socket
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -86,9 +88,7 @@ class EarthEngine(ThreadingHTTPServer):
                     file.write(json.dumps(entry) + "\n")
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no error of the server; anything else is shown."""
-        import sys
-
+        """Show what went wrong, unless it is only that the client went away."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -104,7 +104,7 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Say nothing: the request log has it."""
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         if path == "/$discovery/rest":
             self._send(Reply(200, discovery.document(self.server.url)))
@@ -113,7 +113,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self._send(error(404, "NOT_FOUND", f"this server has no {path}"))
 
-    def do_PUT(self) -> None:  # noqa: N802
+    def do_PUT(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         if self.path != "/faults":
             self._send(error(404, "NOT_FOUND", f"this server has no {self.path}"))
@@ -121,7 +121,7 @@ class Handler(BaseHTTPRequestHandler):
         self.server.faults = FaultSource(Faults.from_json(body))
         self._send(Reply(200, b"{}"))
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         in_flight, start = self.server.enter(), time.time()
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         path = self.path.partition("?")[0]
@@ -159,7 +159,7 @@ class Handler(BaseHTTPRequestHandler):
             in_flight=in_flight,
         )
 
-    def _answer(self, path: str, body: str, in_flight: int) -> Reply:
+    def _answer(self, path: str, body: str, in_flight: int) -> Reply:  # noqa: PLR0911 - each is one kind of answer
         if in_flight > MAX_IN_FLIGHT:
             return error(429, "RESOURCE_EXHAUSTED", "Too many concurrent requests.")
         if len(body) > MAX_BODY_BYTES:
@@ -235,7 +235,9 @@ def _pixels(request: dict[str, Any], memory_px: int) -> Reply:
     if size > MAX_BYTES:
         raise Refusal(f"Total request size ({size} bytes) must be less than or equal to {MAX_BYTES} bytes.")
     if max(grid.shape) > MAX_DIMENSION or len(image.bands) > MAX_BANDS:
-        raise Refusal(f"Pixel grid dimensions ({grid.width}x{grid.height}) must be less than or equal to {MAX_DIMENSION}.")
+        raise Refusal(
+            f"Pixel grid dimensions ({grid.width}x{grid.height}) must be less than or equal to {MAX_DIMENSION}."
+        )
     if memory_px and grid.width * grid.height > memory_px:
         raise Refusal("User memory limit exceeded.")
     table = np.zeros(grid.shape, dtype=[(name, band.dtype) for name, band in image.bands.items()])
@@ -269,7 +271,7 @@ def main() -> None:
     parser.add_argument("--faults", type=Faults.from_json, default=Faults(), help="JSON: rate, kinds, seed, only ...")
     arguments = parser.parse_args()
     server = EarthEngine(arguments.archive, port=arguments.port, log=arguments.log, faults=arguments.faults)
-    print(server.url, flush=True)
+    print(server.url, flush=True)  # noqa: T201 - whoever starts it reads the address here
     server.serve_forever()
 
 

@@ -3,6 +3,9 @@
 The client itself tries again on 429, 5xx, rate-limit 403 and dropped connections, a few times with short waits. Above it
 stands one longer, jittered, exponential back-off for the same kinds and for damaged replies. Everything else is final at once:
 a request that is too large or needs too much memory would fail again the same way, and is split instead (`TooLarge`).
+
+A refusal of access (403) is tried again too, with short waits: signing in has already shown that the credentials and the
+project serve, and a refusal amid answers has been seen to pass.
 """
 
 import json
@@ -23,7 +26,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-PASSING_STATUSES: Final = frozenset({408, 429, 500, 502, 503, 504})
+PASSING_STATUSES: Final = frozenset({403, 408, 429, 500, 502, 503, 504})
 _RATE_LIMIT_REASONS: Final = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED"})
 _TOO_LARGE: Final = (
     "total request size",
@@ -60,8 +63,7 @@ class TooLarge(Exception):
 def is_passing(error: BaseException) -> bool:
     """Tell whether the same request may well succeed a little later."""
     if isinstance(error, ee.EEException):
-        status = _status(error)
-        return status in PASSING_STATUSES or (status == 403 and _is_rate_limit(error))
+        return _status(error) in PASSING_STATUSES
     return isinstance(error, ConnectionError | TimeoutError | DamagedReply | json.JSONDecodeError | TransportError)
 
 
@@ -72,6 +74,8 @@ class Gate:
         self.most = most
         self._slots = threading.BoundedSemaphore(most)
         self._patience = patience
+        self._wait = wait_random_exponential(multiplier=patience.first_wait_s, max=patience.longest_wait_s)
+        self._answered = False
 
     def request(self, send: Callable[[], T], *, what: str) -> T:
         """Send a request until it succeeds or fails for good.
@@ -82,20 +86,21 @@ class Gate:
 
         Raises:
             TooLarge: It has to be made smaller.
-            NotAuthenticated: The credentials or the project were refused.
+            NotAuthenticated: The credentials or the project were refused, and nothing has been answered yet.
             QuotaExceeded: Earth Engine still refuses more requests after the last attempt.
             SourceError: Any other failure.
         """
 
         def send_in_turn() -> T:
             with self._slots:
-                return send()
+                reply = send()
+            self._answered = True
+            return reply
 
-        patience = self._patience
         retrying = Retrying(
             retry=retry_if_exception(is_passing),
-            wait=wait_random_exponential(multiplier=patience.first_wait_s, max=patience.longest_wait_s),
-            stop=stop_after_attempt(patience.attempts),
+            wait=self._wait_s,
+            stop=stop_after_attempt(self._patience.attempts),
             before_sleep=lambda state: _log_wait(state, what),
             reraise=True,
         )
@@ -109,7 +114,37 @@ class Gate:
             json.JSONDecodeError,
             GoogleAuthError,
         ) as error:
-            raise _explained(error, what, patience) from error
+            raise self._explained(error, what) from error
+
+    def _wait_s(self, state: RetryCallState) -> float:
+        wait_s = self._wait(state)
+        error = state.outcome.exception() if state.outcome else None
+        return min(wait_s, self._patience.first_wait_s) if error is not None and _is_denial(error) else wait_s
+
+    def _explained(self, error: BaseException, what: str) -> Exception:
+        """Turn a final failure into one the reader can act on; only texts known to hold no secret go into it."""
+        status, text = _status(error), _text(error)
+        if status == 401 or (isinstance(error, GoogleAuthError) and not isinstance(error, TransportError)):
+            return NotAuthenticated(f"Earth Engine refused the credentials ({text}). {HOW_TO_SIGN_IN}")
+        if is_passing(error):
+            return self._gave_up(error, what)
+        if any(sign in text.lower() for sign in _TOO_LARGE):
+            return TooLarge(text)
+        return SourceError(f"Earth Engine refused {what} ({status or 'no status'}: {text}): see docs/earthengine.md")
+
+    def _gave_up(self, error: BaseException, what: str) -> Exception:
+        text, tried = _text(error), f"after {self._patience.attempts} attempts"
+        if _is_denial(error) and not self._answered:
+            return NotAuthenticated(f"Earth Engine refuses access ({text}). {HOW_TO_SIGN_IN}")
+        if _is_denial(error):  # once anything has been answered it is this request that is refused, not the user
+            return SourceError(f"Earth Engine refuses access to what {what} needs ({text}), {tried}")
+        if _status(error) in (403, 429):
+            return QuotaExceeded(
+                f"Earth Engine refuses more requests ({text}), {tried} at {what}: wait, or ask for fewer at once"
+            )
+        return SourceError(
+            f"Earth Engine gave no usable answer for {what} {tried} ({text}): start the build again later"
+        )
 
 
 def _log_wait(state: RetryCallState, what: str) -> None:
@@ -118,29 +153,14 @@ def _log_wait(state: RetryCallState, what: str) -> None:
     log.info("%s: %s; attempt %d follows in %.1f s", what, _text(error), state.attempt_number + 1, wait_s)
 
 
-def _explained(error: BaseException, what: str, patience: Patience) -> Exception:
-    """Turn a final failure into one the reader can act on; only texts known to hold no secret go into it."""
-    status, text = _status(error), _text(error)
-    if any(sign in text.lower() for sign in _TOO_LARGE) and not is_passing(error):
-        return TooLarge(text)
-    tried = f"after {patience.attempts} attempts"
-    if status == 429 or (status == 403 and _is_rate_limit(error)):
-        return QuotaExceeded(
-            f"Earth Engine refuses more requests ({text}), {tried} at {what}: wait, or ask for fewer at once"
-        )
-    if status in (401, 403) or (isinstance(error, GoogleAuthError) and not isinstance(error, TransportError)):
-        return NotAuthenticated(f"Earth Engine refused access ({text}). {HOW_TO_SIGN_IN}")
-    if is_passing(error):
-        return SourceError(
-            f"Earth Engine gave no usable answer for {what} {tried} ({text}): start the build again later"
-        )
-    return SourceError(f"Earth Engine refused {what} ({status or 'no status'}: {text}): see docs/earthengine.md")
-
-
 def _status(error: BaseException) -> int | None:
     # The client keeps only the server's text; the reply it came with is in the exception it was translated from.
     status = getattr(getattr(error.__context__, "resp", None), "status", None)
     return int(status) if status is not None else None
+
+
+def _is_denial(error: BaseException) -> bool:
+    return _status(error) == 403 and not _is_rate_limit(error)
 
 
 def _is_rate_limit(error: BaseException) -> bool:
