@@ -10,18 +10,21 @@ is a function of (seed, epoch), and torch's random numbers are seeded anew at ea
 
 import dataclasses
 import hashlib
+import inspect
 import logging
+import os
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from s1s2pairs.errors import RunError
@@ -93,7 +96,8 @@ def train(
         start = start_new(network, dataset, settings or {})
     fabric = _make_fabric(hardware)
     folder = start.run or (claim_folder(out, network) if is_first_process() else None)
-    fabric.launch()
+    if os.environ.get("LT_CLI_USED") != "1":  # `fabric run` has launched already
+        fabric.launch()
     folder = Path(fabric.broadcast(str(folder)))
     with numerics(fabric.device, deterministic=start.training.deterministic):
         return _Loop(fabric, hardware, start, folder, quiet=quiet).run()
@@ -102,8 +106,10 @@ def train(
 def _make_fabric(hardware: Hardware) -> Fabric:
     chosen = [hardware.device.index] if hardware.device.index is not None else hardware.devices
     # Buffers (batch statistics) are not copied between processes: doing so between two forward passes of one step would
-    # overwrite what the first still needs. The first process's are saved.
-    strategy = DDPStrategy(broadcast_buffers=False) if hardware.processes > 1 else "auto"
+    # overwrite what the first still needs. The first process's are saved. The option changed its name in PyTorch 2.13.
+    names = inspect.signature(DistributedDataParallel).parameters
+    option: dict[str, Any] = {"forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers": False}
+    strategy = DDPStrategy(**option) if hardware.processes > 1 else "auto"
     try:
         return Fabric(
             accelerator=hardware.device.type,
@@ -323,8 +329,10 @@ class _Loop:
                 self.monitor.picture(name, position, png)
 
     def _gather(self, values: Tensor) -> Tensor:
-        """Return (process, k) from each process's (k,)."""
-        return cast(Tensor, self.fabric.all_gather(values)).view(self.fabric.world_size, -1)
+        """Return (process, k) from each process's (k,): each adds its row to zeros."""
+        table = values.new_zeros((self.fabric.world_size, *values.shape))
+        table[self.fabric.global_rank] = values
+        return self._add_up(table)
 
     def _add_up(self, values: Tensor) -> Tensor:
         """Return the sum over all processes."""
