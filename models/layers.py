@@ -27,7 +27,10 @@ class InstanceNorm(nn.Module):
 
 
 class Down(nn.Sequential):
-    """Halve height and width: 4x4 convolution with reflected border, instance norm, LeakyReLU."""
+    """Halve height and width: 4x4 convolution with reflected border, instance norm, LeakyReLU.
+
+    With `stride=1` they shrink by one pixel instead.
+    """
 
     def __init__(self, channels_in: int, channels_out: int, *, stride: int = 2) -> None:
         super().__init__(

@@ -127,6 +127,18 @@ def frozen(module: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
+def check_config(config: NetworkConfig) -> None:
+    """Refuse a config whose common settings make no sense.
+
+    Raises:
+        RunError: Names the setting and its value.
+    """
+    require_positive(config, "width", "learning_rate", "epochs", "batch_size")
+    if not all(0 <= beta < 1 for beta in config.betas):
+        raise RunError(f"Setting betas={config.betas}: both must be at least 0 and below 1.")
+    _ = config.task  # refuses unknown bands
+
+
 def require_positive(config: object, *names: str) -> None:
     """Refuse a config in which one of the named settings is not above zero.
 

@@ -24,7 +24,7 @@ from ..adversarial import conditional_gan_step
 from ..layers import Decoder, Encoder, PatchDiscriminator, change_map, reversed_change_map
 from ..losses import change_weighted_l1, masked_l1
 from ..task import Batch, Stack, Task
-from ..translator import Translator, require_positive
+from ..translator import Translator, check_config, require_positive
 
 PAPER = "Rangzan et al., TSGAN, arXiv:2401.00440 (rival)"
 YEAR = 2023
@@ -54,8 +54,8 @@ class Config:
     patch_multiple: ClassVar[int] = 256
 
     def __post_init__(self) -> None:
-        require_positive(self, "width", "gamma", "lambda_l1", "learning_rate", "epochs", "batch_size")
-        _ = self.task  # refuses unknown bands
+        check_config(self)
+        require_positive(self, "gamma", "lambda_l1")
 
     @property
     def task(self) -> Task:

@@ -7,7 +7,7 @@ Temporal Shifting", 2023, arXiv:2401.00440.
 attends within both encoders (GLAM). The default is `v2`: section VI.D recommends it, because V3's global attention
 sometimes settles on a single point and such runs had to be sorted out by hand.
 
-Where the paper and its published code leave the formula, are silent or disagree, this is what is built:
+Where the paper and the code published with it are silent, disagree or err, this is what is built:
 
 - The channel attention is CBAM's (average and maximum pooled, ratio 4), as in the published code. The paper's text
   names squeeze and excitation, which `channel_attention="se"` gives (average only, ratio 16, no biases).
@@ -38,7 +38,7 @@ from ..adversarial import conditional_gan_step
 from ..layers import Decoder, Encoder, PatchDiscriminator, change_map, reversed_change_map
 from ..losses import change_weighted_l1, masked_l1
 from ..task import Batch, Stack, Task
-from ..translator import Translator, require_positive
+from ..translator import Translator, check_config, require_positive
 
 PAPER = "Rangzan et al., TSGAN, arXiv:2401.00440"
 YEAR = 2023
@@ -72,8 +72,8 @@ class Config:
     patch_multiple: ClassVar[int] = 128
 
     def __post_init__(self) -> None:
-        require_positive(self, "width", "gamma", "lambda_l1", "learning_rate", "epochs", "batch_size")
-        _ = self.task  # refuses unknown bands
+        check_config(self)
+        require_positive(self, "gamma", "lambda_l1")
 
     @property
     def task(self) -> Task:

@@ -59,6 +59,7 @@ def test_a_config_survives_the_way_through_json() -> None:
         ("tsgan", {"change_maps": "perhaps"}, "true or false"),
         ("tsgan", {"version": "v4"}, "one of v1, v2, v3"),
         ("tsgan", {"betas": "0.5"}, "2 values"),
+        ("tsgan", {"betas": "0.5,1"}, "below 1"),
         ("tsgan", {"s1_bands": "VW"}, "VV, VH, HH, HV"),
         ("tsgan", {"s2_bands": ""}, "one or more"),
         ("tsgan", {"patch_multiple": "64"}, "no setting 'patch_multiple'"),
