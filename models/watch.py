@@ -76,6 +76,6 @@ class LossWatch:
         named = ", ".join(f"{sample.patch_id} ({sample.direction})" for sample in used[:PATCHES_NAMED])
         more = f" and {len(used) - PATCHES_NAMED} more" if len(used) > PATCHES_NAMED else ""
         raise RunError(
-            f"A loss is not a finite number at step {step + 1}; the batch's patches: {named}{more}. the checkpoints are "
+            f"A loss is not a finite number at step {step + 1}; the batch's patches: {named}{more}. The checkpoints are "
             "from before it. Look at these patches, lower --set learning_rate, or use --precision 32-true."
         )

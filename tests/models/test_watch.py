@@ -58,5 +58,5 @@ def test_long_lists_are_cut() -> None:
     watch = watch_of_first([], [])
     watch.begin(0, torch.arange(20))
     watch.add(0, "l1", torch.tensor(math.nan))
-    with pytest.raises(RunError, match="roi_7 .forward. and 12 more"):
+    with pytest.raises(RunError, match=r"roi_7 \(forward\) and 12 more"):
         watch.check()
