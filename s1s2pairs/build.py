@@ -87,7 +87,7 @@ def build(
     with _prepared(storage, opener, workers, dask) as (pool, session):
         planned = make_plan(subject, session=session, storage=storage, pool=pool, progress=progress)
         work = _make_rasters(planned, session=session, storage=storage, pool=pool, progress=progress)
-    _finish(planned, work, storage)
+        _finish(planned, work, storage)
     return _report(planned.plan, work, out)
 
 
@@ -114,7 +114,8 @@ def plan_only(
 def _prepared(storage: Storage, opener: Opener, workers: int, dask: str | None) -> Iterator[tuple[Pool, Session]]:
     check_folder(storage)
     storage.prepare()
-    with open_pool(workers=workers, dask=dask, most_processes=opener.most_processes) as pool:
+    with storage.exclusive(), open_pool(workers=workers, dask=dask, most_processes=opener.most_processes) as pool:
+        storage.sweep()
         yield pool, Session(opener=opener.share(pool.processes), token=uuid.uuid4().hex)
 
 

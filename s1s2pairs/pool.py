@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from .errors import RecipeError, S1S2Error, SourceError
+from .errors import DatasetError, RecipeError, S1S2Error, SourceError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -57,6 +57,10 @@ class Pool:
             return error
         except self.lost as error:
             return SourceError(f"the Dask workers that tried it were lost, perhaps out of memory: {error}")
+        except concurrent.futures.CancelledError as error:
+            raise DatasetError(
+                "the Dask scheduler was lost; start the build again, what is finished is kept"
+            ) from error
 
 
 @contextlib.contextmanager

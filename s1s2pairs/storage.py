@@ -1,8 +1,11 @@
 """The folder a dataset is written to, on this machine or behind any fsspec URL: whole files or none."""
 
+import contextlib
 import errno
+import logging
 import shutil
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -10,6 +13,13 @@ from typing import Any, Final
 import fsspec
 
 from .errors import DatasetError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+log = logging.getLogger(__name__)
 
 PARTIAL: Final = ".partial"
 """Folder for what only an unfinished build needs; gone when the dataset is whole."""
@@ -41,15 +51,45 @@ class Storage:
         return str(self.local_root / path) if self.is_local else f"{self.url.rstrip('/')}/{path}"
 
     def prepare(self) -> None:
-        """Make the folder, show that it can be written to, and drop what an earlier run left half-written.
+        """Make the folder and show that it can be written to.
 
         Raises:
             DatasetError: It cannot be made or written to.
         """
-        self.remove_tree(_TEMPORARY)
         probe = f"{PARTIAL}/writable"
         self.write(probe, b"")
         self.remove(probe)
+
+    def sweep(self) -> None:
+        """Drop what an earlier run left half-written; only while no other build runs here.
+
+        Raises:
+            DatasetError: It cannot be deleted.
+        """
+        self.remove_tree(_TEMPORARY)
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keep a second build out of a local folder until this one ends, in whatever way; object stores have no locks.
+
+        Raises:
+            DatasetError: Another process is building there.
+        """
+        if not self.is_local or fcntl is None:
+            yield
+            return
+        file = self.local_root / PARTIAL / "lock"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("ab") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise DatasetError(
+                    f"{self.url}: another build is writing here; wait for it, or give another --out"
+                ) from error
+            except OSError as error:
+                log.warning("%s: cannot be locked (%s); do not start a second build there", self.url, _why(error))
+            yield
 
     def read(self, path: str) -> bytes:
         """Return the content of a file.

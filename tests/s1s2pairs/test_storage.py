@@ -63,14 +63,14 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(
     assert storage.files() == {"raster.tif"}
 
 
-def test_preparing_drops_half_written_files(tmp_path: Path) -> None:
+def test_sweeping_drops_half_written_files(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path / "data"))
     storage.prepare()
     storage.write("kept", b"")
     litter = tmp_path / "data" / PARTIAL / "writing" / "0123"
     litter.parent.mkdir(parents=True, exist_ok=True)
     litter.write_bytes(b"half")
-    storage.prepare()
+    storage.sweep()
     assert storage.files() == {"kept"}
 
 
@@ -83,3 +83,11 @@ def test_a_folder_below_a_file_cannot_be_prepared(tmp_path: Path) -> None:
 def test_an_unknown_kind_of_storage_is_refused() -> None:
     with pytest.raises(DatasetError, match="no storage of that kind"):
         Storage("nosuch://bucket/data").prepare()
+
+
+def test_a_second_build_is_kept_out_and_a_dead_one_is_not(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path / "data"))
+    with storage.exclusive(), pytest.raises(DatasetError, match="another build is writing here"), storage.exclusive():
+        pass
+    with storage.exclusive():
+        pass
