@@ -86,8 +86,8 @@ class Curve:
 
     label: str
     path: str
-    mean: float
-    """Mean of the values in the histogram's range."""
+    median: float
+    """To within a bin: the same whether radar is looked at in dB or in power."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,16 +122,20 @@ def draw_histogram(
     share = np.cumsum(total) / total.sum()
     first = max(int(np.searchsorted(share, 0.001)) - 1, 0)
     last = min(int(np.searchsorted(share, 0.999)) + 2, len(total))
-    centres = (edges[1:] + edges[:-1]) / 2
     densities = [(label, count[first:last] / max(count.sum(), 1)) for label, count in counts]
     peak = max(float(density.max()) for _, density in densities)
     low, high = float(edges[first]), float(edges[last])
     curves = tuple(
-        Curve(label=label, path=_steps(density / peak), mean=float(np.average(centres, weights=count)))
+        Curve(label=label, path=_steps(density / peak), median=_median(count, edges))
         for (label, density), (_, count) in zip(densities, counts, strict=True)
         if count.any()
     )
     return Histogram(band=band, unit=unit, low=low, high=high, ticks=tuple(_ticks(low, high)), curves=curves)
+
+
+def _median(count: NDArray[np.int64], edges: NDArray[np.float64]) -> float:
+    below = np.concatenate([[0], np.cumsum(count)])
+    return float(np.interp(below[-1] / 2, below, edges))
 
 
 def _steps(heights: NDArray[np.float64]) -> str:

@@ -25,7 +25,7 @@ def optical_verdict(acquisition: OpticalAcquisition, period: PeriodPlan, setting
     if acquisition in period.optical:
         return Verdict(kind="used", text="used")
     if is_clear(acquisition, settings):
-        return Verdict(kind="spare", text="clear, but only the least cloudy is used")
+        return Verdict(kind="spare", text="clear; a less cloudy one, or one nearer the middle, is used")
     if acquisition.coverage_fraction < settings.min_coverage_fraction:
         return _rejected("coverage", acquisition.coverage_fraction, "<", settings.min_coverage_fraction)
     if acquisition.cloud_fraction > settings.max_cloud_fraction:
