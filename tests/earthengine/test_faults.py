@@ -1,0 +1,165 @@
+"""Whatever goes wrong on the way: the build ends with the same bytes, or says which ROI failed and why."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from s1s2pairs.build import build
+from s1s2pairs.errors import NotAuthenticated, QuotaExceeded, SourceError
+from s1s2pairs.plan import Plan, RoiPlan, place
+from s1s2pairs.search import plan_roi
+from s1s2pairs.sources.earthengine import EarthEngineSource
+from tests.s1s2pairs.conftest import tree
+
+from . import world
+from .conftest import QUICK, ImpatientOpener, Server
+from .faults import KINDS
+
+Ask = Callable[..., Server]
+RECIPE = world.recipe()
+UNDER_DEADLINE = replace(QUICK, deadline_s=3.0, attempts=20)
+NEVER_PASSING = ("400", "401")
+"""Kinds that are final at once. All others pass sooner or later, or are got round."""
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    awkward: Path, serve: Callable[[Path], Server], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """Every file of the build that nothing disturbs, with its hash."""
+    out = tmp_path_factory.mktemp("undisturbed")
+    server = serve(awkward)
+    server.set_faults()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("S1S2_EE_URL", server.url)
+        patch.setenv("S1S2_EE_ANONYMOUS", "1")
+        assert build(RECIPE, opener=ImpatientOpener(), out=str(out), workers=4).failed == ()
+    return tree(out)
+
+
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - set(NEVER_PASSING)))
+def test_a_fault_in_three_of_ten_requests_changes_nothing(
+    kind: str, awkward: Path, ask: Ask, tmp_path: Path, undisturbed: dict[str, str]
+) -> None:
+    server = ask(awkward, rate=0.3, kinds=(kind,), seed=4)
+    opener = ImpatientOpener(patience=UNDER_DEADLINE if kind == "stall" else QUICK)
+    report = build(RECIPE, opener=opener, out=str(tmp_path / "out"), workers=4)
+    assert report.failed == ()
+    assert tree(tmp_path / "out") == undisturbed
+    assert any(entry["fault"] == kind for entry in server.requests())
+
+
+def test_all_faults_at_once_with_the_client_trying_again_too(
+    awkward: Path, ask: Ask, tmp_path: Path, undisturbed: dict[str, str]
+) -> None:
+    kinds = tuple(sorted(set(KINDS) - set(NEVER_PASSING) - {"stall"}))
+    server = ask(awkward, rate=0.3, kinds=kinds, seed=1)
+    opener = ImpatientOpener(requests=3, patience=replace(QUICK, client_retries=1))
+    assert build(RECIPE, opener=opener, out=str(tmp_path / "out"), workers=8).failed == ()
+    assert tree(tmp_path / "out") == undisturbed
+    assert len({entry["fault"] for entry in server.requests()}) > 2
+    assert max(entry["in_flight"] for entry in server.requests()) <= 3
+
+
+def test_the_server_dies_and_comes_back(
+    awkward: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: dict[str, str]
+) -> None:
+    server = Server(awkward, tmp_path / "requests.jsonl")
+    monkeypatch.setenv("S1S2_EE_URL", server.url)
+    monkeypatch.setenv("S1S2_EE_ANONYMOUS", "1")
+    server.set_faults(latency_s=0.1)
+    answered: list[int] = []
+
+    def die_and_come_back() -> None:
+        until = time.monotonic() + 60
+        while len(server.requests()) < 8 and time.monotonic() < until:
+            time.sleep(0.02)
+        server.kill()
+        answered.append(len(server.requests()))
+        server.start_again()
+
+    killer = threading.Thread(target=die_and_come_back)
+    killer.start()
+    try:
+        patient = replace(QUICK, attempts=60, longest_wait_s=1.0)
+        report = build(RECIPE, opener=ImpatientOpener(patience=patient), out=str(tmp_path / "out"), workers=2)
+    finally:
+        killer.join()
+        server.kill()
+    assert report.failed == ()
+    assert tree(tmp_path / "out") == undisturbed
+    assert 0 < answered[0] < len(server.requests())
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [("500", "no usable answer"), ("400", "refused"), ("403-denied", "refuses access")]
+)
+def test_what_never_passes_fails_its_roi_only(
+    kind: str, said: str, awkward: Path, ask: Ask, tmp_path: Path, undisturbed: dict[str, str]
+) -> None:
+    server = ask(awkward)
+    opener = ImpatientOpener(patience=replace(QUICK, attempts=3))
+    west, east = RECIPE.rois
+    left = str(place(west).grid.transform.c)
+    assert left not in str(place(east).grid)
+    plans = [plan_roi(opener.open(), roi) for roi in RECIPE.rois]
+    plan = Plan(name=RECIPE.name, source="earthengine", rois=tuple(plans))
+    server.set_faults(rate=1.0, kinds=(kind,), only=f'"translateX": {left}')
+    report = build(plan, opener=opener, out=str(tmp_path / "out"), workers=2)
+    assert [(outcome.roi, said in str(outcome.failure)) for outcome in report.failed] == [("west", True)]
+    files = tree(tmp_path / "out")
+    wanted = {path: digest for path, digest in undisturbed.items() if "/east/" in path}
+    assert wanted.items() <= files.items()
+    # The same folder, once the fault is gone, ends as if it had never been.
+    server.set_faults()
+    assert build(plan, opener=opener, out=str(tmp_path / "out"), workers=2).failed == ()
+    assert tree(tmp_path / "out") == undisturbed
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "requests"),
+    [
+        ("429", QuotaExceeded, 3),
+        ("403-rate", QuotaExceeded, 3),
+        ("500", SourceError, 3),
+        ("401", NotAuthenticated, None),
+    ]
+    + [("403-denied", NotAuthenticated, 3), ("400", SourceError, 1)],
+)
+def test_each_kind_is_tried_as_often_as_it_may_help(
+    kind: str, error: type[SourceError], requests: int | None, awkward: Path, ask: Ask
+) -> None:
+    server = ask(awkward)
+    source = EarthEngineSource(patience=replace(QUICK, attempts=3))
+    server.set_faults(rate=1.0, kinds=(kind,))
+    with pytest.raises(error) as raised:
+        plan_roi(source, RECIPE.rois[0])
+    assert type(raised.value) is error
+    if requests is not None:
+        assert len(server.requests()) == requests
+
+
+def test_a_plan_that_names_a_scene_that_is_gone_is_refused_without_trying_again(awkward: Path, ask: Ask) -> None:
+    server = ask(awkward)
+    source = EarthEngineSource(patience=QUICK)
+    grid = place(RECIPE.rois[0]).grid
+    with pytest.raises(SourceError, match="not found"):
+        source.mean_sar([("S1A_GONE",)], polarisations=("VV",), grid=grid)
+    assert len(server.requests()) == 1
+
+
+def test_a_table_that_needs_too_much_is_asked_for_in_parts(awkward: Path, ask: Ask) -> None:
+    server = ask(awkward)
+    source = EarthEngineSource(patience=QUICK)
+    expected = [_plan(source, name) for name in ("west", "east")]
+    server.set_faults(rate=0.4, kinds=("400-memory",), seed=3)
+    assert [_plan(source, name) for name in ("west", "east")] == expected
+    assert any(entry["fault"] == "400-memory" for entry in server.requests())
+
+
+def _plan(source: EarthEngineSource, name: str) -> RoiPlan:
+    return plan_roi(source, next(roi for roi in RECIPE.rois if roi.name == name))
