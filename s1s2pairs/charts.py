@@ -1,22 +1,28 @@
 """Shapes of the report's charts: when the scenes were taken, how the values are spread.
 
-Everything here is a pure function from values to positions and SVG path strings; the template draws them, so that colours
+From values to positions and SVG path strings, without I/O; the template draws them, so that colours
 follow the reader's light or dark page and all text is escaped in one place.
 """
 
 import datetime as dt
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .bands import REFLECTANCE_SCALE
+from .colours import Bands
 from .plan import PeriodPlan
 from .recipe import Settings
 from .verdicts import optical_verdict
 
 TIMELINE_WIDTH = 1000.0
+RADAR_EDGES = np.linspace(-45.0, 15.0, 241)
+"""Bins in which radar values are counted, dB."""
+REFLECTANCE_EDGES = np.linspace(0.0, 1.5, 301)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,3 +155,33 @@ def _ticks(low: float, high: float) -> Iterator[tuple[float, str]]:
     while value <= high + 1e-9:
         yield round((value - low) / (high - low) * 100, 2), f"{value:g}" if step >= 1 else f"{value:.2g}"
         value = round(value + step, 9)
+
+
+class Tally:
+    """Counts of pixel values per band and period, over all ROIs."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, str], dict[str, NDArray[np.int64]]] = defaultdict(dict)
+
+    def add(self, kind: str, period: str, bands: Sequence[str], values: Bands) -> None:
+        """Count the values of an image: (band, y, x) float32, dB for `s1`, reflectance x 10000 for `s2`."""
+        for band, pixels in zip(bands, values, strict=True):
+            finite = pixels[np.isfinite(pixels)] / (1 if kind == "s1" else REFLECTANCE_SCALE)
+            edges = _edges(kind)
+            counts = np.histogram(np.clip(finite, edges[0], edges[-1]), bins=edges)[0]
+            known = self._counts[(kind, band)]
+            known[period] = known[period] + counts if period in known else counts
+
+    def histograms(self, kind: str, periods: Sequence[str]) -> list[Histogram]:
+        """Lay out the histogram of every band of `s1` or `s2`."""
+        unit = "dB" if kind == "s1" else "reflectance"
+        drawn = [
+            draw_histogram(band, [(p, counts[p]) for p in periods if p in counts], edges=_edges(kind), unit=unit)
+            for (of, band), counts in self._counts.items()
+            if of == kind
+        ]
+        return [histogram for histogram in drawn if histogram]
+
+
+def _edges(kind: str) -> NDArray[np.float64]:
+    return RADAR_EDGES if kind == "s1" else REFLECTANCE_EDGES

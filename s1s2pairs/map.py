@@ -6,7 +6,6 @@ The only module that touches geemap, and that inside one function: it takes seco
 import datetime as dt
 import html
 import json
-import logging
 import os
 import sys
 import warnings
@@ -27,8 +26,6 @@ from .overlays import overlays
 from .page import write_page
 from .plan import Plan, RoiPlan, is_lock, parse_lock
 from .recipe import Roi, parse_recipe
-
-log = logging.getLogger(__name__)
 
 EARTH_ENGINE: Final = "Google Earth Engine, contains modified Copernicus Sentinel data"
 SPLIT_COLOURS: Final = {"train": "#0b66c3", "val": "#b7791f", "test": "#c2410c"}

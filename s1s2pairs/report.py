@@ -1,7 +1,6 @@
 """The report: one self-contained HTML page that shows what a dataset holds and why."""
 
 import json
-import logging
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -12,13 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import jinja2
-import numpy as np
-from numpy.typing import NDArray
 
 from .acquisition import OpticalAcquisition
-from .bands import REFLECTANCE_SCALE
 from .card import CARD_VERSION_KEY
-from .charts import Histogram, Timeline, draw_histogram, draw_timeline
+from .charts import Tally, Timeline, draw_timeline
 from .colours import Bands, halve, halve_db, stretch_of, true_colour_bands
 from .errors import DatasetError
 from .index import LOCK_FILE, Dataset, open_dataset
@@ -32,8 +28,6 @@ from .thumbnails import Picture, optical_change, optical_picture, radar_change, 
 from .units import raster_path
 from .verdicts import Verdict, optical_verdict, orbit_verdict
 
-log = logging.getLogger(__name__)
-
 REPORT_FILE: Final = "report.html"
 LARGEST_PX: Final = 400
 """Longest side of a picture."""
@@ -41,8 +35,6 @@ PICTURES_BYTES: Final = 7_000_000
 """What all pictures together may take; of many ROIs they are drawn smaller."""
 BYTES_PER_PX: Final = 0.5
 """Of a JPEG of such images, base64 included."""
-RADAR_EDGES: Final = np.linspace(-45.0, 15.0, 241)
-REFLECTANCE_EDGES: Final = np.linspace(0.0, 1.5, 301)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,36 +80,6 @@ class RoiSection:
         most = 0.4 * self.width_km
         power = 10.0 ** math.floor(math.log10(most))
         return next(step * power for step in (5, 2, 1) if step * power <= most * (1 + 1e-9))
-
-
-class Tally:
-    """Counts of pixel values per band and period, over all ROIs."""
-
-    def __init__(self) -> None:
-        self._counts: dict[tuple[str, str], dict[str, NDArray[np.int64]]] = defaultdict(dict)
-
-    def add(self, kind: str, period: str, bands: Sequence[str], values: Bands) -> None:
-        """Count the values of an image: (band, y, x) float32, dB for `s1`, reflectance x 10000 for `s2`."""
-        for band, pixels in zip(bands, values, strict=True):
-            finite = pixels[np.isfinite(pixels)] / (1 if kind == "s1" else REFLECTANCE_SCALE)
-            edges = _edges(kind)
-            counts = np.histogram(np.clip(finite, edges[0], edges[-1]), bins=edges)[0]
-            known = self._counts[(kind, band)]
-            known[period] = known[period] + counts if period in known else counts
-
-    def histograms(self, kind: str, periods: Sequence[str]) -> list[Histogram]:
-        """Lay out the histogram of every band of `s1` or `s2`."""
-        unit = "dB" if kind == "s1" else "reflectance"
-        drawn = [
-            draw_histogram(band, [(p, counts[p]) for p in periods if p in counts], edges=_edges(kind), unit=unit)
-            for (of, band), counts in self._counts.items()
-            if of == kind
-        ]
-        return [histogram for histogram in drawn if histogram]
-
-
-def _edges(kind: str) -> NDArray[np.float64]:
-    return RADAR_EDGES if kind == "s1" else REFLECTANCE_EDGES
 
 
 def report(dataset: Path) -> Path:
