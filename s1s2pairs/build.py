@@ -8,17 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from .card import dump_card
-from .errors import NotAuthenticated
 from .index import CARD_FILE, INDEX_FILE, LOCK_FILE, dump_index
 from .plan import Plan
-from .planning import ROI_FAILURES, Planned, make_plan
+from .planning import Planned, fails_one_roi, make_plan
 from .pool import Pool, open_pool
 from .progress import Progress, Silence
 from .recipe import Recipe
 from .resume import check_folder, finished_units
 from .rows import dataset_rows
 from .storage import PARTIAL, Storage
-from .tasks import Opener, RasterResult, RasterTask, Session, run_raster
+from .tasks import Opener, RasterTask, Session, load_record, run_raster
 from .units import Unit, UnitRecord, units_of
 
 log = logging.getLogger(__name__)
@@ -141,16 +140,16 @@ def _make_rasters(planned: Planned, *, session: Session, storage: Storage, pool:
             progress.step(unit.raster_path)
         tasks = (RasterTask(session=session, storage=storage, unit=unit) for unit in units if unit not in records)
         todo = (task for task in tasks if task.unit.roi.name not in broken)
-        for task, outcome in pool.run(run_raster, todo):
-            if isinstance(outcome, RasterResult):
-                records[task.unit] = outcome.record
-                if outcome.fetched:
+        for task, error in pool.run(run_raster, todo):
+            if error is None:
+                records[task.unit] = load_record(storage.read(task.unit.record_path))
+                if records[task.unit].fetched:
                     fetched.add(task.unit)
-            elif isinstance(outcome, NotAuthenticated) or not isinstance(outcome, ROI_FAILURES):
-                raise outcome
+            elif fails_one_roi(error):
+                log.warning("%s: %s", task.unit.raster_path, error)
+                broken.setdefault(task.unit.roi.name, f"{task.unit.period.label} {task.unit.sensor}: {error}")
             else:
-                log.warning("%s: %s", task.unit.raster_path, outcome)
-                broken.setdefault(task.unit.roi.name, f"{task.unit.period.label} {task.unit.sensor}: {outcome}")
+                raise error
             progress.step(task.unit.raster_path)
     finally:
         progress.end()

@@ -16,8 +16,10 @@ from .tasks import PlanTask, Session, run_plan, source_of
 
 log = logging.getLogger(__name__)
 
-ROI_FAILURES = (SourceError, GridError)
-"""What makes one ROI fail and leaves the others alone."""
+
+def fails_one_roi(error: S1S2Error) -> bool:
+    """Tell whether an error concerns one ROI and leaves the others alone."""
+    return isinstance(error, SourceError | GridError) and not isinstance(error, NotAuthenticated)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +55,7 @@ def make_plan(subject: Recipe | Plan, *, session: Session, storage: Storage, poo
         plan = subject
     else:
         kept = KeptPlans(storage, source, existing)
-        plans, unsearched = _search(rois, kept, session, pool, progress)
+        plans, unsearched = _search(rois, kept=kept, session=session, storage=storage, pool=pool, progress=progress)
         plan = Plan(name=subject.name, source=source, rois=plans)
     lock = dump_lock(plan)
     if storage.read_if_there(LOCK_FILE) != lock:
@@ -62,7 +64,7 @@ def make_plan(subject: Recipe | Plan, *, session: Session, storage: Storage, poo
 
 
 def _search(
-    rois: Sequence[Roi], kept: KeptPlans, session: Session, pool: Pool, progress: Progress
+    rois: Sequence[Roi], *, kept: KeptPlans, session: Session, storage: Storage, pool: Pool, progress: Progress
 ) -> tuple[tuple[RoiPlan, ...], frozenset[str]]:
     plans = {roi.name: plan for roi in rois if (plan := kept.get(roi)) is not None}
     unsearched: dict[str, S1S2Error] = {}
@@ -70,17 +72,17 @@ def _search(
     try:
         for name in plans:
             progress.step(name)
-        tasks = [PlanTask(session=session, roi=roi) for roi in rois if roi.name not in plans]
-        for task, outcome in pool.run(run_plan, tasks):
-            if isinstance(outcome, RoiPlan):
-                kept.put(outcome)
-                plans[task.roi.name] = outcome
-            elif isinstance(outcome, NotAuthenticated) or not isinstance(outcome, ROI_FAILURES):
-                raise outcome
+        todo = [roi for roi in rois if roi.name not in plans]
+        tasks = [PlanTask(session=session, storage=storage, roi=roi, path=kept.path(roi)) for roi in todo]
+        for task, error in pool.run(run_plan, tasks):
+            if error is None:
+                plans[task.roi.name] = kept.made(task.roi)
+            elif fails_one_roi(error):
+                log.warning("%s: %s", task.roi.name, error)
+                unsearched[task.roi.name] = error
+                plans[task.roi.name] = RoiPlan(roi=task.roi, choices=None, failure=str(error))
             else:
-                log.warning("%s: %s", task.roi.name, outcome)
-                unsearched[task.roi.name] = outcome
-                plans[task.roi.name] = RoiPlan(roi=task.roi, choices=None, failure=str(outcome))
+                raise error
             progress.step(task.roi.name)
     finally:
         progress.end()

@@ -1,66 +1,119 @@
-"""Where the work runs: threads of this process, or the workers of a Dask cluster."""
+"""Where the work runs: threads of this process, or the workers of a Dask cluster.
+
+A task leaves its result in the dataset's storage; what comes back is only that it is done, or why not. On Dask this
+spares a transfer that can hang for good when a worker dies between finishing a task and handing over its result.
+"""
 
 import concurrent.futures
 import contextlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, TypeVar
 
 from .errors import DatasetError, RecipeError, S1S2Error, SourceError
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 CONNECT_TIMEOUT: Final = "15s"
-_QUEUED_PER_SLOT: Final = 2
+_QUEUED_PER_THREAD: Final = 2
 """Tasks handed out per thread: one in work and one waiting, so that no thread idles and no queue fills memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """An executor and its size."""
+class Pool(ABC):
+    """Something that runs tasks, a few at a time."""
 
-    executor: concurrent.futures.Executor
-    threads: int
-    """Of all processes together."""
-    processes: int
-    lost: tuple[type[Exception], ...] = ()
-    """What the executor raises for a task whose worker is gone for good."""
+    def __init__(self, *, threads: int, processes: int) -> None:
+        self.threads = threads
+        """Of all processes together."""
+        self.processes = processes
 
-    def run(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[tuple[T, R | S1S2Error]]:
-        """Run a function on every task, a few at a time, and yield each outcome as it comes.
+    def run(self, function: Callable[[T], None], tasks: Iterable[T]) -> Iterator[tuple[T, S1S2Error | None]]:
+        """Run a function on every task and yield each as it ends, with the error if it failed.
 
-        What the project explains (`S1S2Error`) is yielded; anything else is a bug and raised.
+        What the project explains (`S1S2Error`) is yielded; anything else is a bug and raised. Tasks are taken from the
+        iterable only as they are needed.
         """
         waiting = iter(tasks)
-        running: dict[concurrent.futures.Future[R], T] = {}
+        running: dict[Any, T] = {}
         try:
             while True:
-                for task in waiting:
-                    running[self.executor.submit(function, task)] = task
-                    if len(running) >= self.threads * _QUEUED_PER_SLOT:
-                        break
+                for task in islice(waiting, self.threads * _QUEUED_PER_THREAD - len(running)):
+                    running[self._submit(function, task)] = task
                 if not running:
                     return
-                done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
-                for future in done:
-                    outcome: R | S1S2Error = self._outcome(future)
-                    yield running.pop(future), outcome
+                for future in self._wait(running):
+                    error = self._error(future)
+                    yield running.pop(future), error
         finally:
             for future in running:
                 future.cancel()
 
-    def _outcome(self, future: concurrent.futures.Future[R]) -> R | S1S2Error:
+    @abstractmethod
+    def _submit(self, function: Callable[[T], None], task: T) -> Any:
+        """Start a task and return its future."""
+
+    @abstractmethod
+    def _wait(self, running: Iterable[Any]) -> Iterable[Any]:
+        """Return the futures that have ended, once at least one has."""
+
+    @abstractmethod
+    def _error(self, future: Any) -> S1S2Error | None:
+        """Return the explained error of an ended future, raise any other."""
+
+
+class _Threads(Pool):
+    def __init__(self, executor: concurrent.futures.Executor, workers: int) -> None:
+        super().__init__(threads=workers, processes=1)
+        self._executor = executor
+
+    def _submit(self, function: Callable[[T], None], task: T) -> concurrent.futures.Future[None]:
+        return self._executor.submit(function, task)
+
+    def _wait(self, running: Iterable[Any]) -> Iterable[Any]:
+        return concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED).done
+
+    def _error(self, future: concurrent.futures.Future[None]) -> S1S2Error | None:
         try:
-            return future.result()
+            future.result()
         except S1S2Error as error:
             return error
-        except self.lost as error:
-            return SourceError(f"the Dask workers that tried it were lost, perhaps out of memory: {error}")
+        return None
+
+
+class _Dask(Pool):
+    def __init__(self, client: Any, most_processes: int | None) -> None:
+        nthreads: dict[str, int] = client.nthreads()
+        used = dict(sorted(nthreads.items())[:most_processes])
+        super().__init__(threads=sum(used.values()), processes=len(used))
+        self._client = client
+        # Where the number of processes matters, stay on those counted here; others only if all of these are gone.
+        self._only = {} if most_processes is None else {"workers": list(used), "allow_other_workers": True}
+
+    def _submit(self, function: Callable[[T], None], task: T) -> Any:
+        return self._client.submit(function, task, pure=False, **self._only)
+
+    def _wait(self, running: Iterable[Any]) -> Iterable[Any]:
+        import distributed  # noqa: PLC0415 - an optional extra, loaded when asked for
+
+        wait: Any = distributed.wait  # its types are partial
+        try:
+            with self._client.as_current():
+                ended: Iterable[Any] = wait(list(running), return_when="FIRST_COMPLETED").done
         except concurrent.futures.CancelledError as error:
-            raise DatasetError(
-                "the Dask scheduler was lost; start the build again, what is finished is kept"
-            ) from error
+            raise DatasetError("the Dask scheduler was lost; start again, what is finished is kept") from error
+        return ended
+
+    def _error(self, future: Any) -> S1S2Error | None:
+        import distributed  # noqa: PLC0415 - an optional extra, loaded when asked for
+
+        error = future.exception() if future.status == "error" else None
+        future.release()
+        if error is None or isinstance(error, S1S2Error):
+            return error
+        if isinstance(error, distributed.KilledWorker):
+            return SourceError(f"the Dask workers that tried it died, perhaps out of memory: {error}")
+        raise error
 
 
 @contextlib.contextmanager
@@ -76,18 +129,18 @@ def open_pool(*, workers: int, dask: str | None = None, most_processes: int | No
         RecipeError: Dask is not installed, or there is no cluster at the address.
     """
     if dask is not None:
-        with _dask_pool(dask, most_processes) as pool:
-            yield pool
+        with _client(dask) as client:
+            yield _Dask(client, most_processes)
         return
     executor = concurrent.futures.ThreadPoolExecutor(workers, thread_name_prefix="s1s2")
     try:
-        yield Pool(executor, threads=workers, processes=1)
+        yield _Threads(executor, workers)
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
 
 
 @contextlib.contextmanager
-def _dask_pool(address: str, most_processes: int | None) -> Iterator[Pool]:
+def _client(address: str) -> Iterator[Any]:
     try:
         import distributed  # noqa: PLC0415 - an optional extra, loaded when asked for
     except ImportError as error:
@@ -98,15 +151,6 @@ def _dask_pool(address: str, most_processes: int | None) -> Iterator[Pool]:
     except (OSError, ValueError) as error:
         raise RecipeError(f"--dask {address}: no Dask scheduler answers there: {error}") from error
     with client:
-        threads: dict[str, int] = client.nthreads()
-        if not threads:
+        if not client.nthreads():
             raise RecipeError(f"--dask {address}: the cluster has no workers; start some with `dask worker {address}`")
-        used = dict(sorted(threads.items())[:most_processes])
-        # Where the number of processes matters, stay on those counted here; others only if all of these are gone.
-        only: dict[str, Any] = {} if most_processes is None else {"workers": list(used), "allow_other_workers": True}
-        lost: tuple[Any, ...] = (distributed.KilledWorker,)
-        executor = client.get_executor(pure=False, **only)
-        try:
-            yield Pool(executor, threads=sum(used.values()), processes=len(used), lost=lost)
-        finally:
-            executor.shutdown(wait=False)
+        yield client

@@ -99,8 +99,11 @@ class KeptPlans:
         self._source = source
         locked = existing.rois if existing is not None else ()
         self._locked = {plan.roi.name: plan for plan in locked if plan.choices is not None}
+        # One listing instead of a look for each: on NFS, a name looked for in vain stays unknown for a while.
+        self._present = storage.files(f"{PARTIAL}/plans")
 
-    def _path(self, roi: Roi) -> str:
+    def path(self, roi: Roi) -> str:
+        """Return where the plan of a ROI is kept."""
         return f"{PARTIAL}/plans/{roi.name}-{digest([self._source, roi_key(roi)])[:16]}.json"
 
     def get(self, roi: Roi) -> RoiPlan | None:
@@ -108,14 +111,12 @@ class KeptPlans:
         locked = self._locked.get(roi.name)
         if locked is not None:
             return locked
-        content = self._storage.read_if_there(self._path(roi))
-        if content is None:
-            return None
-        return roi_from_json(json.loads(content), file=self._storage.where(self._path(roi)))
+        return self.made(roi) if self.path(roi) in self._present else None
 
-    def put(self, plan: RoiPlan) -> None:
-        """Keep a plan."""
-        self._storage.write(self._path(plan.roi), json.dumps(roi_to_json(plan)).encode())
+    def made(self, roi: Roi) -> RoiPlan:
+        """Return the plan that has just been made for a ROI."""
+        path = self.path(roi)
+        return roi_from_json(json.loads(self._storage.read(path)), file=self._storage.where(path))
 
 
 def finished_units(units: Sequence[Unit], *, existing: Plan | None, storage: Storage) -> dict[Unit, UnitRecord]:

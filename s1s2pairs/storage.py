@@ -89,7 +89,12 @@ class Storage:
                 ) from error
             except OSError as error:
                 log.warning("%s: cannot be locked (%s); do not start a second build there", self.url, _why(error))
-            yield
+            try:
+                yield
+            finally:
+                file.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # other files are kept there
+                    file.parent.rmdir()
 
     def read(self, path: str) -> bytes:
         """Return the content of a file.

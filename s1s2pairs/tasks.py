@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .despeckle import GRD_LOOKS, despeckle, to_db
 from .errors import DatasetError, SourceError
 from .patches import patch_grid
-from .plan import RoiPlan
+from .plan import roi_to_json
 from .rasters import DIGEST_TAG, decode, digest_of, encode, valid_pixels
 from .recipe import Roi
 from .search import plan_roi
@@ -99,17 +99,22 @@ class PlanTask:
     """A ROI to plan."""
 
     session: Session
+    storage: Storage
     roi: Roi
+    path: str
+    """Where the plan is kept."""
 
 
-def run_plan(task: PlanTask) -> RoiPlan:
-    """Choose orbit, scenes and dates of a ROI.
+def run_plan(task: PlanTask) -> None:
+    """Choose orbit, scenes and dates of a ROI, and keep the plan.
 
     Raises:
         SourceError: The source cannot be used.
         GridError: The ROI lies outside UTM.
+        DatasetError: The plan cannot be written.
     """
-    return plan_roi(source_of(task.session), task.roi)
+    plan = plan_roi(source_of(task.session), task.roi)
+    task.storage.write(task.path, json.dumps(roi_to_json(plan)).encode())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,16 +126,7 @@ class RasterTask:
     unit: Unit
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RasterResult:
-    """What became of it."""
-
-    fetched: bool
-    """False when the raster was there already."""
-    record: UnitRecord
-
-
-def run_raster(task: RasterTask) -> RasterResult:
+def run_raster(task: RasterTask) -> None:
     """Make one raster and its patches, unless the raster is there, and leave the record that it is done.
 
     Raises:
@@ -144,9 +140,8 @@ def run_raster(task: RasterTask) -> RasterResult:
         pixels = fetch(source_of(task.session), unit)
         content = encode(pixels, grid=unit.choices.grid, layout=unit.layout, tags=_tags(unit))
         storage.write(unit.raster_path, content)
-    record = UnitRecord(patches=tuple(_cut(unit, storage, pixels)))
+    record = UnitRecord(fetched=fetched, patches=tuple(_cut(unit, storage, pixels)))
     storage.write(unit.record_path, dump_record(record))
-    return RasterResult(fetched=fetched, record=record)
 
 
 def fetch(source: Source, unit: Unit) -> NDArray[Any]:
@@ -220,11 +215,12 @@ def patch_record(pixels: NDArray[Any], content: bytes, unit: Unit) -> PatchRecor
 
 def dump_record(record: UnitRecord) -> bytes:
     """Return the text of the record of a finished unit."""
-    return json.dumps([[patch.sha256, patch.valid_fraction] for patch in record.patches]).encode()
+    patches = [[patch.sha256, patch.valid_fraction] for patch in record.patches]
+    return json.dumps({"fetched": record.fetched, "patches": patches}).encode()
 
 
 def load_record(content: bytes) -> UnitRecord:
     """Read back what `dump_record` wrote."""
-    return UnitRecord(
-        patches=tuple(PatchRecord(sha256=sha256, valid_fraction=fraction) for sha256, fraction in json.loads(content))
-    )
+    value = json.loads(content)
+    patches = (PatchRecord(sha256=sha256, valid_fraction=fraction) for sha256, fraction in value["patches"])
+    return UnitRecord(fetched=value["fetched"], patches=tuple(patches))

@@ -121,5 +121,7 @@ class PatchRecord:
 class UnitRecord:
     """A finished unit."""
 
+    fetched: bool = False
+    """Whether the start that finished it fetched the raster, or found it there."""
     patches: tuple[PatchRecord, ...]
     """In the order of `Unit.windows`."""

@@ -21,17 +21,16 @@ distributed = pytest.importorskip("distributed")
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # Dask leaves sockets to the garbage collector
 
 
-def half(number: int) -> float:
+def not_three(number: int) -> None:
     if number == 3:
         raise GridError("three")
-    return number / 2
 
 
-def test_outcomes_come_with_their_tasks_and_explained_errors_are_outcomes() -> None:
+def test_tasks_end_with_their_explained_errors() -> None:
     with open_pool(workers=3) as pool:
-        outcomes = dict(pool.run(half, range(10)))
+        outcomes = dict(pool.run(not_three, range(10)))
     assert isinstance(outcomes.pop(3), GridError)
-    assert outcomes == {n: n / 2 for n in range(10) if n != 3}
+    assert outcomes == dict.fromkeys((0, 1, 2, 4, 5, 6, 7, 8, 9))
 
 
 def test_tasks_are_taken_as_they_are_needed() -> None:
@@ -44,7 +43,7 @@ def test_tasks_are_taken_as_they_are_needed() -> None:
             yield taken
 
     with open_pool(workers=2) as pool:
-        outcomes = pool.run(half, tasks())
+        outcomes = pool.run(not_three, tasks())
         next(outcomes)
         assert taken <= 5
         outcomes.close()  # type: ignore[attr-defined]
@@ -79,7 +78,7 @@ def test_requests_are_shared_out_among_processes() -> None:
 def cluster() -> Iterator[str]:
     """The address of a scheduler with two worker processes."""
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
+        n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=":0"
     ) as local:
         yield local.scheduler_address
 
@@ -96,15 +95,16 @@ def test_a_cluster_builds_the_same_bytes(cluster: str, built: Built, source: Pat
     assert not [call for call in calls(source) - before if call.endswith("north")]
 
 
-def test_a_worker_that_dies_costs_one_roi(cluster: str, built: Built, source: Path, tmp_path: Path) -> None:
-    """A task that kills every worker it gets is given up; the nanny starts new ones and the rest is built."""
+def test_a_task_that_kills_its_workers_is_given_up(cluster: str, built: Built, source: Path, tmp_path: Path) -> None:
+    """The ROI fails with that reason; what happened to wait on the same worker may fail too; the next start mends it."""
     with distributed.Client(cluster, set_as_default=False) as client:
         client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 0))
-    inject(source, ("mean_sar", "south", "die"))
-    report = build(built.recipe, opener=FakeOpener(folder=str(source)), out=str(tmp_path / "out"), dask=cluster)
-    assert [outcome.roi for outcome in report.failed] == ["south"]
-    assert "workers that tried it were lost" in str(report.failed[0].failure)
-    inject(source)
+        inject(source, ("mean_sar", "south", "die"))
+        report = build(built.recipe, opener=FakeOpener(folder=str(source)), out=str(tmp_path / "out"), dask=cluster)
+        reasons = {outcome.roi: str(outcome.failure) for outcome in report.failed}
+        assert "workers that tried it died" in reasons["south"]
+        inject(source)
+        client.wait_for_workers(2, timeout=60)
     build(built.recipe, opener=FakeOpener(folder=str(source)), out=str(tmp_path / "out"), dask=cluster)
     assert tree(tmp_path / "out") == tree(built.root)
 
