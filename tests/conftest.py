@@ -1,5 +1,7 @@
 """What every test gets: no network beyond this machine, and the folder of real data where there is one."""
 
+import json
+import math
 import os
 import socket
 from collections.abc import Iterator
@@ -34,4 +36,51 @@ def real_data() -> Path:
     folder = Path(os.environ.get("S1S2_REAL_DATA", Path(__file__).parents[2] / "shared" / "real"))
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; set S1S2_REAL_DATA to run this test")
+    return folder
+
+
+def square(lon: float, lat: float, side_km: float) -> dict[str, Any]:
+    """A square in lon/lat as GeoJSON."""
+    dy = side_km / 2 / 111.2
+    dx = dy / math.cos(math.radians(lat))
+    west, south, east, north = (round(v, 6) for v in (lon - dx, lat - dy, lon + dx, lat + dy))
+    return {
+        "type": "Polygon",
+        "coordinates": [[[west, south], [east, south], [east, north], [west, north], [west, south]]],
+    }
+
+
+TINY = {
+    "type": "FeatureCollection",
+    "name": "small",
+    "s1s2": {"patch": {"size": 64}},
+    "features": [
+        {"type": "Feature", "properties": {"name": name, "split": split}, "geometry": square(lon, lat, 0.9)}
+        for name, split, lon, lat in (
+            ("rennes", "train", -1.640, 48.085),
+            ("kortrijk", "val", 3.120, 50.835),
+            ("valencia", "test", -0.385, 39.440),
+        )
+    ],
+}
+"""Three places of four patches each, named like those of `rois/small.geojson`."""
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recipe file of three tiny places."""
+    path = tmp_path_factory.mktemp("recipe") / "small.geojson"
+    path.write_text(json.dumps(TINY), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_world(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A simulated archive of the tiny places, 2019 and 2021, as small as the rules allow."""
+    from s1s2pairs.simulate.world import Options, simulate
+    from s1s2pairs.subject import load
+
+    folder = tmp_path_factory.mktemp("world") / "world"
+    few = Options(orbits_per_pass=1, optical_margin_months=0, sar_margin_days=20)
+    simulate(load(tiny_recipe, years=(2019, 2021)), folder, options=few)  # type: ignore[arg-type]
     return folder

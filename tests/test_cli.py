@@ -1,0 +1,159 @@
+"""The command line as a user meets it: what it prints, and how it exits."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import cli
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+ROOT = Path(__file__).parents[1]
+
+
+def s1s2(*words: object, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own, without credentials of this machine's user."""
+    hidden = ("GOOGLE_", "EARTHENGINE_", "S1S2_", "CLOUDSDK_")
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
+    command = "import sys, cli; cli.main(sys.argv[1:])"
+    return subprocess.run(
+        [sys.executable, "-c", command, *map(str, words)],
+        cwd=cwd,
+        env={**clean, "HOME": str(cwd), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **env},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Everything a build wrote, hidden folders aside."""
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {name: path.read_bytes() for path in found if not (name := str(path.relative_to(folder))).startswith(".")}
+
+
+@pytest.fixture(scope="module")
+def built(tiny_recipe: Path, tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("built")
+    done = s1s2("build", tiny_recipe, "--years", 2019, 2021, "--source", tiny_world, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "3 ROIs, " in done.stdout
+    return folder / "data" / "small"
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("build r --years 2019 2021 --plan", "build r --years 2019 --years 2021 --plan"),
+        ("build --years 2017 2019 2021 r", "build --years 2017 --years 2019 --years 2021 r"),
+        ("build --years 2019 --years 2021 r", "build --years 2019 --years 2021 r"),
+        ("train tsgan --set a=1 b=x=y --out o", "train tsgan --set a=1 --set b=x=y --out o"),
+        ("build r --workers 2", "build r --workers 2"),
+    ],
+)
+def test_options_with_several_values(typed: str, meant: str) -> None:
+    assert cli.spread(typed.split()) == meant.split()
+
+
+def test_a_built_dataset_verifies(built: Path) -> None:
+    done = s1s2("verify", built, "--json", cwd=built.parent)
+    assert done.returncode == 0, done.stderr
+    verdict = json.loads(done.stdout)
+    assert verdict["ok"]
+    assert verdict["rasters"] == 12
+
+
+def test_a_damaged_file_is_named(built: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(built, tmp_path / "copy"))
+    victim = next(copy.glob("patches/test/valencia/*/2021_s1.tif"))
+    victim.write_bytes(victim.read_bytes()[:-7])
+    done = s1s2("verify", copy, cwd=tmp_path)
+    assert done.returncode == 1
+    assert str(victim.relative_to(copy)) in done.stdout
+
+
+def test_the_lock_gives_the_same_bytes(built: Path, tiny_world: Path, tmp_path: Path) -> None:
+    lock = built / "recipe.lock.geojson"
+    done = s1s2("build", lock, "--source", tiny_world, "--workers", 1, "--out", tmp_path / "again", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert files(tmp_path / "again") == files(built)
+
+
+def test_a_lock_from_a_disk_needs_its_place(built: Path, tmp_path: Path) -> None:
+    done = s1s2("build", built / "recipe.lock.geojson", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "say where it lies with --source PATH" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_plan_fetches_nothing(tiny_recipe: Path, tiny_world: Path, tmp_path: Path) -> None:
+    words = ("build", tiny_recipe, "--years", 2019, 2021, "--source", tiny_world, "--plan")
+    done = s1s2(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "rennes (train): " in done.stdout
+    assert "2019 radar: mean of " in done.stdout
+    assert not list(tmp_path.rglob("*.tif"))
+    plan = json.loads(s1s2(*words, "--json", cwd=tmp_path).stdout)
+    assert [roi["roi"] for roi in plan["rois"]] == ["rennes", "kortrijk", "valencia"]
+    assert all(roi["cost"]["requests"] > 0 and roi["cost"]["bytes"] > 0 for roi in plan["rois"])
+
+
+def test_a_failing_roi_leaves_the_others(tiny_recipe: Path, tiny_world: Path, tmp_path: Path) -> None:
+    recipe = json.loads(tiny_recipe.read_text(encoding="utf-8"))
+    recipe["features"][0]["properties"]["s1_orbit"] = 1
+    (tmp_path / "r.geojson").write_text(json.dumps(recipe), encoding="utf-8")
+    done = s1s2(
+        "build", "r.geojson", "--years", 2019, 2021, "--source", tiny_world, "--out", "d", "--quiet", cwd=tmp_path
+    )
+    assert done.returncode == 1
+    assert "rennes failed: no radar acquisition at all" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert {path.name for path in (tmp_path / "d" / "rasters").iterdir()} == {"kortrijk", "valencia"}
+
+
+WRONG = {
+    "no such recipe": (("build", "nowhere.geojson", "--years", 2019), 2, "nowhere.geojson: cannot be read"),
+    "no such catalogue": (("build", "RECIPE", "--years", 2019, "--source", "/nowhere"), 3, "/nowhere"),
+    "years": (("build", "RECIPE", "--years", 2021, 2019, "--source", "WORLD"), 2, "years must ascend"),
+    "future": (("build", "RECIPE", "--years", 2099, "--source", "WORLD"), 2, "Sentinel-2 has images from"),
+    "no years": (("build", "RECIPE", "--source", "WORLD"), 2, "name years with --years"),
+    "no dataset": (("verify", "nowhere"), 2, "nowhere"),
+    "no dataset to report": (("report", "nowhere"), 2, "nowhere: no dataset here"),
+    "no network": (("train", "tsgam", "--data", "nowhere"), 2, "tsgan"),
+    "no data": (("train", "tsgan"), 2, "There is no dataset under data/"),
+    "no run": (("evaluate", "nowhere", "--data", "nowhere"), 2, "nowhere"),
+    "set": (("train", "tsgan", "--data", "x", "--set", "epochs"), 2, "give key=value"),
+    "unknown option": (("build", "RECIPE", "--yeers", 2019), 2, "--yeers"),
+    "unknown command": (("biuld",), 2, "biuld"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_input_gets_one_clear_message(case: str, tiny_recipe: Path, tiny_world: Path, tmp_path: Path) -> None:
+    words, code, message = WRONG[case]
+    places = {"RECIPE": tiny_recipe, "WORLD": tiny_world}
+    done = s1s2(*(places.get(word, word) for word in words), cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("*.tif"))
+
+
+def test_earth_engine_without_credentials(tiny_recipe: Path, tmp_path: Path) -> None:
+    done = s1s2("build", tiny_recipe, "--years", 2019, 2021, cwd=tmp_path)
+    assert done.returncode == 3, done.stderr
+    assert "earthengine authenticate" in done.stderr
+    assert "s1s2 simulate" in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_debug_shows_where(tmp_path: Path) -> None:
+    done = s1s2("verify", "nowhere", "--debug", cwd=tmp_path)
+    assert done.returncode != 0
+    assert "Traceback" in done.stderr
