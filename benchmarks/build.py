@@ -408,7 +408,8 @@ def table(results: dict[str, list[dict[str, float]]], plan: Plan) -> str:
     setting = (
         f"{len(plan.rois)} ROIs of {grid.height} x {grid.width} pixels, {len(units) // len(plan.rois) // 2} periods, "
         f"{len(units[0].scenes)} radar and {len(units[1].scenes)} optical acquisitions each; best of "
-        f"{len(results['build'])} rounds, one thread; {os.cpu_count()} cores, {platform.machine()}, load {os.getloadavg()[0]:.0f}."
+        f"{len(results['build'])} rounds, one thread; {os.cpu_count()} cores ({platform.machine()}), "
+        f"load {os.getloadavg()[0]:.0f}."
     )
     lines = [
         setting,

@@ -7,13 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 
+from s1s2pairs.build import build
+from s1s2pairs.index import open_dataset
 from s1s2pairs.optical import choose_optical, is_clear
 from s1s2pairs.orbit import choose_orbit
 from s1s2pairs.orbit import search_spans as radar_spans
 from s1s2pairs.plan import place
-from s1s2pairs.recipe import Roi, parse_recipe
+from s1s2pairs.recipe import Recipe, Roi, parse_recipe
 from s1s2pairs.sources import Place, Source, Span, open_source
+from s1s2pairs.tasks import SourceOpener
 
 PERIODS = [
     {"label": "2017", "start": "2017-08-01", "end": "2017-12-01"},
@@ -156,3 +160,53 @@ def test_reflectance_is_the_archive_s(source: Source, whole: Place, expected: di
     assert (image.clear == 1).all()
     for band, name in zip(image.reflectance, bands.values(), strict=True):
         assert band.mean() == pytest.approx(clear["bands"][name]["mean_dn"], abs=1e-6)
+
+
+@pytest.mark.parametrize("recipe", ["recipe.geojson", "recipe-two.geojson"])
+def test_a_whole_build(archive: Path, expected: dict[str, Any], tmp_path: Path, recipe: str) -> None:
+    """Rasters, patches and index of `build` on the real archive, with one optical image a period so that the dates are known."""
+    parsed = Recipe(name="real", rois=tuple(rois(archive, recipe, s2_composite="least_cloudy")))
+    report = build(parsed, opener=SourceOpener(name=str(archive)), out=str(tmp_path / "real"))
+    assert not report.failed
+    index = open_dataset(tmp_path / "real").index
+    assert len(index) == len(parsed.rois) * len(PERIODS)
+    assert set(index["relative_orbit"]) == {59}
+    assert set(index["incidence_source"]) == {"raster"}
+    assert set(index["month_shift"]) == {0}
+    dates = {date["id"]: date for date in expected["s2"]["dates"]}
+    for row in index.to_dict("records"):
+        image = dates[row["s2_scene_ids"][0]]
+        if recipe == "recipe.geojson":
+            assert row["cloud_fraction"] == pytest.approx(image["cloud_fraction"], abs=1e-6)
+            assert row["mean_incidence_deg"] == pytest.approx(
+                expected["s1"]["groups"]["59"]["mean_angle_deg"], abs=1e-3
+            )
+        # Nearest ten of orbit 59 by exact time, counted here from the archive's list.
+        centre = dt.datetime.fromisoformat(image["datetime"])
+        times = {id_: acquired(id_) for id_ in expected["s1"]["groups"]["59"]["ids"]}
+        nearest = sorted(times, key=lambda id_: (abs(times[id_] - centre), times[id_]))
+        chosen = set(row["s1_scene_ids"])
+        assert 8 <= len(chosen) <= 10
+        assert chosen == set(nearest[: len(chosen)])
+        with rasterio.open(tmp_path / "real" / row["s1_path"]) as patch:
+            db, count = patch.read([1, 2]).astype(np.float64), patch.read(3)
+            window = patch.window(*patch.bounds)
+        assert (window.height, window.width) == (64, 64)
+        linear = np.mean([vv_and_vh(archive, id_) for id_ in sorted(chosen)], axis=0)
+        truth = 10 * np.log10(linear).repeat(2, axis=1).repeat(2, axis=2)
+        left = round((row["transform"][2] - expected["grid"]["left"]) / 10)
+        mine, theirs = slice(max(0, -left), 64 - max(0, left)), slice(max(0, left), 64 - max(0, -left))
+        np.testing.assert_allclose(db[..., mine], truth[..., theirs], atol=1e-3)
+        assert (count[..., mine] == len(chosen)).all()
+
+
+def acquired(id_: str) -> dt.datetime:
+    return dt.datetime.strptime(id_.split("_")[4], "%Y%m%dT%H%M%S").replace(tzinfo=dt.UTC)
+
+
+def vv_and_vh(archive: Path, id_: str) -> np.ndarray:
+    images = []
+    for name in ("vv", "vh"):
+        with rasterio.open(archive / "sentinel-1-grd" / id_ / f"{name}.tif") as file:
+            images.append(file.read(1).astype(np.float64))
+    return np.stack(images)
