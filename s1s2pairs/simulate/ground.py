@@ -202,7 +202,7 @@ def _shore(frame: Frame) -> Floats:
 
     Dividing a field by its slope turns it into metres near the crossing.
     """
-    river = noise.rough(frame.x, frame.y, scale_m=7000.0, octaves=3, keys=frame.keys(_LAYER_RIVER))
+    river = noise.rough(frame.x, frame.y, scale_m=8000.0, octaves=2, keys=frame.keys(_LAYER_RIVER))
     down, right = np.gradient(river, frame.pixel_m)
     slope = np.hypot(down, right) + 5e-5
     breadth = 45.0 + 25.0 * noise.rough(frame.x, frame.y, scale_m=2500.0, octaves=1, keys=frame.keys(_LAYER_RIVER, 7))

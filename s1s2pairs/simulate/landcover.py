@@ -95,9 +95,13 @@ def land_cover(ground: Ground, year: int) -> LandCover:
 
 
 def changed(before: LandCover, after: LandCover) -> NDArray[np.bool_]:
-    """Tell which pixels belong to parcels whose use changed, (y, x): built up, cleared or rebuilt; water excluded."""
+    """Tell which pixels belong to parcels whose use changed, (y, x): built up, cleared or rebuilt.
+
+    Water, and roads that are there in both years, are not counted.
+    """
     parcels = before.use != after.use
-    return np.asarray(parcels[before.ground.parcel] & (before.ground.shore_m > _LAKE_MARGIN_M) & (before.road < 0.5))
+    roads = (before.road >= 0.5) & (after.road >= 0.5)
+    return np.asarray(parcels[before.ground.parcel] & (before.ground.shore_m > _LAKE_MARGIN_M) & ~roads)
 
 
 def parcel_use(frame: Frame, parcels: Parcels, year: int) -> NDArray[np.int8]:

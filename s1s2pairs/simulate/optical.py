@@ -307,16 +307,16 @@ def _classify(ten: dict[str, Floats], twenty: dict[str, Floats], air: _Air) -> N
     return np.select(
         [
             air.cloud > 0.65,
-            air.cloud > 0.20,
+            air.cloud > 0.10,
+            air.cloud > 0.03,
             air.shade > 0.25,
             air.cirrus > 0.35,
-            air.cloud > 0.05,
             (snow_index > 0.4) & (green > 0.30),
             ndvi > 0.40,
             (nir < 0.10) & (swir < 0.09) & (ndvi < 0.20) & (nir <= green * 1.25),
             (nir < 0.11) & (blue < 0.08),
             ndvi < 0.40,
         ],
-        [9, 8, 3, 10, 7, 11, 4, 6, 2, 5],
+        [9, 8, 7, 3, 10, 11, 4, 6, 2, 5],
         7,
     ).astype(np.uint8)

@@ -19,8 +19,8 @@ from ..geometry import (
 from ..recipe import Period
 from . import noise
 from .optical import Sky, sky
-from .optical_orbit import SWATH_HALF_KM, Datatake, datatakes, swath_offset_km, tiles
-from .site import Limit, Outline, Plane, Site, fit_plane, outline
+from .optical_orbit import SWATH_HALF_KM, Datatake, Tile, datatakes, swath_offset_km, tiles
+from .site import Bounds, Limit, Outline, Plane, Site, fit_plane, outline
 
 _LAYER: Final = 500
 PARTIAL_SWATH_DEG: Final = 47.2
@@ -167,9 +167,7 @@ def optical_scenes(site: Site, overflight: OpticalOverflight, seed: int) -> Iter
     draw = float(noise.uniform(seed, _LAYER, 3, site.name_key, datatake.acquired_at.toordinal()))
     processings = _processings(datatake, only_newer=draw < _REPROCESSED_SHARE, twice=overflight.twice)
     for number, tile in enumerate(tiles(site.epsg, lat, site.bounds)):
-        left, bottom, right, top = site.bounds
-        part = (max(left, tile.left_m), max(bottom, tile.bottom_m), min(right, tile.right_m), min(top, tile.top_m))
-        cut = outline(part, overflight.limits, 2 * site.pixel_m)
+        cut = outline(_part(site, tile), overflight.limits, 2 * site.pixel_m)
         if cut is None:
             continue
         for sequence, processing in enumerate(processings):
@@ -182,6 +180,18 @@ def optical_scenes(site: Site, overflight: OpticalOverflight, seed: int) -> Iter
                 sequence=sequence,
                 outline=cut,
             )
+
+
+def _part(site: Site, tile: Tile) -> Bounds:
+    """Return the ground of a site that lies in a tile, in whole coarse pixels."""
+    step = 2 * site.pixel_m
+    left, bottom, right, top = site.bounds
+    return (
+        max(left, float(np.ceil(tile.left_m / step) * step)),
+        max(bottom, float(np.ceil(tile.bottom_m / step) * step)),
+        min(right, float(np.floor(tile.right_m / step) * step)),
+        min(top, float(np.floor(tile.top_m / step) * step)),
+    )
 
 
 def reprocessed_day(period: Period, found: Sequence[OpticalOverflight]) -> dt.datetime | None:

@@ -180,6 +180,8 @@ class Outline:
 
 def outline(bounds: Bounds, limits: Sequence[Limit], snap_m: float) -> Outline | None:
     """Cut a box by straight borders and shrink it to what remains, on multiples of `snap_m`; None if nothing remains."""
+    if bounds[0] >= bounds[2] or bounds[1] >= bounds[3]:
+        return None
     ground: BaseGeometry = box(*bounds)
     for limit in limits:
         ground = ground.intersection(_half_plane(limit, bounds))

@@ -56,7 +56,9 @@ def test_highest_angle_is_the_orbit_that_the_real_run_picked() -> None:
     ],
 )
 def test_angles_at_checked_places(place: tuple[float, float], expected: dict[tuple[int, str], float]) -> None:
-    seen = {(v.relative_orbit, v.orbit_pass): v.incidence_deg for v in geometry.views(*place)}
+    seen: dict[tuple[int, str], float] = {
+        (v.relative_orbit, v.orbit_pass): v.incidence_deg for v in geometry.views(*place)
+    }
     for key, angle in expected.items():
         assert seen[key] == pytest.approx(angle, abs=0.2)
 

@@ -12,7 +12,7 @@ from s1s2pairs.simulate.ground import Frame, Ground, make_ground
 from s1s2pairs.simulate.world import Options, simulate
 
 EPSG = 32631
-SMALL = Options(optical_margin_months=0, sar_margin_days=32, orbits_per_pass=1)
+SMALL = Options(optical_margin_months=0, sar_margin_days=15, orbits_per_pass=1)
 
 
 def _feature(name: str, west: float, south: float, size: float) -> dict[str, object]:
@@ -57,4 +57,4 @@ def frame(left: float, top: float, size: int, *, seed: int = 0) -> Frame:
 @pytest.fixture(scope="session")
 def town() -> Ground:
     """Ground with a river, woods, fields and a town, 2.6 km square."""
-    return make_ground(frame(503_900.0, 5_409_000.0, 260))
+    return make_ground(frame(503_000.0, 5_415_000.0, 260))

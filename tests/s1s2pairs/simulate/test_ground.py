@@ -13,8 +13,8 @@ from .conftest import frame
 
 
 def test_overlapping_frames_agree_on_the_ground_they_share() -> None:
-    first = land_cover(make_ground(frame(503_900.0, 5_409_000.0, 120)), 2019)
-    second = land_cover(make_ground(frame(504_300.0, 5_408_700.0, 120)), 2019)
+    first = land_cover(make_ground(frame(503_000.0, 5_415_000.0, 120)), 2019)
+    second = land_cover(make_ground(frame(503_400.0, 5_414_700.0, 120)), 2019)
     inner = 3  # slopes at a frame's border are one-sided
     for name in ("cover", "built", "height_m", "road"):
         a = getattr(first, name)[30 + inner : -inner, 40 + inner : -inner]
@@ -23,7 +23,7 @@ def test_overlapping_frames_agree_on_the_ground_they_share() -> None:
 
 
 def test_another_seed_is_another_world() -> None:
-    covers = [land_cover(make_ground(frame(503_900.0, 5_409_000.0, 100, seed=seed)), 2019).cover for seed in (0, 1)]
+    covers = [land_cover(make_ground(frame(503_000.0, 5_415_000.0, 100, seed=seed)), 2019).cover for seed in (0, 1)]
     assert (covers[0] != covers[1]).mean() > 0.3
 
 
@@ -52,8 +52,7 @@ def test_parcels_are_built_up_and_cleared_between_years(town: Ground) -> None:
     assert 0.01 < mask.mean() < 0.2
     assert np.array_equal(mask, changed(years[2021], years[2019]))
     # Where no parcel changed, the land cover did not either.
-    same = ~mask & (years[2019].road < 0.5)
-    assert np.array_equal(years[2019].cover[same], years[2021].cover[same])
+    assert np.array_equal(years[2019].cover[~mask], years[2021].cover[~mask])
 
 
 def test_a_parcel_is_a_building_site_in_the_year_it_changes(town: Ground) -> None:
@@ -85,4 +84,4 @@ def test_hashes_are_uniform_and_depend_on_every_key() -> None:
 def test_frames_are_values() -> None:
     place = frame(500_000.0, 5_400_000.0, 10)
     with pytest.raises(dataclasses.FrozenInstanceError):
-        place.seed = 4  # type: ignore[misc]
+        place.seed = 4
