@@ -118,7 +118,8 @@ def format_cell(value: Cell, metric: str) -> str:
         return "–"
     digits = _DECIMALS.get(metric, _DEFAULT_DECIMALS)
     spread = "" if value.spread is None or math.isnan(value.spread) else f" ± {value.spread:.{digits}f}"
-    return f"{value.mean:.{digits}f}{spread}"
+    mean = round(value.mean, digits) + 0.0  # + 0.0 turns -0.0 into 0.0
+    return f"{mean:.{digits}f}{spread}"
 
 
 def _run_folder(path: Path) -> Path:

@@ -261,6 +261,12 @@ def outside_links(html: str) -> list[str]:
     return found
 
 
+def test_cells_show_decimals_by_metric_and_no_negative_zero() -> None:
+    assert report.format_cell(tables.Cell(-1e-9, None, 1, 4), "skill") == "0.000"
+    assert report.format_cell(tables.Cell(21.456, 0.123, 3, 4), "psnr") == "21.46 ± 0.12"
+    assert report.format_cell(tables.Cell(None, None, 0, 0), "psnr") == "–"
+
+
 def test_names_are_escaped_in_the_page(evaluation: Evaluation) -> None:
     entries = tuple(Entry(**{**asdict(entry), "label": "<b>bold</b>"}) for entry in evaluation.entries)
     odd = Evaluation(dataset="a<script>", split="test", entries=entries, rows=evaluation.rows, pictures=())
