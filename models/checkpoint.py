@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -31,6 +30,7 @@ from s1s2pairs.errors import RunError
 
 from . import zoo
 from .device import choose_device
+from .optimizer_state import flatten, restore
 from .scaling import Scaling
 from .translator import Translator
 
@@ -96,9 +96,12 @@ def save(
         scaling: How the data was scaled.
         position: How far the run is.
         precision_state: State of the loss scaler, if there is one.
+
+    Raises:
+        OSError: The folder cannot be written; it still holds the previous checkpoint.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tensors, described = _flatten({part: optimizer.state_dict() for part, optimizer in optimizers.items()})
+    tensors, described = flatten({part: optimizer.state_dict() for part, optimizer in optimizers.items()})
     files = {name: f"{name}-{position.step:08d}.safetensors" for name in ("weights", "optimizers")}
     _write_tensors(folder / files["weights"], translator.state_dict())
     _write_tensors(folder / files["optimizers"], tensors)
@@ -233,52 +236,16 @@ def load_optimizers(folder: Path, checkpoint: Checkpoint, optimizers: Mapping[st
     """Put a checkpoint's optimizer state into the optimizers of a new run.
 
     Raises:
-        RunError: The checkpoint holds no state for one of the optimizers.
+        RunError: The checkpoint is of a network with other parts.
     """
-    tensors = _read_tensors(folder / checkpoint.files["optimizers"])
     if checkpoint.optimizers.keys() != optimizers.keys():
         raise RunError(
             f"{folder} has optimizers for {', '.join(checkpoint.optimizers)}, this network for {', '.join(optimizers)}: "
             "it is a checkpoint of another network."
         )
+    tensors = _read_tensors(folder / checkpoint.files["optimizers"])
     for part, optimizer in optimizers.items():
-        state = _unflatten(part, tensors, checkpoint.optimizers[part])
-        for saved, now in zip(state["param_groups"], optimizer.param_groups, strict=True):
-            # Which implementation runs is a matter of this device, not of the one that saved.
-            saved.update({name: now[name] for name in ("fused", "foreach", "capturable") if name in now})
-            saved.update({name: tuple(value) for name, value in saved.items() if isinstance(now.get(name), tuple)})
-        optimizer.load_state_dict(state)
-        _match_memory_format(optimizer)
-
-
-def _match_memory_format(optimizer: Optimizer) -> None:
-    # Fused kernels walk weights and their state in storage order, so channels-last weights need channels-last state.
-    for parameter, state in optimizer.state.items():
-        for name, value in state.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape:
-                state[name] = torch.empty_like(parameter, memory_format=torch.preserve_format).copy_(value)
-
-
-def _flatten(states: Mapping[str, dict[str, Any]]) -> tuple[dict[str, Tensor], dict[str, dict[str, Any]]]:
-    """Split optimizer states into tensors and JSON values; keys are `part.parameter number.name`."""
-    tensors: dict[str, Tensor] = {}
-    described: dict[str, dict[str, Any]] = {}
-    for part, state in states.items():
-        values: dict[str, Any] = {}
-        for number, entries in state["state"].items():
-            for name, value in entries.items():
-                (tensors if isinstance(value, Tensor) else values)[f"{part}.{number}.{name}"] = value
-        described[part] = {"param_groups": state["param_groups"], "values": values}
-    return tensors, described
-
-
-def _unflatten(part: str, tensors: Mapping[str, Tensor], described: Mapping[str, Any]) -> dict[str, Any]:
-    state: dict[int, dict[str, Any]] = {}
-    for key, value in (*tensors.items(), *described["values"].items()):
-        if key.startswith(f"{part}."):
-            number, name = key.removeprefix(f"{part}.").split(".", 1)
-            state.setdefault(int(number), {})[name] = value
-    return {"state": state, "param_groups": [dict(group) for group in described["param_groups"]]}
+        restore(optimizer, part, tensors, checkpoint.optimizers[part])
 
 
 def _shape(tensors: Mapping[str, Tensor], key: str) -> tuple[int, ...] | None:

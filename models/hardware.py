@@ -1,6 +1,7 @@
 """On what a run trains: processes, precision, numerics; and what to say when the machine is too small for it."""
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -105,6 +106,15 @@ def numerics(device: torch.device, *, deterministic: bool) -> Iterator[None]:
         torch.set_float32_matmul_precision(before[0])
         torch.backends.cudnn.benchmark = before[1]
         torch.use_deterministic_algorithms(before[2], warn_only=before[3])
+
+
+def seed_step(seed: int, rank: int, step: int, device: torch.device) -> None:
+    """Make torch's random numbers a function of seed, process and step, so that no generator's state need be saved."""
+    digest = hashlib.blake2b(f"{seed}/{rank}/{step}".encode(), digest_size=7).digest()
+    number = int.from_bytes(digest)
+    torch.default_generator.manual_seed(number)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(number)
 
 
 def explain_failure(error: Exception) -> RunError | None:

@@ -28,7 +28,9 @@ class EpochBatches:
         self._dataset = dataset
         self._seed = seed
         self._batch_size = batch_size
-        self._rank, self._world_size = rank, world_size
+        self._world_size = world_size
+        self.rank = rank
+        """Number of this process; planned as that of the first, and set once the processes are there."""
         self.epoch = 0
         self.first = 0
         """Batch to start with: those before it were used before the run was interrupted."""
@@ -48,7 +50,7 @@ class EpochBatches:
         order = torch.randperm(len(self._dataset), generator=generator).tolist()
         crops = self._crops(generator)
         for number in range(self.first, len(self)):
-            start = (number * self._world_size + self._rank) * self._batch_size
+            start = (number * self._world_size + self.rank) * self._batch_size
             part = range(start, start + self._batch_size)
             numbers = [order[place] for place in part]
             yield numbers if crops is None else [(order[place], crops[place]) for place in part]

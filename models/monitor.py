@@ -2,7 +2,6 @@
 
 import csv
 import io
-import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,8 +15,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch.utils.tensorboard import SummaryWriter
 
 from .checkpoint import Position
-
-logger = logging.getLogger(__name__)
 
 METRICS_FILE: Final = "metrics.csv"
 COLUMNS: Final = ("step", "epoch", "split", "metric", "value")
@@ -45,7 +42,7 @@ class Monitor:
         self._file = (run / METRICS_FILE).open("a", newline="", encoding="utf-8")
         self._csv = csv.writer(self._file)
         self._board = SummaryWriter(str(run / "tensorboard"), purge_step=position.step + 1)
-        console = Console(stderr=True)
+        self._console = Console(stderr=True)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -53,8 +50,8 @@ class Monitor:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[losses]}"),
-            console=console,
-            disable=quiet or not console.is_terminal,
+            console=self._console,
+            disable=quiet or not self._console.is_terminal,
         )
         self._task = self._bar.add_task("training", total=total_steps, completed=position.step, losses="")
         self._said_at = time.monotonic()
@@ -80,15 +77,13 @@ class Monitor:
         self._bar.update(
             self._task, completed=position.step, description=self._epoch_words(position.epoch), losses=text
         )
-        if time.monotonic() - self._said_at > PLAIN_LINE_EVERY_S:
-            self._say(f"{self._epoch_words(position.epoch)}, step {position.step}/{self._total_steps}: {text}")
+        if self._bar.disable and time.monotonic() - self._said_at > PLAIN_LINE_EVERY_S:
+            self.say(f"{self._epoch_words(position.epoch)}, step {position.step}/{self._total_steps}: {text}")
 
     def validated(self, position: Position, values: Mapping[str, float]) -> None:
         """Log an epoch's validation; `position` is where the epoch ended."""
         self._write("val", position, values)
-        self._say(
-            f"{self._epoch_words(position.epoch)}, step {position.step}/{self._total_steps}: val {_words(values)}"
-        )
+        self.say(f"{self._epoch_words(position.epoch)}, step {position.step}/{self._total_steps}: val {_words(values)}")
 
     def picture(self, name: str, position: Position, png: bytes) -> None:
         """Keep a sample's picture, as `samples/<epoch>_<name>.png` and in TensorBoard."""
@@ -102,10 +97,11 @@ class Monitor:
             self._board.add_scalar(f"{split}/{metric}", value, position.step)
         self._file.flush()
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """Show a line: above the bar on a terminal, else by itself."""
         self._said_at = time.monotonic()
-        if self._bar.disable and not self._quiet:
-            logger.info("%s", line)
+        if not self._quiet:
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _epoch_words(self, epoch: int) -> str:
         return f"epoch {epoch + 1}/{self._epochs}"

@@ -118,8 +118,8 @@ def _draw_image(
     shown = np.broadcast_to(stretched, (3, *missing.shape)).copy()
     shown[:, missing] = INVALID_GREY
     axes.imshow(np.moveaxis(shown, 0, -1), interpolation="nearest")
-    (low, high), unit = next(iter(limits.values())), stack.unit
-    scale = f"{low:.1f} to {high:.1f} {unit}" if stack.sensor == "s1" else f"{low:.2f} to {high:.2f} {unit}"
+    (first, (low, high)), digits = next(iter(limits.items())), 1 if stack.sensor == "s1" else 2
+    scale = f"{first} {low:.{digits}f} to {high:.{digits}f} {stack.unit}"
     axes.set_title(f"{title}\n{' '.join(planes)}\n{scale}", fontsize=7)
     axes.set_axis_off()
 

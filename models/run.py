@@ -1,10 +1,12 @@
 """The folder of a run, and `run.json` in it: everything needed to say what was trained, on what, by which code."""
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import json
 import platform
 import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,6 +61,24 @@ class RunRecord:
     """A run that was killed still says `running`."""
     result: dict[str, Any] = field(default_factory=dict)
     """Steps, epochs and best validation, once finished; the reason, once stopped."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunResult:
+    """What a finished run came to."""
+
+    run: Path
+    steps: int
+    epochs: int
+    """Whole epochs."""
+    best_l1: float | None
+    """Lowest validation L1 on the network's scale; None without a val split."""
+    best_step: int | None
+
+    def __str__(self) -> str:
+        """Return one line for the end of a command."""
+        best = "" if self.best_l1 is None else f", best val L1 {self.best_l1:.4g} at step {self.best_step}"
+        return f"{self.run}: {self.epochs} epochs, {self.steps} steps{best}"
 
 
 def default_dataset(root: Path = DATA_FOLDER) -> Path:
@@ -128,6 +148,36 @@ def read_record(run: Path) -> RunRecord:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise RunError(f"{path} is damaged or of another version: {where}: {first['msg']}. Train again.") from error
+
+
+@contextlib.contextmanager
+def kept_record(run: Path, record: RunRecord, *, enabled: bool) -> Iterator[Callable[[RunResult], RunResult]]:
+    """Write `run.json` when a run begins, and again when it ends or stops, whatever the reason.
+
+    Args:
+        run: Folder of the run.
+        record: What it says at the beginning.
+        enabled: Whether this process writes.
+
+    Yields:
+        What takes the result, and gives it back.
+    """
+
+    def write(status: Literal["running", "finished", "stopped"], result: dict[str, Any]) -> None:
+        if enabled:
+            write_record(run, dataclasses.replace(record, status=status, result=result))
+
+    def finish(result: RunResult) -> RunResult:
+        described = dataclasses.asdict(result)
+        write("finished", described | {"run": str(result.run), "at": now()})
+        return result
+
+    write("running", {})
+    try:
+        yield finish
+    except BaseException as error:  # also when the user stops it
+        write("stopped", {"reason": f"{type(error).__name__}: {error}", "at": now()})
+        raise
 
 
 def check_same_dataset(record: RunRecord, sha256: str, dataset: Path) -> None:

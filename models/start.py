@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch.optim import Optimizer
 
 from s1s2pairs.errors import RunError
 from s1s2pairs.index import open_dataset
@@ -98,6 +99,24 @@ def start_resumed(network: str, path: Path, dataset: Path | None, given: Mapping
     start = _with_data(name, translator, training, saved.scaling, dataset or Path(record.dataset))
     check_same_dataset(record, start.dataset_sha256, start.dataset)
     return replace(start, position=position, run=run, checkpoint_folder=folder, checkpoint=saved, record=record)
+
+
+def make_optimizers(start: Start) -> dict[str, Optimizer]:
+    """Make the optimizer of each part, on the device where the network is; with its state, if a run goes on."""
+    optimizers = start.translator.optimizers(fused=True)  # there are fused kernels for both CPU and CUDA
+    for optimizer in optimizers.values():
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+    if start.checkpoint is not None and start.checkpoint_folder is not None:
+        checkpoint.load_optimizers(start.checkpoint_folder, start.checkpoint, optimizers)
+    return optimizers
+
+
+def set_learning_rates(optimizers: Mapping[str, Optimizer], factor: float) -> None:
+    """Set every learning rate to `factor` times what it was at first."""
+    for optimizer in optimizers.values():
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
 
 
 def _with_data(name: str, translator: Translator, training: TrainSettings, scaling: Scaling, dataset: Path) -> Start:

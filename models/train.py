@@ -9,14 +9,13 @@ is a function of (seed, epoch), and torch's random numbers are seeded anew at ea
 """
 
 import dataclasses
-import hashlib
 import inspect
 import logging
 import os
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,28 +31,15 @@ from s1s2pairs.errors import RunError
 from . import checkpoint
 from .checkpoint import Position
 from .data import RawBatch
-from .hardware import Hardware, choose_hardware, default_workers, explain_failure, is_first_process, numerics
+from .hardware import Hardware, choose_hardware, default_workers, explain_failure, is_first_process, numerics, seed_step
 from .loader import EpochBatches, make_loader, to_network
 from .monitor import Monitor
-from .run import claim_folder, now, write_record
-from .start import Start, begin_record, start_new, start_resumed
+from .run import RunResult, claim_folder, kept_record
+from .start import Start, begin_record, make_optimizers, set_learning_rates, start_new, start_resumed
 from .validation import draw, validate
 from .watch import LossWatch
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunResult:
-    """What a finished run came to."""
-
-    run: Path
-    steps: int
-    epochs: int
-    """Whole epochs."""
-    best_l1: float | None
-    """Lowest validation L1 on the network's scale; None without a val split."""
-    best_step: int | None
 
 
 def train(
@@ -94,13 +80,23 @@ def train(
         raise RunError("No dataset given: name one with --data.")
     else:
         start = start_new(network, dataset, settings or {})
+    size = start.translator.config.batch_size
+    batches = EpochBatches(start.train_data, batch_size=size, seed=start.training.seed, world_size=hardware.processes)
     fabric = _make_fabric(hardware)
     folder = start.run or (claim_folder(out, network) if is_first_process() else None)
     if os.environ.get("LT_CLI_USED") != "1":  # `fabric run` has launched already
         fabric.launch()
     folder = Path(fabric.broadcast(str(folder)))
+    batches.rank = fabric.global_rank
     with numerics(fabric.device, deterministic=start.training.deterministic):
-        return _Loop(fabric, hardware, start, folder, quiet=quiet).run()
+        try:
+            with kept_record(folder, begin_record(start, hardware), enabled=fabric.is_global_zero) as finish:
+                return finish(_Loop(fabric, start, batches, folder, quiet=quiet).run())
+        except (RuntimeError, MemoryError) as error:
+            explained = explain_failure(error)
+            if explained is None:
+                raise
+            raise explained from error
 
 
 def _make_fabric(hardware: Hardware) -> Fabric:
@@ -125,34 +121,28 @@ def _make_fabric(hardware: Hardware) -> Fabric:
 class _Loop:
     """One run, in one process."""
 
-    def __init__(self, fabric: Fabric, hardware: Hardware, start: Start, folder: Path, *, quiet: bool) -> None:
+    def __init__(self, fabric: Fabric, start: Start, batches: EpochBatches, folder: Path, *, quiet: bool) -> None:
         self.fabric, self.start, self.folder, self.quiet = fabric, start, folder, quiet
         self.training, self.position = start.training, start.position
         self.translator = start.translator.to(fabric.device)
-        self.plain_optimizers = self._make_optimizers()
+        self.plain_optimizers = make_optimizers(start)
+        if start.checkpoint is not None and start.checkpoint.precision_state:
+            fabric.strategy.precision.load_state_dict(start.checkpoint.precision_state)
         self.optimizers = self._set_up()
-        self.batches = EpochBatches(
-            start.train_data,
-            batch_size=self.translator.config.batch_size,
-            seed=self.training.seed,
-            rank=fabric.global_rank,
-            world_size=fabric.world_size,
-        )
+        self.batches = batches
         workers = default_workers() if self.training.workers is None else self.training.workers
         pin_memory = fabric.device.type == "cuda"
         self.loader = make_loader(start.train_data, self.batches, workers=workers, pin_memory=pin_memory)
         self.watch = LossWatch(start.train_data.samples, fabric.device, self._gather)
         # Looking costs nothing on a single CPU process, and stops a bad loss before it reaches the weights.
         self.check_each_loss = fabric.world_size == 1 and fabric.device.type == "cpu"
-        self.record = begin_record(start, hardware)
         self.monitor: Monitor | None = None
         self.looked_at = (time.monotonic(), self.position.step)
 
     def run(self) -> RunResult:
-        """Train to the end, and keep `run.json` true whatever happens."""
-        first = self.fabric.is_global_zero
-        if first:
-            write_record(self.folder, self.record)
+        """Train to the end."""
+        if self.fabric.is_global_zero:
+            self._complete_best()
             self.monitor = Monitor(
                 self.folder,
                 position=self.position,
@@ -160,33 +150,23 @@ class _Loop:
                 epochs=self.translator.config.epochs,
                 quiet=self.quiet,
             )
-        try:
-            with self.monitor or nullcontext():
-                self._epochs()
-        except BaseException as error:
-            if first:
-                reason = f"{type(error).__name__}: {error}"
-                write_record(self.folder, replace(self.record, status="stopped", result={"reason": reason}))
-            explained = explain_failure(error) if isinstance(error, Exception) else None
-            if explained is not None:
-                raise explained from error
-            raise
-        position = self.position
-        result = RunResult(
+            best = "by lowest val L1" if self.start.val_data else "the last one, as the dataset has no val split"
+            self.monitor.say(
+                f"{self.folder}: {self._last_step()} steps on {self.fabric.device}; best checkpoint {best}"
+            )
+        with self.monitor or nullcontext():
+            self._epochs()
+        return RunResult(
             run=self.folder,
-            steps=position.step,
-            epochs=position.epoch,
-            best_l1=position.best_value,
-            best_step=position.best_step,
+            steps=self.position.step,
+            epochs=self.position.epoch,
+            best_l1=self.position.best_value,
+            best_step=self.position.best_step,
         )
-        if first:
-            described = {key: value for key, value in dataclasses.asdict(result).items() if key != "run"}
-            write_record(self.folder, replace(self.record, status="finished", result={**described, "at": now()}))
-        return result
 
     def _epochs(self) -> None:
         while self.position.epoch < self.translator.config.epochs and self.position.step < self._last_step():
-            self._set_learning_rate()
+            set_learning_rates(self.plain_optimizers, self.translator.learning_rate_factor(self.position.epoch))
             self.batches.epoch, self.batches.first = self.position.epoch, self.position.step_in_epoch
             self.translator.train()
             for raw in self.loader:
@@ -207,7 +187,7 @@ class _Loop:
         step = self.position.step
         self.watch.begin(step, raw["sample"])
         batch = to_network(self.start.train_data, raw, self.fabric.device)
-        self._seed(step)
+        seed_step(self.training.seed, self.fabric.global_rank, step, self.fabric.device)
         for part, loss in self.translator.training_step(batch):
             self.watch.add(step, f"{part}_loss", loss)
             if self.check_each_loss:
@@ -231,15 +211,6 @@ class _Loop:
             self._look()
             self._save(best=False)
 
-    def _make_optimizers(self) -> dict[str, Optimizer]:
-        """Make each part's optimizer, with the state it had if the run goes on."""
-        optimizers = self.translator.optimizers(fused=self.fabric.device.type in ("cpu", "cuda"))
-        self.base_rates = {part: [group["lr"] for group in opt.param_groups] for part, opt in optimizers.items()}
-        if self.start.checkpoint is not None and self.start.checkpoint_folder is not None:
-            checkpoint.load_optimizers(self.start.checkpoint_folder, self.start.checkpoint, optimizers)
-            self.fabric.strategy.precision.load_state_dict(self.start.checkpoint.precision_state)
-        return optimizers
-
     def _set_up(self) -> dict[str, Optimizer]:
         """Wrap each part and its optimizer for this run's devices and precision."""
         channels_last = self.training.channels_last
@@ -253,20 +224,6 @@ class _Loop:
             module, wrapped[part] = self.fabric.setup(module, self.plain_optimizers[part])
             setattr(self.translator, part, module)
         return wrapped
-
-    def _set_learning_rate(self) -> None:
-        factor = self.translator.learning_rate_factor(self.position.epoch)
-        for part, optimizer in self.optimizers.items():
-            for group, rate in zip(optimizer.param_groups, self.base_rates[part], strict=True):
-                group["lr"] = rate * factor
-
-    def _seed(self, step: int) -> None:
-        """Seed torch for one step of this process."""
-        text = f"{self.training.seed}/{self.fabric.global_rank}/{step}".encode()
-        seed = int.from_bytes(hashlib.blake2b(text, digest_size=7).digest())
-        torch.default_generator.manual_seed(seed)
-        if self.fabric.device.type == "cuda":
-            torch.cuda.manual_seed(seed)
 
     def _look(self) -> None:
         """Log the losses since the last look; raises if one was no number."""
@@ -321,6 +278,12 @@ class _Loop:
                 f"{folder} cannot be written ({error.strerror or error}). The checkpoint there is still the previous one; "
                 f"make room and go on with --resume {self.folder}."
             ) from error
+
+    def _complete_best(self) -> None:
+        """Make up for a kill between the writing of `last`, the best so far, and of `best`."""
+        source, best = self.start.checkpoint_folder, self.folder / "checkpoints" / "best"
+        if source not in (None, best) and self.position.step == self.position.best_step:
+            checkpoint.copy(source, best)
 
     def _draw(self, position: Position) -> None:
         if self.monitor is not None and self.training.pictures:

@@ -1,10 +1,13 @@
 """How good a network is while it trains: on the val split, without learning."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from s1s2pairs.errors import RunError
 
 from .data import PairDataset
 from .loader import in_order, make_loader, to_network
@@ -41,6 +44,9 @@ def validate(
         rank: Number of this process.
         world_size: Number of processes; each scores its share.
         add_up: Sums a tensor over all processes.
+
+    Raises:
+        RunError: No image has a valid pixel, or the error is no finite number.
     """
     translator.eval()
     batches = in_order(dataset, translator.config.batch_size, rank=rank, world_size=world_size)
@@ -54,7 +60,12 @@ def validate(
         decibel = psnr(weighted_mse(prediction, target, valid).mean(dim=1), data_range=2.0)[scored]
         sums += torch.stack([scored.double().sum(), absolute.double().sum(), decibel.double().sum()])
     images, absolute_sum, decibel_sum = add_up(sums).tolist()
-    return Validation(l1=absolute_sum / max(images, 1), psnr_db=decibel_sum / max(images, 1))
+    if not images or not math.isfinite(absolute_sum):
+        raise RunError(
+            f"Validation gives no number: L1 sum {absolute_sum} over {images:.0f} images with valid pixels. Look at the val "
+            "split with `s1s2 report`, lower --set learning_rate, or use --precision 32-true."
+        )
+    return Validation(l1=absolute_sum / images, psnr_db=decibel_sum / images)
 
 
 @torch.no_grad()

@@ -2,8 +2,8 @@
 
 import csv
 import json
-import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -184,16 +184,20 @@ def test_without_val_split_best_is_last_and_said_so(
 
 
 def test_progress_is_plain_lines_where_there_is_no_terminal(
-    tiny_dataset: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    tiny_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    caplog.set_level(logging.INFO)
     settings = {"workers": "0", "pictures": "0"}
     train("toy", tiny_dataset, out=tmp_path / "loud", settings=settings, device="cpu")
-    assert "epoch 2/2, step 8/8: val l1 " in caplog.text
-    caplog.clear()
+    out, err = capsys.readouterr()
+    assert out == ""
+    first, *epochs = err.splitlines()
+    assert first.endswith("loud: 8 steps on cpu; best checkpoint by lowest val L1")
+    assert [line.split(", psnr")[0].rsplit(" ", 1)[0] for line in epochs] == [
+        "epoch 1/2, step 4/8: val l1",
+        "epoch 2/2, step 8/8: val l1",
+    ]
     train("toy", tiny_dataset, out=tmp_path / "quiet", settings=settings, device="cpu", quiet=True)
-    assert "epoch" not in caplog.text
-    assert capfd.readouterr() == ("", "")
+    assert capsys.readouterr() == ("", "")
 
 
 def test_bf16_keeps_weights_in_float32_and_comes_near(toy: Trainer, tiny_dataset: Path, tmp_path: Path) -> None:
@@ -290,6 +294,23 @@ def test_reading_processes_give_the_same_weights(toy: Trainer) -> None:
     assert_same(weights(toy("none", workers=0).run), weights(toy("two", workers=2).run))
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile on a CPU needs g++")
+def test_compiled_run_comes_near_and_its_checkpoint_fits_a_plain_one(toy: Trainer) -> None:
+    compiled = toy("compiled", compile="true", epochs=1).run
+    for key, value in weights(toy("plain", epochs=1).run).items():
+        torch.testing.assert_close(weights(compiled)[key], value, atol=1e-4, rtol=0)
+    assert toy("compiled", resume=compiled, compile="false", epochs=2).epochs == 2
+
+
+def test_best_is_made_up_for_after_a_kill_between_last_and_best(toy: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = toy("run", epochs=1).run
+    shutil.rmtree(run / "checkpoints/best")
+    monkeypatch.setattr("models.train._Loop._epochs", lambda _: None)
+    toy("run", resume=run, epochs=2)
+    assert_same(weights(run, "best"), weights(run, "last"))
+
+
 def test_clipping_limits_the_step(toy: Trainer) -> None:
     free, clipped = weights(toy("free").run), weights(toy("clipped", clip_norm=1e-9).run)
     torch.manual_seed(0)
@@ -352,6 +373,7 @@ class TestRefusals:
         with pytest.raises(RunError, match="16-mixed needs a GPU"):
             train("toy", tiny_dataset, out=tmp_path / "run", device="cpu", precision="16-mixed", quiet=True)
 
-    def test_more_samples_per_step_than_there_are(self, toy: Trainer) -> None:
+    def test_more_samples_per_step_than_there_are(self, toy: Trainer, tmp_path: Path) -> None:
         with pytest.raises(RunError, match=r"has 8 samples, one step needs 9"):
             toy("run", batch_size=9)
+        assert not (tmp_path / "run").exists(), "a refused run leaves no folder"
