@@ -27,14 +27,13 @@ from . import CompositeMethod, OpticalComposite, Place, SarMean, SceneIds, Span
 from .reading import Raster, read_float, read_raw, tiles
 from .stac_catalogue import open_catalogue, readable
 from .stac_incidence import mean_incidence
-from .stac_items import (
-    Item,
+from .stac_items import Item, platform
+from .stac_sensors import (
     absolute_orbit,
     backscatter_raster,
     is_wanted_sar,
     optical_scene,
     orbit_pass,
-    platform,
     reflectance_raster,
     relative_orbit,
     scl_raster,

@@ -14,7 +14,8 @@ from ..grid import WGS84, inside
 from . import Place
 from .reading import Raster, apply, read_float
 from .stac_catalogue import Catalogue, readable
-from .stac_items import Item, angle_raster, annotation_href, orbit_pass, relative_orbit
+from .stac_items import Item
+from .stac_sensors import angle_raster, annotation_href, orbit_pass, relative_orbit
 
 _SAMPLES = 256
 """Points of a ROI at which the smooth grids of annotation and model are taken."""

@@ -9,12 +9,11 @@ import pytest
 
 from s1s2pairs.acquisition import group_optical
 from s1s2pairs.errors import SourceError
-from s1s2pairs.sources.stac_items import (
-    Item,
+from s1s2pairs.sources.stac_items import Item, item_from_json
+from s1s2pairs.sources.stac_sensors import (
     annotation_href,
     backscatter_raster,
     is_wanted_sar,
-    item_from_json,
     optical_scene,
     reflectance_raster,
     relative_orbit,
