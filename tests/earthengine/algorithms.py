@@ -451,6 +451,7 @@ def image_reduce_region(
     crs: str,
     crsTransform: Sequence[float] | None,  # noqa: N803
     maxPixels: float,  # noqa: N803
+    tileScale: float,  # noqa: N803 - how the work is cut up; changes nothing here
 ) -> dict[str, Any]:
     if crsTransform is None or crs is None:
         raise Refusal("Image.reduceRegion: this server wants crs and crsTransform, which fix the pixels")

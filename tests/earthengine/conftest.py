@@ -103,12 +103,14 @@ class ImpatientOpener:
         return self.requests
 
 
-@pytest.fixture(autouse=True)
-def _no_look_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="module")
+def _no_look_elsewhere() -> Iterator[None]:
     """The client looks up deprecated assets on another server when it starts; and no test may find the tester's credentials."""
-    monkeypatch.setattr(ee.deprecation, "_FetchDataCatalogStac", dict)
-    for name in CREDENTIAL_VARIABLES:
-        monkeypatch.delenv(name, raising=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ee.deprecation, "_FetchDataCatalogStac", dict)
+        for name in CREDENTIAL_VARIABLES:
+            patch.delenv(name, raising=False)
+        yield
 
 
 @pytest.fixture(scope="session")

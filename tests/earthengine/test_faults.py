@@ -27,33 +27,40 @@ NEVER_PASSING = ("400", "401")
 
 
 @pytest.fixture(scope="module")
-def undisturbed(
+def calm(
     awkward: Path, serve: Callable[[Path], Server], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, str]:
-    """Every file of the build that nothing disturbs, with its hash."""
+) -> tuple[Plan, dict[str, str]]:
+    """The build that nothing disturbs: its plan, and every file with its hash."""
     out = tmp_path_factory.mktemp("undisturbed")
     server = serve(awkward)
     server.set_faults()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("S1S2_EE_URL", server.url)
         patch.setenv("S1S2_EE_ANONYMOUS", "1")
-        assert build(RECIPE, opener=ImpatientOpener(), out=str(out), workers=4).failed == ()
-    return tree(out)
+        report = build(RECIPE, opener=ImpatientOpener(), out=str(out), workers=4)
+    assert report.failed == ()
+    return report.plan, tree(out)
+
+
+@pytest.fixture
+def undisturbed(calm: tuple[Plan, dict[str, str]]) -> dict[str, str]:
+    return calm[1]
 
 
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - set(NEVER_PASSING)))
 def test_a_fault_in_three_of_ten_requests_changes_nothing(
-    kind: str, awkward: Path, ask: Ask, tmp_path: Path, undisturbed: dict[str, str]
+    kind: str, awkward: Path, ask: Ask, tmp_path: Path, calm: tuple[Plan, dict[str, str]]
 ) -> None:
+    plan, undisturbed = calm
     server = ask(awkward, rate=0.3, kinds=(kind,), seed=4)
     opener = ImpatientOpener(patience=UNDER_DEADLINE if kind == "stall" else QUICK)
-    report = build(RECIPE, opener=opener, out=str(tmp_path / "out"), workers=4)
+    report = build(plan, opener=opener, out=str(tmp_path / "out"), workers=4)
     assert report.failed == ()
     assert tree(tmp_path / "out") == undisturbed
     assert any(entry["fault"] == kind for entry in server.requests())
 
 
-def test_all_faults_at_once_with_the_client_trying_again_too(
+def test_all_faults_at_once_from_the_search_on_with_the_client_trying_again_too(
     awkward: Path, ask: Ask, tmp_path: Path, undisturbed: dict[str, str]
 ) -> None:
     kinds = tuple(sorted(set(KINDS) - set(NEVER_PASSING) - {"stall"}))
@@ -99,16 +106,11 @@ def test_the_server_dies_and_comes_back(
     ("kind", "said"), [("500", "no usable answer"), ("400", "refused"), ("403-denied", "refuses access")]
 )
 def test_what_never_passes_fails_its_roi_only(
-    kind: str, said: str, awkward: Path, ask: Ask, tmp_path: Path, undisturbed: dict[str, str]
+    kind: str, said: str, awkward: Path, ask: Ask, tmp_path: Path, calm: tuple[Plan, dict[str, str]]
 ) -> None:
-    server = ask(awkward)
+    plan, undisturbed = calm
+    server = ask(awkward, rate=1.0, kinds=(kind,), only=f'"translateX": {place(RECIPE.rois[0]).grid.transform.c}')
     opener = ImpatientOpener(patience=replace(QUICK, attempts=3))
-    west, east = RECIPE.rois
-    left = str(place(west).grid.transform.c)
-    assert left not in str(place(east).grid)
-    plans = [plan_roi(opener.open(), roi) for roi in RECIPE.rois]
-    plan = Plan(name=RECIPE.name, source="earthengine", rois=tuple(plans))
-    server.set_faults(rate=1.0, kinds=(kind,), only=f'"translateX": {left}')
     report = build(plan, opener=opener, out=str(tmp_path / "out"), workers=2)
     assert [(outcome.roi, said in str(outcome.failure)) for outcome in report.failed] == [("west", True)]
     files = tree(tmp_path / "out")
@@ -127,8 +129,9 @@ def test_what_never_passes_fails_its_roi_only(
         ("403-rate", QuotaExceeded, 3),
         ("500", SourceError, 3),
         ("401", NotAuthenticated, None),
-    ]
-    + [("403-denied", NotAuthenticated, 3), ("400", SourceError, 1)],
+        ("403-denied", SourceError, 3),
+        ("400", SourceError, 1),
+    ],
 )
 def test_each_kind_is_tried_as_often_as_it_may_help(
     kind: str, error: type[SourceError], requests: int | None, awkward: Path, ask: Ask

@@ -42,7 +42,7 @@ IMAGE = call("Image.load", id=constant("COPERNICUS/S1_GRD_FLOAT/S1A_2019_037_0_0
         (expression({"argumentReference": "x"}), "not bound"),
         (expression({"mysteryValue": 1}), "kind 'mysteryValue'"),
         ({**expression(IMAGE), "workloadTag": "x"}, "workloadTag"),
-        (expression(IMAGE), "gives no images back"),
+        (expression(IMAGE), "gives no Image back"),
         (expression(call("Image.select", input=constant(3), bandSelectors=constant([0]))), "cannot evaluate"),
     ],
 )

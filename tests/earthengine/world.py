@@ -56,9 +56,9 @@ def write_archive(folder: Path) -> Path:
     """Write the archive.
 
     Radar: two orbits; each pass in two overlapping slices with borders of NaN and of 0, one polarisation missing here and there.
-    Optical: two tiles in different UTM zones that overlap; clouds that differ between them; a swath edge; missing pixels in single
-    bands; zero reflectance in an image with offset; one datatake processed twice (whole), another processed again for one
-    tile only.
+    Optical: two tiles in different UTM zones that overlap; clouds that differ between them; a swath edge; missing pixels in
+    single bands; zero reflectance in an image with offset; one datatake processed twice (whole), another processed again for
+    one tile only.
     """
     writer = _Writer(folder)
     for year in YEARS:

@@ -86,11 +86,14 @@ def optical_table(place: Place, spans: Sequence[Span]) -> Any:
     return ee.FeatureCollection(rows).merge(ee.FeatureCollection(datatakes.map(row)))
 
 
-def class_counts(place: Place, acquisitions: Sequence[SceneIds]) -> Any:
-    """Ask for the class counts over the ROI of acquisitions put together by us."""
+def class_counts(place: Place, acquisitions: Sequence[SceneIds], *, tile_scale: int = 1) -> Any:
+    """Ask for the class counts over the ROI of acquisitions put together by us.
+
+    A higher `tile_scale` (up to 16) makes Earth Engine work in smaller pieces, which takes longer and less memory.
+    """
     region = _region(place)
     groups = [ee.ImageCollection([_load(OPTICAL_COLLECTION, id_) for id_ in ids]) for ids in acquisitions]
-    return ee.FeatureCollection([_class_counts(group, place, region) for group in groups])
+    return ee.FeatureCollection([_class_counts(group, place, region, tile_scale) for group in groups])
 
 
 def sar_mean(acquisitions: Sequence[SceneIds], polarisations: Sequence[str]) -> Any:
@@ -151,7 +154,7 @@ def _row(image: Any, properties: Sequence[str], measured: dict[str, Any]) -> Any
     return ee.Feature(image.geometry(), {**{name: image.get(name) for name in properties}, **measured})
 
 
-def _class_counts(scenes: Any, place: Place, region: Any) -> Any:
+def _class_counts(scenes: Any, place: Place, region: Any, tile_scale: int = 1) -> Any:
     """Count covered, cloudy and snowy pixels of the ROI in the mosaic of scenes."""
 
     def seen(image: Any) -> Any:
@@ -166,12 +169,12 @@ def _class_counts(scenes: Any, place: Place, region: Any) -> Any:
         "snow": classes.updateMask(classes.eq(SCL_SNOW)),
     }
     image = ee.Image.cat([band.rename(name) for name, band in bands.items()])
-    counts = _over_roi(image, ee.Reducer.count(), place, region)
+    counts = _over_roi(image, ee.Reducer.count(), place, region, tile_scale)
     ids = scenes.aggregate_array("system:index")
     return ee.Feature(None, {"scenes": ids, **{name: counts.get(name) for name in bands}})
 
 
-def _over_roi(image: Any, reducer: Any, place: Place, region: Any) -> Any:
+def _over_roi(image: Any, reducer: Any, place: Place, region: Any, tile_scale: int = 1) -> Any:
     grid = place.analysis_grid
     return image.reduceRegion(
         reducer=reducer,
@@ -179,6 +182,7 @@ def _over_roi(image: Any, reducer: Any, place: Place, region: Any) -> Any:
         crs=str(grid.crs),
         crsTransform=list(grid.transform[:6]),
         maxPixels=_MAX_REGION_PIXELS,
+        tileScale=tile_scale,
     )
 
 

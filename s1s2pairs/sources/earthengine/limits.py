@@ -20,6 +20,7 @@ MAX_DIMENSION_PX: Final = 32_768
 MAX_REQUESTS: Final = 40
 """In flight at once, of one project and endpoint."""
 MAX_REQUESTS_PER_S: Final = 100
+MAX_TILE_SCALE: Final = 16
 
 SAR_VALUE_BYTES: Final = 4
 """float32: each polarisation, and the count."""

@@ -5,7 +5,7 @@ stands one longer, jittered, exponential back-off for the same kinds and for dam
 a request that is too large or needs too much memory would fail again the same way, and is split instead (`TooLarge`).
 
 A refusal of access (403) is tried again too, with short waits: signing in has already shown that the credentials and the
-project serve, and a refusal amid answers has been seen to pass.
+project serve, so a refusal may be one server's opinion. If it stays, it is about that request, and fails its ROI only.
 """
 
 import json
@@ -75,7 +75,6 @@ class Gate:
         self._slots = threading.BoundedSemaphore(most)
         self._patience = patience
         self._wait = wait_random_exponential(multiplier=patience.first_wait_s, max=patience.longest_wait_s)
-        self._answered = False
 
     def request(self, send: Callable[[], T], *, what: str) -> T:
         """Send a request until it succeeds or fails for good.
@@ -86,16 +85,14 @@ class Gate:
 
         Raises:
             TooLarge: It has to be made smaller.
-            NotAuthenticated: The credentials or the project were refused, and nothing has been answered yet.
+            NotAuthenticated: The credentials were refused.
             QuotaExceeded: Earth Engine still refuses more requests after the last attempt.
             SourceError: Any other failure.
         """
 
         def send_in_turn() -> T:
             with self._slots:
-                reply = send()
-            self._answered = True
-            return reply
+                return send()
 
         retrying = Retrying(
             retry=retry_if_exception(is_passing),
@@ -134,10 +131,10 @@ class Gate:
 
     def _gave_up(self, error: BaseException, what: str) -> Exception:
         text, tried = _text(error), f"after {self._patience.attempts} attempts"
-        if _is_denial(error) and not self._answered:
-            return NotAuthenticated(f"Earth Engine refuses access ({text}). {HOW_TO_SIGN_IN}")
-        if _is_denial(error):  # once anything has been answered it is this request that is refused, not the user
-            return SourceError(f"Earth Engine refuses access to what {what} needs ({text}), {tried}")
+        if _is_denial(error):
+            return SourceError(
+                f"Earth Engine refuses access for {what} ({text}), {tried}: see `Refused` in docs/earthengine.md"
+            )
         if _status(error) in (403, 429):
             return QuotaExceeded(
                 f"Earth Engine refuses more requests ({text}), {tried} at {what}: wait, or ask for fewer at once"

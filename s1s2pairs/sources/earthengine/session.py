@@ -159,6 +159,7 @@ def open_session(*, project: str | None, connections: int, deadline_s: float, cl
         project = project or _ANONYMOUS_PROJECT
     transport = Transport(endpoints, connections=connections, deadline_s=deadline_s)
     with _LOCK:
+        ee.Reset()  # else the client would go on using earlier credentials where now there are none
         try:
             ee.data.setMaxRetries(client_retries)
             ee.Initialize(credentials, url=endpoints.standard, project=project, http_transport=transport)

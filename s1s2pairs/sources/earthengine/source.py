@@ -16,7 +16,7 @@ from ...errors import RecipeError, SourceError
 from ...grid import inside
 from .. import CompositeMethod, OpticalComposite, Place, SarMean, SceneIds, Span
 from . import expressions, tables
-from .limits import MAX_REQUESTS, Window, optical_bytes, sar_bytes, windows
+from .limits import MAX_REQUESTS, MAX_TILE_SCALE, Window, optical_bytes, sar_bytes, windows
 from .patience import Gate, Patience, TooLarge
 from .pixels import Composite
 from .session import is_open, open_session
@@ -162,19 +162,25 @@ class EarthEngineSource:
             raise SourceError("this Earth Engine source was ended by opening another one in the same process")
         return self._gate.request(send, what=what)
 
-    def _counted(self, place: Place, acquisitions: Sequence[SceneIds], *, what: str) -> list[ClassCounts]:
-        """Count classes in acquisitions put together by us, in parts where it is too much for one request."""
+    def _counted(
+        self, place: Place, acquisitions: Sequence[SceneIds], *, what: str, tile_scale: int = 1
+    ) -> list[ClassCounts]:
+        """Count classes in acquisitions put together by us, in parts or smaller steps where it is too much at once."""
         if not acquisitions:
             return []
+        ask = expressions.class_counts(place, acquisitions, tile_scale=tile_scale)
         try:
-            return tables.class_counts(self._value(expressions.class_counts(place, acquisitions), what=what))
+            return tables.class_counts(self._value(ask, what=what))
         except TooLarge as error:
-            if len(acquisitions) == 1:
-                raise SourceError(f"Earth Engine cannot measure {what}, not even one acquisition ({error})") from error
+            if len(acquisitions) == 1 and tile_scale >= MAX_TILE_SCALE:
+                raise SourceError(
+                    f"Earth Engine cannot measure {what}, not even one acquisition ({error}): cut the ROI in two"
+                ) from error
+        if len(acquisitions) == 1:
+            return self._counted(place, acquisitions, what=what, tile_scale=2 * tile_scale)
         half = len(acquisitions) // 2
-        return [
-            one for part in (acquisitions[:half], acquisitions[half:]) for one in self._counted(place, part, what=what)
-        ]
+        parts = (acquisitions[:half], acquisitions[half:])
+        return [one for part in parts for one in self._counted(place, part, what=what, tile_scale=tile_scale)]
 
     def _pixels(self, composite: Composite, grid: GeoBox, *, bytes_per_pixel: int) -> NDArray[Any]:
         """Compute a composite on a grid, in as few requests as the limits allow: (band, y, x) of its type."""
