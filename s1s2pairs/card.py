@@ -17,8 +17,11 @@ from .rasters import Band, Layout
 from .units import Unit, units_of
 
 CARD_VERSION_KEY: Final = "s1s2:softwareVersion"
-LICENCE_URL: Final = "https://sentinels.copernicus.eu/documents/247904/690755/Sentinel_Data_Legal_Notice"
-HOME_URL: Final = "https://dataspace.copernicus.eu/"
+_SENTINEL_TERMS: Final = {
+    "license": "https://sentinels.copernicus.eu/documents/247904/690755/Sentinel_Data_Legal_Notice",
+    "url": "https://dataspace.copernicus.eu/",
+}
+_SIMULATED_TERMS: Final = {"license": "https://spdx.org/licenses/CC0-1.0"}
 
 _CONTEXT: Final[dict[str, Any]] = {
     "@language": "en",
@@ -109,8 +112,7 @@ def dump_card(
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "name": plan.name,
         "description": _description(plan, rows),
-        "license": LICENCE_URL,
-        "url": HOME_URL,
+        **(_SIMULATED_TERMS if _is_simulated(plan) else _SENTINEL_TERMS),
         "creator": {"@type": "sc:Organization", "name": "s1s2pairs", "description": "software that built the dataset"},
         # Croissant asks for a day; the newest scene's is the one that is the same in every build.
         "datePublished": days[-1].isoformat(),
@@ -137,9 +139,13 @@ def _days(unit: Unit) -> list[dt.date]:
     return [acquisition.acquired_at.date() for acquisition in unit.period.optical]
 
 
+def _is_simulated(plan: Plan) -> bool:
+    return plan.source == "catalogue:s1s2-simulated"
+
+
 def attribution(plan: Plan, first_year: int, last_year: int) -> str:
     """Return the sentence that the Copernicus terms ask for; a simulated world is called one."""
-    if plan.source.startswith("catalogue:s1s2-simulated"):
+    if _is_simulated(plan):
         return "Simulated scenes; contains no Copernicus Sentinel data"
     years = f"{first_year}" if first_year == last_year else f"{first_year}-{last_year}"
     return f"Contains modified Copernicus Sentinel data {years}"

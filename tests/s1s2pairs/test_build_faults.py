@@ -52,7 +52,7 @@ def test_killed_before_and_after_every_write(
         patch.setattr(Path, "replace", fragile)
         while True:
             # The first write of a start shows that the folder can be written to.
-            state["left"], state["after"] = 1 + deaths % 11, deaths % 2 == 0
+            state["left"], state["after"] = 1 + deaths % 9, deaths % 2 == 0
             try:
                 run(recipe, workers=1)
             except Killed:
