@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from PIL import Image
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
 
 from .checkpoint import Position
@@ -45,9 +45,8 @@ class Monitor:
         self._console = Console(stderr=True)
         self._bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=12),
             MofNCompleteColumn(),
-            TimeElapsedColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[losses]}"),
             console=self._console,
@@ -73,7 +72,8 @@ class Monitor:
         """Log the mean losses of the steps since the last call."""
         values = {**losses, "samples_per_s": samples_per_s}
         self._write("train", position, values)
-        text = f"{_words(losses)} | {samples_per_s:.1f} samples/s"
+        parts = {name: value for name, value in losses.items() if not name.endswith("_loss")} or losses
+        text = f"{samples_per_s:.3g} samples/s, {_words(parts)}"
         self._bar.update(
             self._task, completed=position.step, description=self._epoch_words(position.epoch), losses=text
         )
