@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import shutil
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
@@ -14,6 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 from affine import Affine
+from rasterio.errors import NotGeoreferencedWarning
 
 from ..errors import SourceError
 from ..recipe import Period, Recipe, Roi
@@ -128,7 +130,10 @@ def _site_years(site: Site, out: Path, seed: int, options: Options) -> list[Site
 
 def _carry_out(work: Sequence[SiteYear], workers: int, progress: Callable[[int, int], None] | None) -> Written:
     total, finished, together = sum(part.size for part in work), 0, Written()
-    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
+    # rasterio silences this warning itself while it creates a file, but the list of filters is shared by all threads: one
+    # thread may restore it in the middle of another's work. So it is silenced for as long as the threads run.
+    with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
         waiting = {pool.submit(render, part): part for part in work}
         for future in as_completed(waiting):
             written = future.result()
