@@ -17,7 +17,7 @@ from .recipe import Recipe
 from .resume import check_folder, finished_units
 from .rows import dataset_rows
 from .storage import PARTIAL, Storage
-from .tasks import Opener, RasterTask, Session, load_record, run_raster
+from .tasks import Opener, RasterTask, Session, load_record, run_raster, source_of
 from .units import Unit, UnitRecord, units_of
 
 log = logging.getLogger(__name__)
@@ -111,11 +111,14 @@ def plan_only(
 
 @contextmanager
 def _prepared(storage: Storage, opener: Opener, workers: int, dask: str | None) -> Iterator[tuple[Pool, Session]]:
-    check_folder(storage)
-    storage.prepare()
-    with storage.exclusive(), open_pool(workers=workers, dask=dask, most_processes=opener.most_processes) as pool:
-        storage.sweep()
-        yield pool, Session(opener=opener.share(pool.processes), token=uuid.uuid4().hex)
+    with open_pool(workers=workers, dask=dask, most_processes=opener.most_processes) as pool:
+        session = Session(opener=opener.share(pool.processes), token=uuid.uuid4().hex)
+        source_of(session)  # a source that cannot be used is found out before anything is written
+        check_folder(storage)
+        storage.prepare()
+        with storage.exclusive():
+            storage.sweep()
+            yield pool, session
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

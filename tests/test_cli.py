@@ -1,35 +1,45 @@
 """The command line as a user meets it: what it prints, and how it exits."""
 
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 import cli
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
 ROOT = Path(__file__).parents[1]
+HIDDEN = ("GOOGLE_", "EARTHENGINE_", "S1S2_", "CLOUDSDK_")
+"""Variables of this machine's user that must not decide a test."""
 
 
-def s1s2(*words: object, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own, without credentials of this machine's user."""
-    hidden = ("GOOGLE_", "EARTHENGINE_", "S1S2_", "CLOUDSDK_")
-    clean = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
-    command = "import sys, cli; cli.main(sys.argv[1:])"
-    return subprocess.run(
-        [sys.executable, "-c", command, *map(str, words)],
-        cwd=cwd,
-        env={**clean, "HOME": str(cwd), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **env},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def s1s2(*words: object, cwd: Path) -> Done:
+    """Run the command in this process, without this machine's credentials; an error it does not explain fails the test."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(cwd)
+        for key in [key for key in os.environ if key.startswith(HIDDEN)]:
+            patch.delenv(key)
+        patch.setenv("HOME", str(cwd))
+        patch.setenv("NO_GCE_CHECK", "true")  # else Google's sign-in asks the network whether this is one of its machines
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+            cli.main([str(word) for word in words])
+    return Done(int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -153,7 +163,14 @@ def test_earth_engine_without_credentials(tiny_recipe: Path, tmp_path: Path) -> 
     assert not (tmp_path / "data").exists()
 
 
-def test_debug_shows_where(tmp_path: Path) -> None:
-    done = s1s2("verify", "nowhere", "--debug", cwd=tmp_path)
-    assert done.returncode != 0
-    assert "Traceback" in done.stderr
+def test_as_a_program_it_ends_with_code_and_message_or_with_the_traceback_asked_for(tmp_path: Path) -> None:
+    program = [sys.executable, "-c", "import sys, cli; cli.main(sys.argv[1:])", "report", "nowhere"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    plain = subprocess.run(program, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (plain.returncode, plain.stderr.count("\n")) == (2, 1)
+    assert plain.stderr.startswith("s1s2: nowhere: no dataset here")
+    debug = subprocess.run(
+        [*program, "--debug"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert debug.returncode != 0
+    assert "Traceback" in debug.stderr
