@@ -192,3 +192,13 @@ def test_a_task_without_two_dates_of_a_sensor_cannot_be_tallied() -> None:
     mono = Task(name="mono", sources=(Stack(sensor="s2", date=1, bands=("B2",)),), references=(), target=target)
     with pytest.raises(ValueError, match="changed ground is undefined"):
         tally_batch(torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 8, 8), {}, mono, Scaling())
+
+
+@pytest.mark.gpu
+def test_scores_on_a_gpu_equal_those_on_the_cpu() -> None:
+    batch = _batch(OPTICAL)
+    expected, prediction = _tally(batch, OPTICAL)
+    there = {key: values.cuda() for key, values in batch.items()}
+    result = tally_batch(prediction.cuda(), there["s2_t1"], there, OPTICAL, Scaling())
+    for column, value in _all(expected).items():
+        assert _all(result)[column].value == pytest.approx(value.value, rel=1e-4, abs=1e-5), column
