@@ -182,7 +182,7 @@ def _over_roi(image: Any, reducer: Any, place: Place, region: Any, tile_scale: i
         crs=str(grid.crs),
         crsTransform=list(grid.transform[:6]),
         maxPixels=_MAX_REGION_PIXELS,
-        tileScale=tile_scale,
+        tileScale=tile_scale if tile_scale > 1 else None,
     )
 
 
@@ -198,6 +198,8 @@ def _region(place: Place) -> Any:
         for outline, value in shapes(pixels.astype("uint8"), mask=pixels, connectivity=4, transform=grid.transform)
         if value
     ]
+    if len(parts) == 1:
+        return ee.Geometry.Polygon(parts[0], str(grid.crs), False)
     return ee.Geometry.MultiPolygon(parts, str(grid.crs), False)
 
 

@@ -100,6 +100,9 @@ class EarthEngineSource:
         groups = group_optical(scenes)
         rest = [tables.ids_of(group) for group in groups if frozenset(tables.ids_of(group)) not in counts]
         counts |= {one.scene_ids: one for one in self._counted(place, rest, what=what)}
+        missing = [group[0].id for group in groups if frozenset(tables.ids_of(group)) not in counts]
+        if missing:
+            raise SourceError(f"Earth Engine gave no class counts for the datatake of {missing[0]} over {what}")
         roi_pixels = int(inside(place.polygon, place.analysis_grid).sum())
         return tuple(
             tables.optical_acquisition(group, counts[frozenset(tables.ids_of(group))], roi_pixels=roi_pixels)
