@@ -43,13 +43,15 @@ from typing import Any
 import numpy as np
 from affine import Affine
 
-from . import algorithms, discovery
+from . import algorithms, discovery, images, reducers
 from .archive import Archive
 from .evaluate import Evaluation
 from .evaluate import algorithms as algorithm_list
 from .faults import Faults, FaultSource, Reply, error
 from .values import Grid, Image, Refusal, to_json
 
+FUNCTIONS = (algorithms, images, reducers)
+"""Modules whose functions are served; importing them is what makes them known."""
 MAX_BYTES = 50_331_648
 MAX_DIMENSION = 32_768
 MAX_BANDS = 1024
@@ -68,7 +70,7 @@ class EarthEngine(ThreadingHTTPServer):
 
     def __init__(self, archive: Path, *, port: int, log: Path | None, faults: Faults) -> None:
         super().__init__(("127.0.0.1", port), Handler)
-        algorithms.ARCHIVE[:] = [Archive(archive)]
+        images.ARCHIVE[:] = [Archive(archive)]
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         self.faults = FaultSource(faults)
         self._log = log
@@ -229,7 +231,7 @@ def _pixels(request: dict[str, Any], memory_px: int) -> Reply:
     image = Evaluation(request["expression"]).result()
     if not isinstance(image, Image):
         raise Refusal("computePixels: the expression gives no image")
-    image = algorithms.image_select(image, request["bandIds"])
+    image = images.image_select(image, request["bandIds"])
     itemsize = max(np.dtype(band.dtype).itemsize for band in image.bands.values())
     size = grid.width * grid.height * len(image.bands) * itemsize
     if size > MAX_BYTES:
