@@ -6,7 +6,6 @@ from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from ..acquisition import (
@@ -19,15 +18,14 @@ from ..acquisition import (
     group_sar,
     outline_wkt,
 )
-from ..bands import SCL_CLOUD, SCL_NO_DATA, SCL_SNOW
-from ..compositing import LinearMean, median_of_present, stored_reflectance, valid_backscatter
+from ..compositing import LinearMean, median_of_present
 from ..errors import SourceError
-from ..grid import inside
 from . import CompositeMethod, OpticalComposite, Place, SarMean, SceneIds, Span
-from .reading import Raster, read_float, read_raw, tiles
+from .reading import Raster, tiles
 from .stac_catalogue import open_catalogue, readable
 from .stac_incidence import mean_incidence
 from .stac_items import Item, platform
+from .stac_mosaics import clear_mosaic, fractions_over, sar_mosaic, scl_mosaic
 from .stac_sensors import (
     absolute_orbit,
     backscatter_raster,
@@ -50,8 +48,6 @@ _SAR_BYTES = 24
 """Per pixel and polarisation: the sum (8), one mosaic (4), one file's window, masks and temporaries."""
 _API_READERS = 8
 """Files of a remote catalogue read at once while measuring scenes: nearly all of that time is spent waiting."""
-
-_IS_CLOUD = np.isin(np.arange(256), SCL_CLOUD)
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -117,7 +113,7 @@ class StacSource:
             part = grid[tile]
             mean = LinearMean(len(polarisations), (part.height, part.width))
             for acquisition in scenes:
-                mean.add(_sar_mosaic(acquisition, part))
+                mean.add(sar_mosaic(acquisition, part))
             linear[:, *tile], count[tile] = mean.result()
         return SarMean(linear=linear, count=count)
 
@@ -141,7 +137,7 @@ class StacSource:
             values = np.zeros((len(acquisitions), len(bands), *part.shape), np.uint16)
             count = np.zeros(part.shape, np.uint8)
             for acquisition, out in zip(scenes, values, strict=True):
-                count += _clear_mosaic(acquisition, part, out)
+                count += clear_mosaic(acquisition, part, out)
             reflectance[:, *tile], clear[tile] = median_of_present(values, count), count
         return OpticalComposite(reflectance=reflectance, clear=clear)
 
@@ -214,7 +210,7 @@ class StacSource:
         if key not in self._optical:
             first = min(scenes, key=lambda scene: (scene.acquired_at, scene.id))
             rasters = [self._readable(scl_raster(items[scene.id])) for scene in scenes]
-            coverage, cloud, snow = _fractions(_scl_mosaic(rasters, place.analysis_grid), place)
+            coverage, cloud, snow = fractions_over(scl_mosaic(rasters, place.analysis_grid), place)
             self._optical[key] = OpticalAcquisition(
                 scene_ids=key[1],
                 acquired_at=first.acquired_at,
@@ -235,60 +231,3 @@ class StacSource:
 
 def _place_key(place: Place) -> bytes:
     return place.polygon.wkb + repr(place.analysis_grid).encode()
-
-
-def _scl_mosaic(rasters: Sequence[Raster], grid: GeoBox) -> NDArray[np.uint8]:
-    mosaic = np.zeros(grid.shape, np.uint8)
-    for raster in rasters:
-        np.copyto(mosaic, read_raw(raster, grid, fill=SCL_NO_DATA), where=mosaic == SCL_NO_DATA, casting="same_kind")
-    return mosaic
-
-
-def _fractions(classes: NDArray[np.uint8], place: Place) -> tuple[float, float, float]:
-    """Return coverage, cloud and snow fraction of (y, x) scene classes over the ROI."""
-    classes = classes[inside(place.polygon, place.analysis_grid)]
-    covered = int(np.count_nonzero(classes != SCL_NO_DATA))
-    if not covered:
-        return 0.0, 1.0, 0.0
-    cloud = int(np.count_nonzero(_IS_CLOUD[classes]))
-    return covered / classes.size, cloud / covered, int(np.count_nonzero(classes == SCL_SNOW)) / covered
-
-
-def _sar_mosaic(scenes: Sequence[Sequence[Raster]], grid: GeoBox) -> NDArray[np.float32]:
-    """Lay the slices of one pass side by side: (polarisation, y, x) float32 linear power, NaN or <= 0 where missing."""
-    mosaic = np.stack([read_float(raster, grid) for raster in scenes[0]])
-    for rasters in scenes[1:]:
-        more = np.stack([read_float(raster, grid) for raster in rasters])
-        np.copyto(mosaic, more, where=~valid_backscatter(mosaic) & valid_backscatter(more))
-    return mosaic
-
-
-def _clear_mosaic(scenes: Sequence[Sequence[Raster]], grid: GeoBox, out: NDArray[np.uint16]) -> NDArray[np.bool_]:
-    """Lay the granules of one datatake side by side, clear pixels only.
-
-    Args:
-        scenes: For each granule its bands' rasters, then its scene classes'.
-        grid: Where.
-        out: (band, y, x) uint16 zeros, filled with reflectance x 10000.
-
-    Returns:
-        (y, x) bool, which pixels were filled.
-    """
-    free = np.ones(grid.shape, np.bool_)
-    clear = np.zeros(grid.shape, np.bool_)
-    for *rasters, scl in scenes:
-        classes = read_raw(scl, grid, fill=SCL_NO_DATA)
-        valid = free & (classes != SCL_NO_DATA)
-        if not valid.any():
-            continue
-        raw = [read_raw(raster, grid, fill=raster.nodata or 0) for raster in rasters]
-        for values, raster in zip(raw, rasters, strict=True):
-            valid &= (
-                np.isfinite(values) & (values != raster.nodata) if values.dtype.kind == "f" else values != raster.nodata
-            )
-        free &= ~valid
-        valid &= ~_IS_CLOUD[classes]
-        for band, values, raster in zip(out, raw, rasters, strict=True):
-            np.copyto(band, stored_reflectance(values, scale=raster.scale, offset=raster.offset), where=valid)
-        clear |= valid
-    return clear

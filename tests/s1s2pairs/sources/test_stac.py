@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from s1s2pairs import geometry
 from s1s2pairs.errors import SourceError
 from s1s2pairs.grid import inside
-from s1s2pairs.sources import Place, Source, Span, open_source, stac
+from s1s2pairs.sources import Place, Source, Span, open_source, stac, stac_mosaics
 
 if TYPE_CHECKING:
     from .conftest import TinyArchive
@@ -312,6 +312,19 @@ def test_offset_and_another_nodata_value(archive: "TinyArchive", make_place: Cal
     assert (image.reflectance[0, 1, 0], image.clear[1, 0]) == (0, 0)
 
 
+def test_an_offset_that_makes_many_pixels_negative_is_remarked_on(
+    archive: "TinyArchive", make_place: Callable[..., Place], caplog: pytest.LogCaptureFixture
+) -> None:
+    band = {"scale": 0.0001, "offset": -0.1}
+    for id_, value in (("dark", 700), ("bright", 3000)):
+        archive.optical(
+            id_, "2023-06-01T10:00:00Z", vegetation(), {"blue": np.full((64, 64), value, np.uint16)}, band=band
+        )
+        source_of(archive).composite_optical([(id_,)], bands=("B2",), method="least_cloudy", grid=make_place().grid)
+    (record,) = caplog.records
+    assert "item dark, asset blue: 100 % of the clear pixels are at or below zero" in record.getMessage()
+
+
 def test_planetary_computer_names_and_baseline(archive: "TinyArchive", make_place: Callable[..., Place]) -> None:
     archive.optical(
         "O",
@@ -357,7 +370,7 @@ def test_scene_classes_are_read_once_however_often_one_asks(
 ) -> None:
     archive.optical("O", "2019-06-01T10:00:00Z", vegetation(), {"blue": reflectance()})
     read = []
-    monkeypatch.setattr(stac, "read_raw", lambda raster, *_, **__: read.append(raster) or vegetation())
+    monkeypatch.setattr(stac_mosaics, "read_raw", lambda raster, *_, **__: read.append(raster) or vegetation())
     source = source_of(archive)
     first, second = (source.find_optical(make_place(), JUNE) for _ in range(2))
     assert first == second
