@@ -53,9 +53,9 @@ def square(lon: float, lat: float, side_km: float) -> dict[str, Any]:
 TINY = {
     "type": "FeatureCollection",
     "name": "small",
-    "s1s2": {"patch": {"size": 64}},
+    "s1s2": {"patch": {"size": 128}},
     "features": [
-        {"type": "Feature", "properties": {"name": name, "split": split}, "geometry": square(lon, lat, 0.9)}
+        {"type": "Feature", "properties": {"name": name, "split": split}, "geometry": square(lon, lat, 1.4)}
         for name, split, lon, lat in (
             ("rennes", "train", -1.640, 48.085),
             ("kortrijk", "val", 3.120, 50.835),
@@ -63,7 +63,7 @@ TINY = {
         )
     ],
 }
-"""Three places of four patches each, named like those of `rois/small.geojson`."""
+"""Three places of at most four patches each, named like those of `rois/small.geojson`."""
 
 
 @pytest.fixture(scope="session")
