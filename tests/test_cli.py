@@ -36,7 +36,8 @@ def s1s2(*words: object, cwd: Path) -> Done:
         for key in [key for key in os.environ if key.startswith(HIDDEN)]:
             patch.delenv(key)
         patch.setenv("HOME", str(cwd))
-        patch.setenv("NO_GCE_CHECK", "true")  # else Google's sign-in asks the network whether this is one of its machines
+        # Google's sign-in would ask the network whether this is one of its own machines.
+        patch.setenv("NO_GCE_CHECK", "true")
         with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
             cli.main([str(word) for word in words])
     return Done(int(ended.value.code or 0), out.getvalue(), err.getvalue())
