@@ -43,6 +43,7 @@ DatasetFolder = Annotated[Path, typer.Argument(help="Folder of a built dataset."
 Data = Annotated[
     Path | None, typer.Option("--data", help="Dataset; else the only one under data/.", show_default=False)
 ]
+Project = Annotated[str | None, typer.Option(help="Google Cloud project, for Earth Engine.", show_default=False)]
 Device = Annotated[str, typer.Option(help="auto (CUDA where there is one, else the CPU), cuda or cpu.")]
 
 
@@ -84,9 +85,7 @@ def build(
         str | None, typer.Option(help="Address of a Dask scheduler whose workers do the work.", show_default=False)
     ] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Choose, print what would be fetched, fetch no pixels.")] = False,
-    project: Annotated[
-        str | None, typer.Option(help="Google Cloud project, for Earth Engine.", show_default=False)
-    ] = None,
+    project: Project = None,
     requests: Annotated[int, typer.Option(min=1, max=40, help="Earth Engine requests in flight at once.")] = 24,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -171,12 +170,16 @@ def report(dataset: DatasetFolder, quiet: Quiet = False) -> None:
 def draw_map(
     path: Annotated[Path, typer.Argument(help="Recipe, lock file or dataset.", show_default=False)],
     out: Annotated[Path, typer.Option(help="HTML file to write.", show_default=False)],
+    earthengine: Annotated[
+        bool, typer.Option("--earthengine", help="Add the composites, drawn by Earth Engine when the map is viewed.")
+    ] = False,
+    project: Project = None,
     quiet: Quiet = False,
 ) -> None:
     """Write an interactive HTML map of ROIs and chosen footprints."""
     from s1s2pairs.map import make_map
 
-    say(str(make_map(path, out)), quiet=quiet)
+    say(str(make_map(path, out, source_layers=earthengine, project=project)), quiet=quiet)
 
 
 @app.command()
@@ -188,7 +191,7 @@ def networks(as_json: AsJson = False) -> None:
     if as_json:
         say_json([dataclasses.asdict(row) for row in rows])
     else:
-        say("\n".join(str(row) for row in rows))
+        say("\n".join(zoo.listing(rows)))
 
 
 @app.command()
@@ -252,7 +255,9 @@ def evaluate(
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder of the comparison; else the run's own, or for several runs evaluation/.", show_default=False),
+        typer.Option(
+            help="Folder of the comparison; else the run's own, or for several runs evaluation/.", show_default=False
+        ),
     ] = None,
     device: Device = "auto",
     quiet: Quiet = False,
@@ -262,8 +267,11 @@ def evaluate(
     from models.evaluate import evaluate as measure
     from models.report import HTML_NAME, JSON_NAME, MARKDOWN_NAME, write_results
     from models.run import default_dataset
+    from s1s2pairs.progress import counting_stages
 
-    folder = write_results(measure(runs, data or default_dataset(), split=split, device=device), out)
+    with counting_stages(_bar(quiet=quiet or as_json)) as count:
+        evaluation = measure(runs, data or default_dataset(), split=split, device=device, progress=count)
+    folder = write_results(evaluation, out)
     if as_json:
         say((folder / JSON_NAME).read_text(encoding="utf-8"))
     else:
@@ -280,13 +288,30 @@ def translate(
         ),
     ],
     out: Annotated[Path, typer.Option(help="GeoTIFF to write.", show_default=False)],
+    window: Annotated[
+        int | None,
+        typer.Option(
+            help="Side in pixels of the squares predicted at once; else 256 or so, as the network needs.",
+            show_default=False,
+        ),
+    ] = None,
+    overlap: Annotated[
+        int | None,
+        typer.Option(help="Least pixels neighbouring squares share; else half a window.", show_default=False),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Squares predicted at once: memory grows with it.")] = 4,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
     """Predict whole scenes with a trained network."""
     from models.translate import translate as predict
+    from s1s2pairs.progress import counting
 
-    say(str(predict(run, inputs, out, device=device)), quiet=quiet)
+    with counting(_bar(quiet=quiet), "translating rows") as count:
+        written = predict(
+            run, inputs, out, window=window, overlap=overlap, batch_size=batch_size, device=device, progress=count
+        )
+    say(str(written), quiet=quiet)
 
 
 SPREAD = {"--years": re.compile(r"\d+"), "--set": re.compile(r"[A-Za-z_]\w*=.*", re.DOTALL)}

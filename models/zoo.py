@@ -8,7 +8,7 @@ import dataclasses
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
@@ -130,6 +130,19 @@ def describe() -> list[Description]:
             )
         )
     return rows
+
+
+def listing(rows: Sequence[Description]) -> list[str]:
+    """Return the rows as an aligned table, one line each below a head."""
+    head = ("network", "year", "parameters", "task", "aliases", "paper")
+    lines = [head, *(_listed(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    return ["  ".join(f"{text:{width}}" for text, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+
+
+def _listed(row: Description) -> tuple[str, ...]:
+    parameters = ", ".join(f"{count / 1e6:.1f} M {part}" for part, count in row.parameters.items())
+    return row.name, str(row.year), parameters, row.task, ", ".join(row.aliases) or "-", row.paper
 
 
 def count_parameters(translator: Translator, part: str) -> int:

@@ -1,5 +1,6 @@
 """How long work shows itself: a bar on a terminal, plain lines elsewhere, or nothing."""
 
+import functools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -104,14 +105,18 @@ class Lines:
 
 
 @contextmanager
-def counting(progress: Progress, stage: str) -> Iterator[Callable[[int, int], None]]:
-    """Show work that reports itself as (done, total) while the block runs."""
+def counting_stages(progress: Progress) -> Iterator[Callable[[str, int, int], None]]:
+    """Show work that reports itself as (stage, done, total) while the block runs; a new stage ends the one before."""
+    shown: str | None = None
     done = 0
 
-    def count(now: int, total: int) -> None:
-        nonlocal done
-        if done == 0:
+    def count(stage: str, now: int, total: int) -> None:
+        nonlocal shown, done
+        if stage != shown:
+            if shown is not None:
+                progress.end()
             progress.begin(stage, total)
+            shown, done = stage, 0
         while done < now:
             done += 1
             progress.step("")
@@ -119,8 +124,15 @@ def counting(progress: Progress, stage: str) -> Iterator[Callable[[int, int], No
     try:
         yield count
     finally:
-        if done:
+        if shown is not None:
             progress.end()
+
+
+@contextmanager
+def counting(progress: Progress, stage: str) -> Iterator[Callable[[int, int], None]]:
+    """Show work that reports itself as (done, total) while the block runs."""
+    with counting_stages(progress) as count:
+        yield functools.partial(count, stage)
 
 
 def make_progress(console: Console, *, quiet: bool = False) -> Progress:
