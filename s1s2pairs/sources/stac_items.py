@@ -2,6 +2,7 @@
 
 import datetime as dt
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from ..errors import SourceError
 from .reading import Raster
 
 ANNOTATION = "schema-product-"
+_SATELLITE = re.compile(r"S([12][A-D])_")
 _WANTED = {name for band in (*S2_BANDS, *S1_POLARISATIONS, "SCL", "angle") for name in asset_names(band)}
 
 
@@ -98,12 +100,11 @@ def item_from_json(value: object, *, href: str, collection: str | None = None) -
 
 
 def platform(item: Item) -> str:
-    """Return the satellite, e.g. `sentinel-1a`.
-
-    Raises:
-        SourceError: The item does not say.
-    """
-    return str(item.required("platform")).lower()
+    """Return the satellite, e.g. `sentinel-1a`: the property, else as ESA's names begin, else `unknown`."""
+    if stated := item.properties.get("platform"):
+        return str(stated).lower()
+    named = _SATELLITE.match(item.id)
+    return f"sentinel-{named.group(1)}".lower() if named else "unknown"
 
 
 def asset_of(item: Item, band: str) -> tuple[str, Mapping[str, Any]]:

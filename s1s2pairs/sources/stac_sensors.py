@@ -64,8 +64,9 @@ def _processed(properties: Mapping[str, Any]) -> str:
 
 
 def _baseline(properties: Mapping[str, Any]) -> tuple[int, int] | None:
-    for name in ("s2:processing_baseline", "processing:version"):
-        if found := re.fullmatch(r"(\d+)\.(\d+)", str(properties.get(name, ""))):
+    for name in ("s2:processing_baseline", "processing:version", "s2:datatake_id"):
+        # A datatake's id (GS2A_20190601T105621_020580_N02.12) ends in the baseline.
+        if found := re.fullmatch(r"(?:.*_N)?(\d+)\.(\d+)", str(properties.get(name, ""))):
             return int(found.group(1)), int(found.group(2))
     return None
 

@@ -9,7 +9,7 @@ import pytest
 
 from s1s2pairs.acquisition import group_optical
 from s1s2pairs.errors import SourceError
-from s1s2pairs.sources.stac_items import Item, item_from_json
+from s1s2pairs.sources.stac_items import Item, item_from_json, platform
 from s1s2pairs.sources.stac_sensors import (
     annotation_href,
     backscatter_raster,
@@ -79,6 +79,9 @@ def test_the_same_scene_in_both_catalogues_reads_alike() -> None:
     assert scl_raster(planetary_computer()).href.endswith("/SCL.tif")
 
 
+UNKNOWN_BASELINE = {"s2__processing_baseline": None, "s2__datatake_id": None}
+
+
 @pytest.mark.parametrize(
     ("made", "offset"),
     [
@@ -88,7 +91,7 @@ def test_the_same_scene_in_both_catalogues_reads_alike() -> None:
         (planetary_computer(), -0.1),
         (planetary_computer(s2__processing_baseline="04.00"), -0.1),
         (planetary_computer(s2__processing_baseline="03.01"), 0.0),
-        (planetary_computer(s2__processing_baseline=None, datetime="2022-01-24T10:00:00Z"), 0.0),
+        (planetary_computer(datetime="2022-01-24T10:00:00Z", **UNKNOWN_BASELINE), 0.0),
     ],
 )
 def test_the_offset_of_every_catalogue(made: Item, offset: float) -> None:
@@ -106,7 +109,7 @@ def item_with_colons(made: Item) -> Item:
 
 
 def test_an_unknown_offset_is_refused() -> None:
-    made = item_with_colons(planetary_computer(s2__processing_baseline=None))
+    made = item_with_colons(planetary_computer(**UNKNOWN_BASELINE))
     with pytest.raises(SourceError, match=r"item I .*neither `raster:bands` nor `s2:processing_baseline`"):
         reflectance_raster(made, "B8A")
 
@@ -178,6 +181,31 @@ def test_a_reprocessed_scene_replaces_the_old_one_though_its_datatake_id_names_a
     )
     new = replace(item_with_colons(planetary_computer()), id="J")
     assert group_optical([optical_scene(new), optical_scene(old)]) == ((optical_scene(new),),)
+
+
+def test_a_datatake_id_tells_the_baseline_where_nothing_else_does() -> None:
+    def scene(id_: str, baseline: str) -> Item:
+        datatake = f"GS2A_20230701T103631_041904_N{baseline}"
+        made = item_with_colons(planetary_computer(s2__processing_baseline=None, s2__datatake_id=datatake))
+        return replace(made, id=id_)
+
+    old, new = optical_scene(scene("Z", "03.01")), optical_scene(scene("A", "05.00"))
+    assert group_optical([new, old]) == ((new,),)
+    assert reflectance_raster(scene("A", "05.00"), "B8A").offset == -0.1
+    assert reflectance_raster(scene("Z", "03.01"), "B8A").offset == 0.0
+
+
+@pytest.mark.parametrize(
+    ("id_", "properties", "satellite"),
+    [
+        ("S1B_IW_GRDH_1SDV_20190601", {}, "sentinel-1b"),
+        ("S2A_31UDS_20190601_0_L2A", {}, "sentinel-2a"),
+        ("S1B_IW_GRDH_1SDV_20190601", {"platform": "Sentinel-1A"}, "sentinel-1a"),
+        ("radar-7", {}, "unknown"),
+    ],
+)
+def test_an_item_need_not_name_its_satellite(id_: str, properties: dict[str, Any], satellite: str) -> None:
+    assert platform(item(properties, {}, id=id_)) == satellite
 
 
 def test_the_annotation_is_found_beside_the_rasters() -> None:
