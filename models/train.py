@@ -125,6 +125,8 @@ class _Loop:
         self.fabric, self.start, self.folder, self.quiet = fabric, start, folder, quiet
         self.training, self.position = start.training, start.position
         self.translator = start.translator.to(fabric.device)
+        if self.training.channels_last or (self.training.channels_last is None and fabric.device.type == "cuda"):
+            self.translator.to(memory_format=torch.channels_last)  # before optimizer state is laid out like the weights
         self.plain_optimizers = make_optimizers(start)
         if start.checkpoint is not None and start.checkpoint.precision_state:
             fabric.strategy.precision.load_state_dict(start.checkpoint.precision_state)
@@ -213,12 +215,9 @@ class _Loop:
 
     def _set_up(self) -> dict[str, Optimizer]:
         """Wrap each part and its optimizer for this run's devices and precision."""
-        channels_last = self.training.channels_last
         wrapped: dict[str, Optimizer] = {}
         for part in self.translator.parts:
             module = getattr(self.translator, part)
-            if channels_last or (channels_last is None and self.fabric.device.type == "cuda"):
-                module.to(memory_format=torch.channels_last)
             if self.training.compile:
                 module = torch.compile(module)
             module, wrapped[part] = self.fabric.setup(module, self.plain_optimizers[part])

@@ -111,6 +111,15 @@ def test_resumed_run_equals_an_undisturbed_one(toy: Trainer, stopped_after: int)
     assert validated[0] == validated[1] != []
 
 
+def test_resumed_run_equals_an_undisturbed_one_with_channels_last(toy: Trainer) -> None:
+    """Fused Adam walks weights and state in storage order; CUDA's default layout, tried on the CPU."""
+    whole = toy("whole", channels_last=True).run
+    part = toy("part", channels_last=True, max_steps=4).run
+    toy("part", resume=part, max_steps="none")
+    assert_same(weights(part), weights(whole))
+    assert_same(optimizer_state(part), optimizer_state(whole))
+
+
 def test_run_goes_on_from_its_best_checkpoint_too(toy: Trainer) -> None:
     run = toy("run", epochs=1).run
     best = weights(run, "best")
