@@ -66,7 +66,7 @@ class Checkpoint:
     """For readers; the task is rebuilt from the config."""
     scaling: Scaling
     position: Position
-    precision_state: dict[str, float]
+    precision_state: dict[str, int | float]
     """State of the loss scaler of 16-mixed; empty in other precisions."""
     optimizers: dict[str, dict[str, Any]]
     """Per part: `param_groups`, and those state values that are no tensors."""
@@ -84,7 +84,7 @@ def save(
     optimizers: Mapping[str, Optimizer],
     scaling: Scaling,
     position: Position,
-    precision_state: Mapping[str, float] | None = None,
+    precision_state: Mapping[str, int | float] | None = None,
 ) -> None:
     """Replace the checkpoint in `folder` by the present state, in one step.
 

@@ -101,9 +101,16 @@ def start_resumed(network: str, path: Path, dataset: Path | None, given: Mapping
     return replace(start, position=position, run=run, checkpoint_folder=folder, checkpoint=saved, record=record)
 
 
-def make_optimizers(start: Start) -> dict[str, Optimizer]:
-    """Make the optimizer of each part, on the device where the network is; with its state, if a run goes on."""
-    optimizers = start.translator.optimizers(fused=True)  # there are fused kernels for both CPU and CUDA
+def make_optimizers(start: Start, *, scaled_loss: bool) -> dict[str, Optimizer]:
+    """Make the optimizer of each part, on the device where the network is; with its state, if a run goes on.
+
+    Args:
+        start: What the run starts from.
+        scaled_loss: Whether a loss scaler is at work (16-mixed). A fused kernel takes the scale off the gradients by itself,
+            too late for clipping them.
+    """
+    fused = not (scaled_loss and start.training.clip_norm is not None)  # there are kernels for both CPU and CUDA
+    optimizers = start.translator.optimizers(fused=fused)
     for optimizer in optimizers.values():
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]

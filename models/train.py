@@ -127,9 +127,10 @@ class _Loop:
         self.translator = start.translator.to(fabric.device)
         if self.training.channels_last or (self.training.channels_last is None and fabric.device.type == "cuda"):
             self.translator.to(memory_format=torch.channels_last)  # before optimizer state is laid out like the weights
-        self.plain_optimizers = make_optimizers(start)
+        precision = fabric.strategy.precision
+        self.plain_optimizers = make_optimizers(start, scaled_loss=bool(precision.state_dict()))
         if start.checkpoint is not None and start.checkpoint.precision_state:
-            fabric.strategy.precision.load_state_dict(start.checkpoint.precision_state)
+            precision.load_state_dict(start.checkpoint.precision_state)
         self.optimizers = self._set_up()
         self.batches = batches
         workers = default_workers() if self.training.workers is None else self.training.workers

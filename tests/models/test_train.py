@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
@@ -219,6 +221,24 @@ def test_bf16_keeps_weights_in_float32_and_comes_near(toy: Trainer, tiny_dataset
         assert value.dtype == torch.float32
         assert not torch.equal(value, full[key]) or "bias" in key
         torch.testing.assert_close(value, full[key], atol=0.02, rtol=0)
+
+
+def test_16_mixed_clips_and_goes_on_with_its_loss_scale(toy: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only GPUs are allowed to do, done on the CPU: the loss scaler's state must survive the checkpoint."""
+
+    def half(_: object) -> Fabric:
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=3)
+        plugin = MixedPrecision(precision="16-mixed", device="cpu", scaler=scaler)
+        return Fabric(accelerator="cpu", devices=1, plugins=[plugin])
+
+    monkeypatch.setattr("models.train._make_fabric", half)
+    whole = toy("whole", clip_norm=0.1).run
+    part = toy("part", clip_norm=0.1, max_steps=4).run
+    scaled = checkpoint.read(part / "checkpoints/last").precision_state
+    assert scaled["scale"] != 2**10, "the scale has moved"
+    toy("part", resume=part, max_steps="none")
+    assert checkpoint.read(part / "checkpoints/last") == checkpoint.read(whole / "checkpoints/last")
+    assert_same(weights(part), weights(whole))
 
 
 def test_networks_of_the_zoo_train(tmp_path: Path, make_dataset: Callable[..., Path]) -> None:
