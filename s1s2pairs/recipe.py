@@ -26,11 +26,16 @@ OrbitPass = Literal["ascending", "descending"]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 MonthDay = Annotated[str, Field(pattern=r"^\d{2}-\d{2}$")]
 
-SAFE_NAME = re.compile(r"[a-z0-9_-]+")
+SAFE_NAME = re.compile(r"[a-z0-9_-]{1,100}")
+"""File systems end names at 255 bytes; a patch's name adds its place to the ROI's."""
+Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=100)]
 FIRST_YEAR = 2015
 """Sentinel-2 has no images before 2015."""
 MEMBERS = ("type", "features", "name", "s1s2", "id", "bbox", "crs", "title", "description", "license", "attribution")
 """Members a recipe's FeatureCollection may have."""
+FEATURE_MEMBERS = ("type", "properties", "geometry", "id", "bbox")
+LONGEST_WRAP_DAYS = 184
+"""Longest season that may run over New Year: a longer one is rather a season with its ends exchanged."""
 _STRICT = ConfigDict(extra="forbid")
 
 
@@ -39,7 +44,7 @@ class Period:
     """A labelled window of time from which one image of each sensor is made."""
 
     __pydantic_config__ = _STRICT
-    label: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+    label: Label
     start: dt.date
     end: dt.date
     """First day that no longer belongs to it."""
@@ -76,7 +81,7 @@ class Settings:
     __pydantic_config__ = _STRICT
     periods: tuple[Period, ...] = ()
     season: tuple[MonthDay, MonthDay] = ("06-01", "07-01")
-    """Month-day window searched each year for optical scenes, end excluded; it may run over New Year."""
+    """Month-day window searched each year for optical scenes, end excluded; it may run over New Year, then half a year at most."""
     s2_bands: tuple[str, ...] = DEFAULT_S2_BANDS
     max_cloud_fraction: Fraction = 0.01
     max_snow_fraction: Fraction = 0.05
@@ -110,10 +115,14 @@ class Settings:
         starts = [period.start for period in self.periods]
         if starts != sorted(starts):
             raise ValueError(f"periods {labels} must be in the order of time")
-        for month_day in self.season:
-            _month_day(month_day, 2020)
-        if self.season[0] == self.season[1]:
+        start, end = (_month_day(month_day, 2020) for month_day in self.season)
+        if start == end:
             raise ValueError(f"season {list(self.season)} is empty: start and end must differ")
+        if start > end and (end - start).days + 365 > LONGEST_WRAP_DAYS:
+            raise ValueError(
+                f"season {list(self.season)} is reversed: start must lie before end, or over New Year at most "
+                f"{LONGEST_WRAP_DAYS} days before it"
+            )
 
     def period_of(self, year: int) -> Period:
         """Return the period of a year: the listed one with that label, else the season of that year."""
@@ -227,11 +236,11 @@ def parse_recipe(
 
 def _load(text: str, door: _Door) -> Mapping[str, Any]:
     try:
-        collection = json.loads(text)
+        collection = json.loads(text, parse_constant=_no_number)
     except json.JSONDecodeError as error:
-        raise RecipeError(
-            f"{door.file}: no valid JSON: {error.msg} at line {error.lineno} column {error.colno}"
-        ) from error
+        raise door.refuse(f"no valid JSON: {error.msg} at line {error.lineno} column {error.colno}") from error
+    except (ValueError, RecursionError) as error:
+        raise door.refuse(f"no valid JSON: {error}") from error
     if not isinstance(collection, dict) or collection.get("type") != "FeatureCollection":
         got = collection.get("type") if isinstance(collection, dict) else type(collection).__name__
         raise door.refuse(f"a recipe is a GeoJSON FeatureCollection; this is {got!r}")
@@ -244,6 +253,10 @@ def _load(text: str, door: _Door) -> Mapping[str, Any]:
             f"{json.dumps(crs)}: GeoJSON coordinates are lon/lat (RFC 7946); remove `crs` and reproject"
         )
     return collection
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is no JSON number")
 
 
 def _mapping(value: object, door: _Door) -> Mapping[str, Any]:
@@ -263,7 +276,7 @@ def _check_years(years: Sequence[int], today: dt.date) -> None:
 def _check_name(name: object, door: _Door) -> None:
     if not isinstance(name, str) or not SAFE_NAME.fullmatch(name):
         raise door.refuse(
-            f"{name!r} is no name; allowed are lower-case letters, digits, `_` and `-` (it names a folder)"
+            f"{name!r} is no name; allowed are lower-case letters, digits, `_` and `-`, at most 100 (it names a folder)"
         )
 
 
@@ -273,7 +286,7 @@ SETTING_NAMES = tuple(f.name for f in fields(Settings))
 
 def _settings(shared: Mapping[str, Any], own: Mapping[str, Any], door: _Door) -> Settings:
     try:
-        return _SETTINGS.validate_json(json.dumps({**shared, **own}))
+        return _SETTINGS.validate_json(json.dumps({**shared, **own}), strict=True)
     except ValidationError as error:
         problems = error.errors(include_url=False)
         # A value that fits no branch of a union gives one problem a branch; they share the key, and belong in one message.
@@ -305,6 +318,11 @@ def _roi(
     feature = _mapping(feature, door)
     if feature.get("type") != "Feature":
         raise door.at("type").refuse(f"{feature.get('type')!r}: each entry of a recipe is a Feature")
+    for key in feature:
+        if key not in FEATURE_MEMBERS:
+            raise door.at(key).refuse(
+                f"unknown member; allowed are {', '.join(FEATURE_MEMBERS)}: a ROI's settings stand in `properties`"
+            )
     inner = door.at("properties")
     properties = dict(_mapping(feature.get("properties") or {}, inner))
     name, split = properties.pop("name", None), properties.pop("split", None)

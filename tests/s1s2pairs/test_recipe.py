@@ -149,6 +149,24 @@ WRONG: dict[str, tuple[Any, str]] = {
         r"at s1s2: season day '06-31' is no day of the year",
     ),
     "empty season": (collection(s1s2={"season": ["06-01", "06-01"]}), "is empty"),
+    "reversed season": (collection(s1s2={"season": ["07-01", "06-01"]}), r"at s1s2: season .* is reversed"),
+    "flag as text": (collection(s1s2={"season_lock": "no"}), r"at s1s2\.season_lock: \"no\": .*boolean"),
+    "number as text": (collection(s1s2={"max_cloud_fraction": "0.1"}), r"max_cloud_fraction: \"0\.1\": .*number"),
+    "flag as number": (collection(s1s2={"max_shift_months": True}), r"max_shift_months: true: .*integer"),
+    "no number": (
+        '{"type": "FeatureCollection", "features": [], "s1s2": {"pixel_size_m": NaN}}',
+        "no valid JSON: NaN is no JSON number",
+    ),
+    "bottomless": ("[" * 100_000, "no valid JSON: .*recursion"),
+    "settings beside the properties": (
+        collection({**feature(), "s1s2": {"s1_orbit": 59}}),
+        r"features\[0\]\.s1s2: unknown member; allowed are type, properties",
+    ),
+    "endless name": (collection(feature("a" * 101)), r"properties\.name: 'a{101}' is no name; .* at most 100"),
+    "endless label": (
+        collection(feature(periods=[{"label": "x" * 101, "start": "2019-06-01", "end": "2019-07-01"}])),
+        r"periods\[0\]\.label: .*100",
+    ),
     "duplicate name": (
         collection(feature(), feature(lon=5.0)),
         r"features\[1\]\.properties\.name: 'here' is already the name of features\[0\]",
