@@ -23,7 +23,7 @@ from .contest import baseline_entries, load_groups
 from .data import PairDataset
 from .device import choose_device
 from .memory import memory_advice
-from .pictures import draw_sample
+from .pictures import sample_panels
 from .results import DIRECTIONS, Direction, Entry, Evaluation, Picture, Rank, Row
 from .tally import Column, Tally, tally_batch
 from .task import Batch
@@ -129,13 +129,12 @@ class _Scorer:
                 patch_id=sample.patch_id,
                 direction=sample.direction,
                 psnr_db=float(psnr[order[place]]),
-                png=draw_sample(
+                panels=sample_panels(
                     batch,
                     translator(batch).float(),
                     row=0,
                     task=translator.task,  # shows what this network read, not what others read besides
                     scaling=self.dataset.scaling,
-                    title=f"{run}, {rank}: {sample.patch_id}, {sample.direction}",
                 ),
             )
 

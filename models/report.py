@@ -1,18 +1,25 @@
 """Write an evaluation as JSON, Markdown and one HTML page that needs no other file."""
 
 import base64
+import io
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 from jinja2 import Environment, StrictUndefined
+from numpy.typing import NDArray
+from PIL import Image
 
+from .change import MIN_PIXELS, THRESHOLD
 from .checkpoint import JSON_NAME as CHECKPOINT_JSON
+from .metric_names import METRICS
+from .metrics import PSNR_CEILING_DB
 from .results import Evaluation
+from .scaling import Scaling
 from .tables import Cell, Ranking, Table, best_cells, rankings, tables
 
 JSON_NAME: Final = "evaluation.json"
@@ -20,13 +27,10 @@ MARKDOWN_NAME: Final = "evaluation.md"
 HTML_NAME: Final = "evaluation.html"
 COMPARISON_FOLDER: Final = Path("evaluation")
 TEMPLATE: Final = "evaluation.html.j2"
-GROUND_NOTE: Final = (
-    "Changed ground: radar at the two dates differs by more than 0.09 of the scaling range (3.15 dB), closed, areas under "
-    "40 px dropped; unchanged is its complement. Tasks without radar at both dates use the target's sensor. PSNR and "
-    "SSIM are on images scaled to [0, 1]. ± is the sample standard deviation over seeds; – means that nothing supports a value."
-)
-_DECIMALS: Final[Mapping[str, int]] = {"psnr": 2, "wpsnr": 2, "psnr_2to1": 2, "mae_db": 2, "rmse_db": 2, "sam_deg": 2}
-_DEFAULT_DECIMALS: Final = 3
+JPEG_QUALITY: Final = 78
+LOSSLESS_PX: Final = 100
+"""Images with fewer pixels a side are PNG: enlarged on the page, JPEG's blocks would show."""
+AT_CEILING: Final = "†"
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path) -> tuple[Path, Path, Path]:
@@ -82,19 +86,23 @@ def to_json(evaluation: Evaluation) -> str:
 
 def ranking_rows(ranking: Ranking) -> dict[str, object]:
     """Return a ranking as JSON values."""
-    places = [
-        {**place._asdict(), "ranks": dict(zip(ranking.criteria, place.ranks, strict=True))} for place in ranking.places
-    ]
-    return {"target": ranking.target, "criteria": list(ranking.criteria), "places": places}
+    names = [f"{metric} {ground}" for metric, ground in ranking.criteria]
+    places = [{**place._asdict(), "ranks": dict(zip(names, place.ranks, strict=True))} for place in ranking.places]
+    return {"target": ranking.target, "criteria": names, "places": places}
 
 
 def to_markdown(evaluation: Evaluation) -> str:
     """Return rankings and tables as Markdown; the best value of a column is bold."""
-    lines = [f"# Evaluation on {evaluation.dataset}, split {evaluation.split}", "", GROUND_NOTE, ""]
+    lines = [
+        f"# Evaluation on {dataset_name(evaluation)}, split {evaluation.split}",
+        "",
+        *(f"- {note}" for note in notes()),
+        "",
+    ]
     for ranking in rankings(evaluation):
         lines += [f"## Ranking: {ranking.target}", "", *_markdown_ranking(ranking), ""]
     for table in tables(evaluation):
-        lines += [f"## {table.title}", "", *_markdown_table(table), ""]
+        lines += [f"## {table_title(table)}", "", *_markdown_table(table), ""]
     return "\n".join(lines)
 
 
@@ -102,24 +110,76 @@ def to_html(evaluation: Evaluation) -> str:
     """Return one page with rankings, tables and pictures, everything inside."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["cell"] = format_cell
-    environment.filters["data_uri"] = lambda png: "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+    environment.filters["data_uri"] = image_uri
+    environment.filters["title"] = table_title
+    environment.globals["metrics"] = METRICS
     template = environment.from_string((files(__package__) / TEMPLATE).read_text(encoding="utf-8"))
+    found = tables(evaluation)
+    used = {metric for table in found for metric in table.metrics}
     return template.render(
         evaluation=evaluation,
-        note=GROUND_NOTE,
+        dataset=dataset_name(evaluation),
+        notes=notes(),
         rankings=rankings(evaluation),
-        tables=[(table, best_cells(table)) for table in tables(evaluation)],
+        tables=[(table, best_cells(table)) for table in found],
+        legend={name: metric for name, metric in METRICS.items() if name in used},
+        lossless_px=LOSSLESS_PX,
+        ceiling_mark=AT_CEILING,
     )
 
 
+def dataset_name(evaluation: Evaluation) -> str:
+    """Return the name of the dataset's folder: where it lies is nobody's business but the writer's."""
+    return Path(evaluation.dataset).resolve().name
+
+
+def notes() -> tuple[str, ...]:
+    """Return what a reader of the tables must know."""
+    low, high = Scaling().s1_ranges_db["VV"]
+    dates = (
+        "T1 is the reference date of a sample, T2 the predicted one; forward predicts the later period from the earlier, "
+        "backward the earlier from the later. So s1_t2 (VV) is Sentinel-1's VV at the predicted date."
+    )
+    grounds = (
+        f"Changed ground: radar at the two dates differs by more than {THRESHOLD:g} of the scaling range "
+        f"({THRESHOLD * (high - low):.2f} dB on VV's default range), closed, areas under {MIN_PIXELS} px dropped; unchanged is "
+        "its complement. Tasks without radar at both dates use the target's sensor."
+    )
+    signs = (
+        "PSNR and SSIM are on images scaled to [0, 1]. ↑ higher is better, ↓ lower is better, → 1 nearer to 1 is better. "
+        "± is the sample standard deviation over seeds; – means that nothing supports a value."
+    )
+    perfect = (
+        f"{AT_CEILING} PSNR of an image without error is infinite; {PSNR_CEILING_DB:g} dB is put in its place, and means may "
+        "contain such values."
+    )
+    return dates, grounds, signs, perfect
+
+
+def table_title(table: Table) -> str:
+    """Return a table's heading, such as `s1_t2 (VV): PSNR [dB] ↑ on changed ground by ROI`."""
+    return f"{table.target}: {METRICS[table.metric].head + ' ' if table.metric else ''}{table.about}"
+
+
 def format_cell(value: Cell, metric: str) -> str:
-    """Return `mean ± spread`, or a dash where there is nothing."""
+    """Return `mean ± spread`, or a dash where there is nothing; a value at its metric's ceiling is marked."""
     if value.mean is None:
         return "–"
-    digits = _DECIMALS.get(metric, _DEFAULT_DECIMALS)
+    digits, ceiling = METRICS[metric].decimals, METRICS[metric].ceiling
     spread = "" if value.spread is None or math.isnan(value.spread) else f" ± {value.spread:.{digits}f}"
     mean = round(value.mean, digits) + 0.0  # + 0.0 turns -0.0 into 0.0
-    return f"{mean:.{digits}f}{spread}"
+    mark = AT_CEILING if ceiling is not None and mean >= ceiling else ""
+    return f"{mean:.{digits}f}{mark}{spread}"
+
+
+def image_uri(rgb: NDArray[np.uint8]) -> str:
+    """Return (y, x, colour) uint8 as a data URI, as small as looks well."""
+    grey = bool((rgb == rgb[..., :1]).all())
+    image = Image.fromarray(rgb[..., 0] if grey else rgb)
+    kind = "png" if max(image.size) < LOSSLESS_PX else "jpeg"
+    file = io.BytesIO()
+    image.save(file, kind, quality=JPEG_QUALITY, optimize=True)
+    return f"data:image/{kind};base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 
 def _run_folder(path: Path) -> Path:
@@ -128,7 +188,7 @@ def _run_folder(path: Path) -> Path:
 
 
 def _markdown_ranking(ranking: Ranking) -> list[str]:
-    head = ["place", "network", "mean rank", *ranking.criteria]
+    head = ["place", "network", "mean rank", *(f"rank by {METRICS[m].label}, {g} ground" for m, g in ranking.criteria)]
     body = [
         [str(place.place), place.label, f"{place.mean_rank:.2f}", *(f"{rank:g}" for rank in place.ranks)]
         for place in ranking.places
@@ -142,7 +202,8 @@ def _markdown_table(table: Table) -> list[str]:
     for line, (label, cells) in enumerate(table.lines):
         texts = [format_cell(value, metric) for value, metric in zip(cells, table.metrics, strict=True)]
         body.append([label, *(f"**{text}**" if (line, place) in best else text for place, text in enumerate(texts))])
-    return _markdown(["network", *table.columns], body)
+    columns = table.columns if table.metric else [METRICS[metric].head for metric in table.metrics]
+    return _markdown(["network", *columns], body)
 
 
 def _markdown(head: list[str], body: list[list[str]]) -> list[str]:

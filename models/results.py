@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
+from .pictures import Panel
 from .tally import Ground
 
 Direction: TypeAlias = Literal["both", "forward", "backward"]
@@ -55,7 +56,8 @@ class Picture:
     patch_id: str
     direction: str
     psnr_db: float
-    png: bytes
+    panels: tuple[Panel, ...]
+    """Inputs, prediction, target and error."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

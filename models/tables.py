@@ -1,18 +1,15 @@
 """Tables and rankings from the rows of an evaluation."""
 
-import math
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from .metric_names import METRICS
 from .results import DIRECTIONS, Direction, Evaluation, Row
 from .tally import GROUNDS, Ground
 
-LOWER_IS_BETTER: Final = ("mae_", "rmse_", "sam_")
-"""How the names of metrics start that shrink as a prediction gets better."""
-NEAR_ONE_IS_BETTER: Final = "hf_ratio"
 RANKED_BY: Final[tuple[tuple[str, Ground], ...]] = (
     ("psnr", "changed"),
     ("ssim", "changed"),
@@ -20,6 +17,8 @@ RANKED_BY: Final[tuple[tuple[str, Ground], ...]] = (
     ("ssim", "unchanged"),
 )
 """A network that only copies wins on unchanged ground, one that only invents on changed ground; all four count alike."""
+DETAILED: Final = ("psnr", "ssim")
+"""Metrics shown by direction, by band and by ROI; the JSON has them all."""
 
 
 class Cell(NamedTuple):
@@ -35,9 +34,13 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
-    """Networks by metrics."""
+    """Networks by metrics, or by groups of samples or pixels for one metric."""
 
-    title: str
+    target: str
+    about: str
+    """What the table is about, besides its metric."""
+    metric: str | None
+    """The metric of all columns; None where each column is another metric."""
     columns: tuple[str, ...]
     metrics: tuple[str, ...]
     """What each column measures."""
@@ -60,15 +63,9 @@ class Ranking:
     """Places of all networks that predict one target."""
 
     target: str
-    criteria: tuple[str, ...]
+    criteria: tuple[tuple[str, Ground], ...]
+    """Metric and ground of each."""
     places: tuple[Place, ...]
-
-
-def better(metric: str, value: float) -> float:
-    """Return a number that is larger the better `value` is."""
-    if metric == NEAR_ONE_IS_BETTER:
-        return -abs(math.log(value)) if value > 0 else -math.inf
-    return -value if metric.startswith(LOWER_IS_BETTER) else value
 
 
 def best_cells(table: Table) -> set[tuple[int, int]]:
@@ -76,7 +73,7 @@ def best_cells(table: Table) -> set[tuple[int, int]]:
     best: set[tuple[int, int]] = set()
     for place, metric in enumerate(table.metrics):
         means = {line: cells[place].mean for line, (_, cells) in enumerate(table.lines)}
-        scores = {line: better(metric, mean) for line, mean in means.items() if mean is not None}
+        scores = {line: METRICS[metric].better(mean) for line, mean in means.items() if mean is not None}
         if len(scores) > 1:
             top = max(scores.values())
             best.update((line, place) for line, score in scores.items() if score == top)
@@ -99,17 +96,20 @@ def tables(evaluation: Evaluation) -> tuple[Table, ...]:
         labels = [place.label for place in _rank(cells, target).places]
         for ground in GROUNDS:
             columns = {metric: _Wanted(metric=metric, ground=ground) for metric in cells.metrics(labels, ground)}
-            found.append(_table(cells, f"{target}, {ground} ground", labels, columns))
-        found.append(_table(cells, f"{target}, forward and backward", labels, _by_direction()))
-        for metric in ("psnr", "ssim"):
-            bands = cells.bands(labels)
-            if len(bands) > 1:
-                by_band = {band: _Wanted(metric=metric, band=band) for band in bands}
-                found.append(_table(cells, f"{target}, {metric} by band", labels, by_band))
-        for metric, grounds in (("psnr", GROUNDS), ("ssim", GROUNDS)):
-            for ground in grounds:
-                by_roi = {roi: _Wanted(metric=metric, ground=ground, roi=roi) for roi in cells.rois(labels)}
-                found.append(_table(cells, f"{target}, {metric} on {ground} ground by ROI", labels, by_roi))
+            found.append(_table(cells, labels, columns, target=target, metric=None, about=f"{ground} ground"))
+        bands, rois = cells.bands(labels), cells.rois(labels)
+        found += [
+            _table(cells, labels, _by_direction(metric), target=target, metric=metric, about="forward and backward")
+            for metric in DETAILED
+        ]
+        for metric in DETAILED if len(bands) > 1 else ():
+            by_band = {band: _Wanted(metric=metric, band=band) for band in bands}
+            found.append(_table(cells, labels, by_band, target=target, metric=metric, about="by band"))
+        for metric in DETAILED:
+            for ground in GROUNDS:
+                by_roi = {roi: _Wanted(metric=metric, ground=ground, roi=roi) for roi in rois}
+                about = f"on {ground} ground by ROI"
+                found.append(_table(cells, labels, by_roi, target=target, metric=metric, about=about))
     return tuple(found)
 
 
@@ -167,31 +167,43 @@ def _targets(evaluation: Evaluation) -> list[str]:
     return list(dict.fromkeys(entry.target for entry in evaluation.entries))
 
 
-def _by_direction() -> dict[str, _Wanted]:
+def _by_direction(metric: str) -> dict[str, _Wanted]:
     return {
-        f"{metric} {ground} {direction}": _Wanted(metric=metric, ground=ground, direction=direction)
-        for metric in ("psnr", "ssim")
+        f"{ground}, {direction}": _Wanted(metric=metric, ground=ground, direction=direction)
         for ground in GROUNDS
         for direction in DIRECTIONS
         if direction != "both"
     }
 
 
-def _table(cells: _Cells, title: str, labels: Sequence[str], columns: Mapping[str, _Wanted]) -> Table:
-    lines = tuple((label, tuple(cells.cell(label, wanted) for wanted in columns.values())) for label in labels)
-    metrics = tuple(wanted.metric for wanted in columns.values())
-    return Table(title=title, columns=tuple(columns), metrics=metrics, lines=lines)
+def _table(
+    cells: _Cells,
+    labels: Sequence[str],
+    columns: Mapping[str, _Wanted],
+    *,
+    target: str,
+    metric: str | None,
+    about: str,
+) -> Table:
+    return Table(
+        target=target,
+        about=about,
+        metric=metric,
+        columns=tuple(columns),
+        metrics=tuple(wanted.metric for wanted in columns.values()),
+        lines=tuple((label, tuple(cells.cell(label, wanted) for wanted in columns.values())) for label in labels),
+    )
 
 
 def _rank(cells: _Cells, target: str) -> Ranking:
     labels = list(dict.fromkeys(entry.label for entry in cells.entries if entry.target == target))
-    criteria: list[str] = []
+    criteria: list[tuple[str, Ground]] = []
     ranks: list[list[float]] = []
     for metric, ground in RANKED_BY:
         values = [cells.cell(label, _Wanted(metric=metric, ground=ground)).mean for label in labels]
-        known = [better(metric, value) for value in values if value is not None]
+        known = [METRICS[metric].better(value) for value in values if value is not None]
         if len(known) == len(labels):
-            criteria.append(f"{metric} {ground}")
+            criteria.append((metric, ground))
             ranks.append([1 + sum(o > v for o in known) + (known.count(v) - 1) / 2 for v in known])
     by_label = {label: tuple(column[i] for column in ranks) for i, label in enumerate(labels)}
     means = {label: statistics.fmean(own) if own else 1.0 for label, own in by_label.items()}

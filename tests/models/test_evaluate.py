@@ -1,7 +1,10 @@
 """Evaluation of runs and baselines: rows against an independent computation, naming, tables, pages, and wrong inputs."""
 
+import base64
+import io
 import json
 import math
+import re
 import statistics
 from dataclasses import asdict, fields, replace
 from html.parser import HTMLParser
@@ -11,15 +14,18 @@ import numpy as np
 import pytest
 import rasterio
 import torch
+from PIL import Image
 from skimage.metrics import structural_similarity
 from skimage.morphology import closing, remove_small_objects
 
 from models import checkpoint, contest, evaluate, report, run, tables, zoo
+from models.metric_names import METRICS
 from models.metrics import PSNR_CEILING_DB
 from models.results import Entry, Evaluation, Row
 from models.scaling import Scaling
 from models.settings import TrainSettings
 from models.ssim import RADIUS
+from models.tally import tally_batch
 from models.task import Stack, Task
 from s1s2pairs.errors import DatasetError, RunError
 
@@ -27,7 +33,7 @@ from . import conftest
 from .conftest import PERIODS, patch_values, write_dataset
 
 KEYS = {"run", "network", "seed", "split", "direction", "ground", "roi", "band", "metric", "value", "n"}
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+MONO_PANELS = ["source, S2 T2", "prediction, S1 T2", "target, S1 T2", "error"]
 Key = tuple[str, str, str, str, str | None, str | None]
 
 
@@ -84,23 +90,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     ]
 
 
-@pytest.fixture
-def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Save the time of drawing."""
-    monkeypatch.setattr(evaluate, "draw_sample", lambda *_, **__: b"")
-
-
 @pytest.fixture(scope="module")
 def evaluation(runs: list[Path], dataset: Path) -> Evaluation:
-    """All runs scored; only the pictures of `mono` are drawn, as drawing takes longest."""
-    draw = evaluate.draw_sample
-
-    def draw_some(*images: object, title: str, **about: object) -> bytes:
-        return draw(*images, title=title, **about) if title.startswith("mono") else PNG_SIGNATURE  # type: ignore[arg-type]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluate, "draw_sample", draw_some)
-        return evaluate.evaluate(runs, dataset, device="cpu")
+    return evaluate.evaluate(runs, dataset, device="cpu")
 
 
 def by_key(rows: tuple[Row, ...]) -> dict[Key, Row]:
@@ -187,7 +179,7 @@ def test_runs_of_one_network_are_pooled_only_if_they_differ_in_the_seed_alone(ev
 def test_tables_give_mean_and_spread_over_seeds(evaluation: Evaluation) -> None:
     rows = by_key(evaluation.rows)
     seeds = [rows[name, "psnr", "changed", "both", None, None].value for name in ("v1-a", "v1-b")]
-    table = next(table for table in tables.tables(evaluation) if table.title.endswith("changed ground"))
+    table = next(table for table in tables.tables(evaluation) if table.about == "changed ground")
     cells = dict(table.lines)["tsgan (change_weighted_loss=True)"]
     cell = cells[table.columns.index("psnr")]
     known = [value for value in seeds if value is not None]
@@ -198,7 +190,6 @@ def test_tables_give_mean_and_spread_over_seeds(evaluation: Evaluation) -> None:
     assert alone.spread is None
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_scores_do_not_depend_on_the_batch_size(runs: list[Path], dataset: Path, evaluation: Evaluation) -> None:
     whole = by_key(evaluation.of_run("mono").rows)
     told: list[tuple[str, int, int]] = []
@@ -211,7 +202,7 @@ def test_scores_do_not_depend_on_the_batch_size(runs: list[Path], dataset: Path,
     assert [state for state in told if state[0] == "mono"] == [("mono", 3, 4), ("mono", 4, 4)]
 
 
-def test_files_are_complete_and_strict(runs: list[Path], evaluation: Evaluation, tmp_path: Path) -> None:
+def test_files_are_complete_and_strict(evaluation: Evaluation, tmp_path: Path) -> None:
     paths = report.write_evaluation(evaluation, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["evaluation.html", "evaluation.json", "evaluation.md"]
 
@@ -225,7 +216,11 @@ def test_files_are_complete_and_strict(runs: list[Path], evaluation: Evaluation,
     assert "## Ranking: s1_t2 (VV)" in markdown
     assert "± " in markdown
     html = paths[2].read_text(encoding="utf-8")
-    assert html.count("data:image/png;base64,iVBOR") == 3 * len(runs)
+    drawn = sum(len(picture.panels) for picture in evaluation.pictures)
+    assert (
+        html.count("data:image/jpeg;base64,/9j/") == drawn == 3 * (3 * 6 + 4)
+    )  # three ranks; TSGAN shows 6, pix2pix 4
+    assert len(html) < 1_500_000
     assert outside_links(html) == []
 
 
@@ -267,6 +262,56 @@ def test_cells_show_decimals_by_metric_and_no_negative_zero() -> None:
     assert report.format_cell(tables.Cell(None, None, 0, 0), "psnr") == "–"
 
 
+def test_a_perfect_psnr_is_marked_and_the_mark_explained(evaluation: Evaluation) -> None:
+    assert report.format_cell(tables.Cell(PSNR_CEILING_DB, None, 1, 4), "psnr") == "100.00†"
+    assert report.format_cell(tables.Cell(99.99, None, 1, 4), "psnr") == "99.99"
+    assert report.format_cell(tables.Cell(100.0, None, 1, 4), "mae_db") == "100.00"
+    html = report.to_html(evaluation)  # copying is perfect on this dataset's unchanged ground
+    assert "100.00†" in html
+    assert "<li>† PSNR of an image without error" in html
+
+
+def test_readers_see_names_units_and_arrows(evaluation: Evaluation) -> None:
+    html = report.to_html(evaluation)
+    assert '<th title="mae_db: mean absolute value of prediction - target">MAE<small>dB ↓</small></th>' in html
+    assert "PSNR [dB] ↑ on changed ground by ROI</summary>" in html
+    assert "| network | PSNR [dB] ↑ | SSIM ↑ |" in report.to_markdown(evaluation)
+    shown = re.sub(r"<[^>]*>", "", html[html.index("<body>") : html.index("What the columns mean")])
+    assert [name for name in ("psnr", "mae_db", "hf_ratio") if name in shown] == []
+
+
+def test_every_metric_of_both_sensors_has_a_name(evaluation: Evaluation) -> None:
+    optical = Stack(sensor="s2", date=1, bands=("B4", "B8"))
+    task = Task(name="optical", sources=(), references=(replace(optical, date=0),), target=optical)
+    images = torch.rand(3, 1, 2, 64, 64) * 2 - 1
+    batch = {
+        "s2_t1": images[0], "s2_t2": images[1], "valid": torch.ones(1, 1, 64, 64, dtype=torch.bool), "sample": torch.zeros(1)
+    }  # fmt: skip
+    scored = tally_batch(images[2], images[0], batch, task, Scaling()).pool(np.array([True]))
+    metrics = {row.metric for row in evaluation.rows} | {column.metric for column in scored}
+    assert metrics == set(METRICS)
+
+
+def test_the_page_names_the_dataset_and_not_where_it_lies(evaluation: Evaluation, dataset: Path) -> None:
+    assert evaluation.dataset == str(dataset)
+    for text in (report.to_html(evaluation), report.to_markdown(evaluation)):
+        assert "Evaluation on large" in text
+        assert str(dataset.parent) not in text
+
+
+@pytest.mark.parametrize(("side", "kind"), [(64, "png"), (256, "jpeg")])
+def test_images_are_small_and_true(side: int, kind: str) -> None:
+    ramp = np.linspace(0, 255, side).round().astype(np.uint8)
+    for rgb in (
+        np.stack([np.tile(ramp, (side, 1))] * 3, axis=-1),
+        np.stack(np.broadcast_arrays(ramp, ramp[:, None], 9), -1),
+    ):
+        head, _, data = report.image_uri(rgb.astype(np.uint8)).partition(",")
+        shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")).astype(int)
+        assert head == f"data:image/{kind};base64"
+        assert np.abs(shown - rgb).mean() < (3 if kind == "jpeg" else 1e-9)
+
+
 def test_names_are_escaped_in_the_page(evaluation: Evaluation) -> None:
     entries = tuple(Entry(**{**asdict(entry), "label": "<b>bold</b>"}) for entry in evaluation.entries)
     odd = Evaluation(dataset="a<script>", split="test", entries=entries, rows=evaluation.rows, pictures=())
@@ -276,7 +321,7 @@ def test_names_are_escaped_in_the_page(evaluation: Evaluation) -> None:
 
 def test_pictures_show_worst_median_and_best(evaluation: Evaluation) -> None:
     shown = [picture for picture in evaluation.pictures if picture.run == "mono"]
-    assert all(picture.png.startswith(PNG_SIGNATURE) and len(picture.png) > 1000 for picture in shown)
+    assert all([panel.name for panel in picture.panels] == MONO_PANELS for picture in shown)
     assert [picture.rank for picture in shown] == ["worst", "median", "best"]
     assert shown[0].psnr_db <= shown[1].psnr_db <= shown[2].psnr_db
     assert shown[0].psnr_db < shown[2].psnr_db
@@ -289,7 +334,6 @@ def test_part_of_one_run_keeps_its_baselines(evaluation: Evaluation) -> None:
     assert {picture.run for picture in part.pictures} == {"v1-b"}
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_unchanged_dataset_has_null_and_no_zero_on_changed_ground(
     tmp_path: Path, runs: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -305,7 +349,6 @@ def test_unchanged_dataset_has_null_and_no_zero_on_changed_ground(
     assert rows["mono", "psnr", "unchanged", "both", None, None].n == 2
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_runs_that_cannot_share_pixels_are_scored_apart(runs: list[Path], dataset: Path, tmp_path: Path) -> None:
     other = make_run(tmp_path / "cross", "pix2pix_opt2sar", s1_bands="VH")
     result = evaluate.evaluate([runs[3], other], dataset, device="cpu")
@@ -315,14 +358,12 @@ def test_runs_that_cannot_share_pixels_are_scored_apart(runs: list[Path], datase
     assert len({entry.run for entry in result.entries}) == 6
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_equal_folder_names_are_told_apart(runs: list[Path], dataset: Path, tmp_path: Path) -> None:
     twin = make_run(tmp_path / "mono", "pix2pix_opt2sar", seed=5)
     result = evaluate.evaluate([runs[3], twin], dataset, device="cpu")
     assert {entry.run for entry in result.entries if not entry.baseline} == {str(runs[3]), str(twin)}
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_a_checkpoint_folder_can_be_scored_too(runs: list[Path], dataset: Path) -> None:
     result = evaluate.evaluate([runs[3] / "checkpoints/best"], dataset, device="cpu")
     assert [entry.seed for entry in result.entries if not entry.baseline] == [0]
@@ -374,7 +415,7 @@ def test_a_criterion_without_values_does_not_rank() -> None:
             }
         )
     )[0]
-    assert ranking.criteria == ("psnr unchanged",)
+    assert ranking.criteria == (("psnr", "unchanged"),)
     assert [place.label for place in ranking.places] == ["b", "a"]
 
 
@@ -383,7 +424,7 @@ def test_a_criterion_without_values_does_not_rank() -> None:
     [("psnr", 20, 21), ("mae_db", 3, 2), ("rmse_reflectance", 0.2, 0.1), ("sam_deg", 5, 4), ("hf_ratio", 1.5, 0.8)],
 )
 def test_better_knows_each_metric_s_direction(metric: str, worse: float, good: float) -> None:
-    assert tables.better(metric, good) > tables.better(metric, worse)
+    assert METRICS[metric].better(good) > METRICS[metric].better(worse)
 
 
 # --- what is refused
