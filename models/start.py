@@ -78,9 +78,15 @@ def start_resumed(network: str, path: Path, dataset: Path | None, given: Mapping
     folder = checkpoint.find(path, "last")
     run = path if folder != path else folder.parent.parent
     saved, record = checkpoint.read(folder), read_record(run)
-    name, _ = zoo.resolve(network)
+    name, preset = zoo.resolve(network)
     if name != saved.network:
         raise RunError(f"{folder} is a checkpoint of {saved.network}, not of {name}: use `s1s2 train {saved.network}`.")
+    for key, value in preset.items():
+        if str(saved.config.get(key)) != value:
+            raise RunError(
+                f"{network} stands for {key}={value}, but {folder} has {key}={saved.config.get(key)}: "
+                f"use `s1s2 train {saved.network}`, which goes on with what the run has."
+            )
     fixed = [key for key in given if key not in CHANGEABLE]
     if fixed:
         raise RunError(

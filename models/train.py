@@ -126,7 +126,8 @@ class _Loop:
         self.training, self.position = start.training, start.position
         self.translator = start.translator.to(fabric.device)
         if self.training.channels_last or (self.training.channels_last is None and fabric.device.type == "cuda"):
-            self.translator.to(memory_format=torch.channels_last)  # before optimizer state is laid out like the weights
+            for part in self.translator.parts:  # before optimizer state is laid out like the weights
+                getattr(self.translator, part).to(memory_format=torch.channels_last)
         precision = fabric.strategy.precision
         self.plain_optimizers = make_optimizers(start, scaled_loss=bool(precision.state_dict()))
         if start.checkpoint is not None and start.checkpoint.precision_state:

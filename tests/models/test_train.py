@@ -350,6 +350,14 @@ def test_clipping_limits_the_step(toy: Trainer) -> None:
 
 
 class TestRefusals:
+    def test_an_alias_of_other_settings_than_the_runs(self, toy: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+        for alias, width in (("toy_wide", "8"), ("toy_narrow", "4")):
+            monkeypatch.setitem(zoo.ALIASES, alias, ("toy", {"width": width}))
+        run = toy("run", network="toy_narrow", epochs=1).run
+        with pytest.raises(RunError, match=r"toy_wide stands for width=8, .* has width=4"):
+            toy("run", network="toy_wide", resume=run, epochs=2)
+        assert toy("run", network="toy_narrow", resume=run, epochs=2).epochs == 2
+
     def test_unknown_network(self, toy: Trainer) -> None:
         with pytest.raises(RunError, match="Did you mean tsgan"):
             toy("run", network="tsgann")
