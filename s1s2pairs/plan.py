@@ -10,21 +10,29 @@ from typing import Annotated, Any
 import shapely
 import shapely.geometry
 from odc.geo.geobox import GeoBox
-from pydantic import ConfigDict, PlainSerializer, PlainValidator, TypeAdapter, ValidationError
-from shapely.geometry.base import BaseGeometry
+from pydantic import ConfigDict, Field, PlainSerializer, PlainValidator, TypeAdapter, ValidationError
+from pyproj.exceptions import CRSError
 
 from .acquisition import Backscatter, IncidenceSource, OpticalAcquisition, SarAcquisition
 from .errors import RecipeError
 from .grid import analysis_grid, footprint_lonlat, grid_from_json, grid_to_json, roi_grid
 from .optical import OpticalChoice, is_locked, mean_time
 from .orbit import OrbitCandidate, OrbitChoice
-from .recipe import OrbitPass, Recipe, Roi, Settings, Split
+from .recipe import OrbitPass, Recipe, Roi, Settings, parse_recipe
 from .sources import CompositeMethod, Place
 
 LOCK_VERSION = 1
 _PLAIN = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
-_Grid = Annotated[GeoBox, PlainValidator(grid_from_json), PlainSerializer(grid_to_json)]
+
+def _grid(value: Any) -> GeoBox:
+    try:
+        return grid_from_json(value)
+    except (KeyError, TypeError, CRSError) as error:
+        raise ValueError(f"no pixel grid ({error!r})") from error
+
+
+_Grid = Annotated[GeoBox, PlainValidator(_grid), PlainSerializer(grid_to_json)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,11 +46,11 @@ class PeriodPlan:
     """Window of the optical scenes after any shift, end excluded."""
     month_shift: int
     composite: CompositeMethod
-    optical: tuple[OpticalAcquisition, ...]
+    optical: Annotated[tuple[OpticalAcquisition, ...], Field(min_length=1)]
     """Used, by time."""
     optical_considered: tuple[OpticalAcquisition, ...]
     optical_mean_time: dt.datetime
-    sar: tuple[SarAcquisition, ...]
+    sar: Annotated[tuple[SarAcquisition, ...], Field(min_length=1)]
     """Averaged, by time."""
     sar_mean_time: dt.datetime
 
@@ -177,33 +185,28 @@ def roi_to_json(plan: RoiPlan) -> dict[str, Any]:
     return {"type": "Feature", "properties": properties, "geometry": shapely.geometry.mapping(plan.roi.polygon)}
 
 
-def roi_from_json(feature: Mapping[str, Any], *, file: str) -> RoiPlan:
-    """Read back what `roi_to_json` wrote.
+def roi_from_json(feature: Mapping[str, Any], *, roi: Roi, file: str) -> RoiPlan:
+    """Read back the choices that `roi_to_json` wrote for a ROI.
 
     Raises:
-        RecipeError: The feature was altered so that it no longer is a plan.
+        RecipeError: The feature was altered so that it no longer is a plan for that ROI.
     """
-    properties = dict(feature["properties"])
-    name, split = properties.pop("name"), properties.pop("split")
-    choices, failure = properties.pop("plan", None), properties.pop("failed", None)
+    choices, failure = (feature["properties"].get(key) for key in ("plan", "failed"))
+    damaged = f"{file}: the locked plan of {roi.name} is damaged"
+    if choices is None:
+        if not isinstance(failure, str):
+            raise RecipeError(f"{damaged}: it has neither `plan` nor the reason `failed`; plan again from the recipe")
+        return RoiPlan(roi=roi, choices=None, failure=failure)
     try:
-        settings = _SETTINGS.validate_json(json.dumps(properties))
-        parsed = None if choices is None else _CHOICES.validate_json(json.dumps(choices))
+        parsed = _CHOICES.validate_json(json.dumps(choices))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         path = ".".join(str(step) for step in first["loc"])
-        raise RecipeError(f"{file}: the locked plan of {name} is damaged at {path}: {first['msg']}") from error
-    polygon: BaseGeometry = shapely.geometry.shape(feature["geometry"])
-    return RoiPlan(
-        roi=Roi(name=name, split=_split(split), polygon=polygon, settings=settings), choices=parsed, failure=failure
-    )
-
-
-def _split(value: str) -> Split:
-    for split in ("train", "val", "test"):
-        if value == split:
-            return split
-    raise RecipeError(f"split {value!r} in a locked plan; allowed are train, val, test")
+        raise RecipeError(f"{damaged} at {path}: {first['msg']}; plan again from the recipe") from error
+    labels, wanted = ([period.label for period in periods] for periods in (parsed.periods, roi.settings.periods))
+    if labels != wanted:
+        raise RecipeError(f"{damaged}: it has the periods {labels}, its settings {wanted}; plan again from the recipe")
+    return RoiPlan(roi=roi, choices=parsed)
 
 
 def dump_lock(plan: Plan) -> bytes:
@@ -221,24 +224,41 @@ def is_lock(text: str) -> bool:
     """Tell whether the text of a recipe has its choices locked in."""
     try:
         collection = json.loads(text)
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         return False
     settings = collection.get("s1s2") if isinstance(collection, dict) else None
     return isinstance(settings, dict) and "lock" in settings
 
 
 def parse_lock(text: str, *, file: str) -> Plan:
-    """Read a locked recipe.
+    """Read a locked recipe: checked like a recipe, then with its choices.
 
     Raises:
         RecipeError: It was altered, or written by a later version.
     """
     collection = json.loads(text)
-    version = collection["s1s2"]["lock"]
+    version, source = collection["s1s2"]["lock"], collection["s1s2"].get("source")
     if version != LOCK_VERSION:
         raise RecipeError(f"{file}: lock version {version!r}; this version of s1s2pairs reads {LOCK_VERSION}")
-    try:
-        rois = tuple(roi_from_json(feature, file=file) for feature in collection["features"])
-        return Plan(name=collection["name"], source=collection["s1s2"]["source"], rois=rois)
-    except (KeyError, TypeError) as error:
-        raise RecipeError(f"{file}: the lock is damaged: {error} is missing or of the wrong type") from error
+    if not isinstance(source, str):
+        raise RecipeError(f"{file} at s1s2.source: {source!r} is no name of a source; plan again from the recipe")
+    # What may overlap, and which periods lie in the past, was settled when the plan was made.
+    recipe_text = json.dumps(_without_choices(collection))
+    recipe = parse_recipe(recipe_text, file=file, today=dt.date.max, default_name="")
+    pairs = zip(collection["features"], recipe.rois, strict=True)
+    rois = tuple(roi_from_json(feature, roi=roi, file=file) for feature, roi in pairs)
+    return Plan(name=recipe.name, source=source, rois=rois)
+
+
+def _without_choices(collection: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the recipe that a lock was made from, as JSON; what is malformed stays so."""
+
+    def plain(feature: Any) -> Any:
+        if not isinstance(feature, dict) or not isinstance(feature.get("properties"), dict):
+            return feature
+        properties = {key: value for key, value in feature["properties"].items() if key not in ("plan", "failed")}
+        return {**feature, "properties": properties}
+
+    features = collection.get("features")
+    undecided = [plain(feature) for feature in features] if isinstance(features, list) else features
+    return {**collection, "s1s2": {"allow_split_overlap": True}, "features": undecided}

@@ -81,7 +81,7 @@ class Settings:
     __pydantic_config__ = _STRICT
     periods: tuple[Period, ...] = ()
     season: tuple[MonthDay, MonthDay] = ("06-01", "07-01")
-    """Month-day window searched each year for optical scenes, end excluded; it may run over New Year, then half a year at most."""
+    """Month-day window searched each year for optical scenes, end excluded; over New Year half a year at most."""
     s2_bands: tuple[str, ...] = DEFAULT_S2_BANDS
     max_cloud_fraction: Fraction = 0.01
     max_snow_fraction: Fraction = 0.05

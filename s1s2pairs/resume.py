@@ -116,7 +116,7 @@ class KeptPlans:
     def made(self, roi: Roi) -> RoiPlan:
         """Return the plan that has just been made for a ROI."""
         path = self.path(roi)
-        return roi_from_json(json.loads(self._storage.read(path)), file=self._storage.where(path))
+        return roi_from_json(json.loads(self._storage.read(path)), roi=roi, file=self._storage.where(path))
 
 
 def finished_units(units: Sequence[Unit], *, existing: Plan | None, storage: Storage) -> dict[Unit, UnitRecord]:

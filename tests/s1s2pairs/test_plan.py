@@ -2,8 +2,9 @@
 
 import datetime as dt
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -145,26 +146,52 @@ def test_a_recipe_is_no_lock() -> None:
     assert not is_lock('{"type": "FeatureCollection", "features": []}')
     assert not is_lock("[]")
     assert not is_lock("{")
+    assert not is_lock("[" * 100_000)
 
 
-def test_an_altered_lock_is_refused() -> None:
-    text = lock(plan_roi(Listed(CLEAR, PASSES), roi()))
-    value = json.loads(text)
-    value["features"][0]["properties"]["plan"]["relative_orbit"] = "north"
-    with pytest.raises(RecipeError, match=r"x: the locked plan of here is damaged at relative_orbit: .*integer"):
-        parse_lock(json.dumps(value), file="x")
-    value = json.loads(text)
-    del value["features"][0]["properties"]["plan"]["grid"]["crs"]
-    with pytest.raises(RecipeError, match=r"x: .*damaged"):
-        parse_lock(json.dumps(value), file="x")
-    value = json.loads(text)
-    value["s1s2"]["lock"] = 99
-    with pytest.raises(RecipeError, match="lock version 99; this version of s1s2pairs reads 1"):
-        parse_lock(json.dumps(value), file="x")
-    value = json.loads(text)
-    del value["name"]
-    with pytest.raises(RecipeError, match="x: the lock is damaged: 'name'"):
-        parse_lock(json.dumps(value), file="x")
+def _plan(value: dict[str, Any]) -> dict[str, Any]:
+    plan: dict[str, Any] = value["features"][0]["properties"]["plan"]
+    return plan
+
+
+ALTERED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "orbit": (
+        lambda v: _plan(v).update(relative_orbit="north"),
+        "plan of here is damaged at relative_orbit: .*integer",
+    ),
+    "grid without CRS": (lambda v: _plan(v)["grid"].pop("crs"), r"damaged at grid: .*no pixel grid \(KeyError"),
+    "unknown CRS": (lambda v: _plan(v)["grid"].update(crs="here"), "damaged at grid: .*no pixel grid"),
+    "half a transform": (lambda v: _plan(v)["grid"].update(transform=[1, 2]), "damaged at grid: .*no pixel grid"),
+    "no radar": (lambda v: _plan(v)["periods"][0].update(sar=[]), r"damaged at periods\.0\.sar"),
+    "no optical": (lambda v: _plan(v)["periods"][0].update(optical=[]), r"damaged at periods\.0\.optical"),
+    "other periods": (
+        lambda v: _plan(v)["periods"].pop(),
+        r"has the periods \['2019'\], its settings \['2019', '2021'\]",
+    ),
+    "unsafe period": (lambda v: _plan(v)["periods"][0].update(label="../../x"), "has the periods"),
+    "nothing decided": (lambda v: v["features"][0]["properties"].pop("plan"), "neither `plan` nor the reason `failed`"),
+    "unsafe name": (lambda v: v["features"][0]["properties"].update(name="../../x"), r"'\.\./\.\./x' is no name"),
+    "one name twice": (lambda v: v["features"].append(v["features"][0]), "'here' is already the name"),
+    "split": (lambda v: v["features"][0]["properties"].update(split="dev"), "'dev'; allowed are train, val, test"),
+    "setting": (lambda v: v["features"][0]["properties"].update(s2_bands=["B99"]), r"s2_bands \['B99'\]"),
+    "no ground": (lambda v: v["features"][0].update(geometry=None), "geometry: None is not an object"),
+    "no properties": (lambda v: v["features"][0].update(properties=None), "properties.name: None is no name"),
+    "no features": (lambda v: v.update(features="x"), "at features: .* at least one feature"),
+    "later version": (lambda v: v["s1s2"].update(lock=99), "lock version 99; this version of s1s2pairs reads 1"),
+    "no source": (lambda v: v["s1s2"].pop("source"), r"at s1s2\.source: None is no name of a source"),
+    "unsafe recipe name": (lambda v: v.update(name="../x"), r"at name: '\.\./x' is no name"),
+    "no recipe name": (lambda v: v.pop("name"), "at name: '' is no name"),
+}
+
+
+@pytest.mark.parametrize("case", ALTERED)
+def test_an_altered_lock_is_refused(case: str) -> None:
+    change, message = ALTERED[case]
+    value = json.loads(lock(plan_roi(Listed(CLEAR, PASSES), roi())))
+    change(value)
+    with pytest.raises(RecipeError, match=message) as caught:
+        parse_lock(json.dumps(value), file="x.geojson")
+    assert str(caught.value).startswith("x.geojson")
 
 
 def test_grids_of_neighbours_that_reach_across_are_named() -> None:
