@@ -13,6 +13,7 @@ from torch.distributed import is_torchelastic_launched
 from s1s2pairs.errors import RunError
 
 from .device import choose_device
+from .memory import is_out_of_memory
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 PRECISIONS: Final[dict[str, Precision]] = {
@@ -120,10 +121,10 @@ def seed_step(seed: int, rank: int, step: int, device: torch.device) -> None:
 def explain_failure(error: Exception) -> RunError | None:
     """Return what to tell the user of a failure that a smaller run would not have; None for any other."""
     text = str(error)
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in text:
+    if is_out_of_memory(error):
         return RunError(
-            "Out of memory. Lower what is largest first: --set batch_size=N, --set crop=N, --set width=N; on a GPU also "
-            "--precision bf16-mixed. Then go on with --resume, if an epoch was finished."
+            "Out of memory. Train anew with less: --set batch_size=N, then --set crop=N, then --set width=N. "
+            "On a GPU, --precision bf16-mixed needs less too, and a run that has a checkpoint can --resume with it."
         )
     if "DataLoader worker" in text:
         return RunError(

@@ -209,13 +209,34 @@ def test_a_failure_leaves_no_output(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["in.tif"]
 
 
-def test_out_of_memory_says_what_to_lower(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("tried to allocate 2 GiB"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        None,
+    ],
+    ids=["PyTorch on a GPU", "the driver", "cuDNN", "a CPU, in earnest"],
+)
+def test_out_of_memory_says_what_to_do(tmp_path: Path, error: Exception | None) -> None:
     class Hungry(Identity):
         def forward(self, batch: Batch) -> Tensor:
-            raise torch.OutOfMemoryError(f"tried to allocate for {len(batch)} tensors")
+            if error is not None:
+                raise error
+            return torch.empty(1 << 60)
 
-    with pytest.raises(RunError, match=r"Out of memory with 2 windows of 32 px at once.*Lower the batch size"):
+    with pytest.raises(RunError, match=r"Out of memory with 2 windows of 32 px at once.*--device cpu.*batch_size"):
         run_identity(tmp_path, radar(40, 40), Hungry())
+
+
+def test_other_failures_are_not_taken_for_a_lack_of_memory(tmp_path: Path) -> None:
+    class Wrong(Identity):
+        def forward(self, batch: Batch) -> Tensor:
+            raise RuntimeError("sizes do not match")
+
+    with pytest.raises(RuntimeError, match="sizes do not match"):
+        run_identity(tmp_path, radar(40, 40), Wrong())
 
 
 # --- a real network, real files
