@@ -80,7 +80,12 @@ def build(
     out: Annotated[
         str | None, typer.Option(help="Folder or URL of the dataset; else data/<recipe name>.", show_default=False)
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Images made at once.")] = 4,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Images made at once; else 4, or for Earth Engine as many as --requests.", show_default=False
+        ),
+    ] = None,
     dask: Annotated[
         str | None, typer.Option(help="Address of a Dask scheduler whose workers do the work.", show_default=False)
     ] = None,
@@ -99,6 +104,7 @@ def build(
     wanted = subject.load(recipe, years=years or ())
     opener = SourceOpener(name=subject.source_for(wanted, source), project=project, requests=requests)
     folder = out or f"data/{wanted.name}"
+    workers = workers or opener.usual_workers
     bar = _bar(quiet=quiet or as_json)
     for one, other in planning.shared_ground(planning.rois_of(wanted)):
         typer.echo(f"s1s2: warning: the grids of {one} and {other} overlap although their splits differ", err=True)
@@ -270,7 +276,13 @@ def evaluate(
     from s1s2pairs.progress import counting_stages
 
     with counting_stages(_bar(quiet=quiet or as_json)) as count:
-        evaluation = measure(runs, data or default_dataset(), split=split, device=device, progress=count)
+        evaluation = measure(
+            runs,
+            data or default_dataset(),
+            split=split,
+            device=device,
+            progress=lambda name, done, total: count(f"scoring {name}", done, total),
+        )
     folder = write_results(evaluation, out)
     if as_json:
         say((folder / JSON_NAME).read_text(encoding="utf-8"))
@@ -337,7 +349,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 all done, 1 some ROIs failed, 2 wrong input, 3 the source cannot be used."""
     words = spread(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
-    logging.basicConfig(level=logging.INFO if debug else logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.INFO if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         app(args=[word for word in words if word != "--debug"], prog_name="s1s2")
     except S1S2Error as error:

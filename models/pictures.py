@@ -34,7 +34,9 @@ ERROR_PERCENT: Final = 98.0
 LEAST_ERROR_LIMIT: Final = {"s1": 1.0, "s2": 0.01}
 """Narrowest end of the error's scale: dB, reflectance."""
 PANEL_INCHES: Final = 2.8
-LINE_LETTERS: Final = 40
+LINE_LETTERS: Final = 32
+BAR_PLACE: Final = (0.0, -0.07, 1.0, 0.04)
+"""Left, bottom, width, height of a colour bar, in sides of its image."""
 DPI: Final = 100
 
 FloatArray = npt.NDArray[np.floating[Any]]
@@ -111,7 +113,7 @@ def draw_sample(batch: Batch, prediction: Tensor, *, row: int, task: Task, scali
         A PNG file.
     """
     panels = sample_panels(batch, prediction, row=row, task=task, scaling=scaling)
-    figure = Figure(figsize=(PANEL_INCHES * len(panels), PANEL_INCHES + 1.2), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(PANEL_INCHES * len(panels), PANEL_INCHES + 1.5), dpi=DPI, layout="constrained")
     for axes, panel in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
         _draw_panel(axes, panel)
     figure.suptitle(title, fontsize=11)
@@ -219,6 +221,7 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
     axes.set_axis_off()
     if panel.bar is not None:
         scale = ScalarMappable(Normalize(panel.bar.low, panel.bar.high), panel.bar.ramp)
-        drawn = axes.figure.colorbar(scale, ax=axes, orientation="horizontal", fraction=0.05, pad=0.02)
+        # An inset leaves the image as large as those without a bar, so that all stand in one line.
+        drawn = axes.figure.colorbar(scale, cax=axes.inset_axes(BAR_PLACE), orientation="horizontal")
         drawn.set_ticks([panel.bar.low, (panel.bar.low + panel.bar.high) / 2, panel.bar.high], labels=panel.bar.labels)
         drawn.ax.tick_params(labelsize=9)

@@ -95,7 +95,8 @@ class Lines:
             return
         self._said = now
         left = (now - self._began) / self._done * (self._total - self._done)
-        self._say(f"{self._stage}: {self._done}/{self._total} {what}, about {left:.0f} s left")
+        doing = f" {what}" if what else ""
+        self._say(f"{self._stage}: {self._done}/{self._total}{doing}, about {left:.0f} s left")
 
     def end(self) -> None:
         """Say nothing more."""
