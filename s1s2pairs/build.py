@@ -149,7 +149,7 @@ def _make_rasters(planned: Planned, *, session: Session, storage: Storage, pool:
                 if records[task.unit].fetched:
                     fetched.add(task.unit)
             elif fails_one_roi(error):
-                log.warning("%s: %s", task.unit.raster_path, error)
+                log.info("%s: %s", task.unit.raster_path, error)
                 broken.setdefault(task.unit.roi.name, f"{task.unit.period.label} {task.unit.sensor}: {error}")
             else:
                 raise error

@@ -78,7 +78,7 @@ def _search(
             if error is None:
                 plans[task.roi.name] = kept.made(task.roi)
             elif fails_one_roi(error):
-                log.warning("%s: %s", task.roi.name, error)
+                log.info("%s: %s", task.roi.name, error)
                 unsearched[task.roi.name] = error
                 plans[task.roi.name] = RoiPlan(roi=task.roi, choices=None, failure=str(error))
             else:

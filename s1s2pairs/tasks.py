@@ -6,7 +6,7 @@ import json
 import logging
 import threading
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,10 @@ from .storage import Storage
 from .units import PatchRecord, Unit, UnitRecord
 
 log = logging.getLogger(__name__)
+
+
+LOCAL_WORKERS: Final = 4
+"""Images made at once where this machine reads the scenes."""
 
 
 class Opener(Protocol):
@@ -49,6 +53,11 @@ class SourceOpener:
     """Google Cloud project, for Earth Engine only."""
     requests: int = 24
     """Most requests in flight at once over all processes, for Earth Engine only."""
+
+    @property
+    def usual_workers(self) -> int:
+        """How many images are best made at once: Earth Engine does the work elsewhere, other sources do it here."""
+        return self.requests if self.name == "earthengine" else LOCAL_WORKERS
 
     def open(self) -> Source:
         """Open the source.
