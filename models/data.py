@@ -40,11 +40,11 @@ class Sample:
     patch_id: str
     roi: str
     periods: tuple[str, ...]
-    """Period of T1, T2, ...: in time's order when forward, reversed when backward."""
+    """Period of T1, T2, ..., or the only one a task of one date has: in time's order when forward, reversed when backward."""
     direction: str
     """`forward` or `backward`; always forward in tasks with one date."""
     rows: tuple[int, ...]
-    """Index rows of these periods."""
+    """Index row of T1, T2, ...; the same for all in a task of one date, whichever it is."""
 
 
 class PairDataset(TorchDataset[Batch]):
@@ -199,10 +199,10 @@ def _check_bands(dataset: Dataset, task: Task) -> None:
 
 
 def _samples(dataset: Dataset, task: Task, split: str, *, two_way: bool) -> list[Sample]:
-    periods = dataset.periods
-    if len(periods) < task.n_dates:
+    periods, needed = dataset.periods, task.n_periods
+    if len(periods) < needed:
         raise RunError(
-            f"{dataset.root} lacks a period: task {task.name} needs {task.n_dates}, it has {', '.join(periods)}. "
+            f"{dataset.root} lacks a period: task {task.name} needs {needed}, it has {', '.join(periods)}. "
             "Build it with more, as in `s1s2 build RECIPE --years 2019 2021`."
         )
     index = dataset.index.reset_index(drop=True)
@@ -213,10 +213,10 @@ def _samples(dataset: Dataset, task: Task, split: str, *, two_way: bool) -> list
     samples, without = [], 0
     for patch_id, rows in chosen.groupby("patch_id", sort=False):
         row_of = dict(zip(rows["period"], rows.index, strict=True))
-        for forward in itertools.combinations([period for period in periods if period in row_of], task.n_dates):
-            ways = {"forward": forward} | ({"backward": forward[::-1]} if two_way and task.n_dates > 1 else {})
+        for forward in itertools.combinations([period for period in periods if period in row_of], needed):
+            ways = {"forward": forward} | ({"backward": forward[::-1]} if two_way and needed > 1 else {})
             for direction, way in ways.items():
-                used = tuple(int(row_of[period]) for period in way)
+                used = tuple(int(row_of[period]) for period in way) * (task.n_dates // needed)
                 if any(index.at[used[stack.date], f"{stack.sensor}_valid_fraction"] == 0 for stack in task.stacks):
                     without += 1
                     continue
@@ -226,7 +226,7 @@ def _samples(dataset: Dataset, task: Task, split: str, *, two_way: bool) -> list
         logger.warning("%s, split %s: left out %d samples without any valid pixel.", dataset.root, split, without)
     if not samples:
         raise RunError(
-            f"{dataset.root}, split {split!r}: no patch has {task.n_dates} periods with valid pixels; "
+            f"{dataset.root}, split {split!r}: no patch has {needed} periods with valid pixels; "
             "`s1s2 report` shows what is missing."
         )
     return samples

@@ -34,7 +34,7 @@ def input_paths(task: Task, inputs: Sequence[str | Path]) -> dict[str, Path]:
         task: What the network reads.
         inputs: One of: files as `s2_t2=path`; files in the order of the task's inputs; one folder `rasters/<roi>` with as many
             periods as the task has dates (in the order of their names); period folders from T1 on, so that naming the later one
-            first predicts backward in time.
+            first predicts backward in time. A task of one date takes one period folder.
 
     Returns:
         Path by stack key.
@@ -62,12 +62,16 @@ def input_paths(task: Task, inputs: Sequence[str | Path]) -> dict[str, Path]:
 
 
 def _period_folders(task: Task, folders: list[Path]) -> list[Path]:
-    if len(folders) == 1 and task.n_dates > 1:
+    """Return the folder of each date from T1 on."""
+    if len(folders) == 1 and not any((folders[0] / f"{sensor}.tif").is_file() for sensor in COUNT_BANDS):
         folders = sorted(path for path in folders[0].iterdir() if path.is_dir() and not path.name.startswith("."))
+    if len(folders) == task.n_periods == 1:
+        return folders * task.n_dates
     if len(folders) != task.n_dates:
         names = ", ".join(folder.name for folder in folders) or "none"
+        needed = f"{task.n_periods} period" + ("s" if task.n_periods > 1 else "")
         raise RunError(
-            f"This run needs {task.n_dates} periods, got {len(folders)} ({names}). Give a folder rasters/<roi> with just "
+            f"This run needs {needed}, got {len(folders)} ({names}). Give a folder rasters/<roi> with just "
             "these, or the period folders one by one, T1 first."
         )
     return folders

@@ -88,5 +88,10 @@ class Task:
 
     @property
     def n_dates(self) -> int:
-        """How many periods a sample spans."""
+        """How many dates there are up to the last one in use."""
         return 1 + max(stack.date for stack in self.stacks)
+
+    @property
+    def n_periods(self) -> int:
+        """How many periods a sample needs: one for each date up to the last, but one alone where all stacks share a date."""
+        return 1 if len({stack.date for stack in self.stacks}) == 1 else self.n_dates

@@ -88,6 +88,21 @@ def test_task_with_one_date_uses_every_period(tiny_dataset: Path) -> None:
     assert {sample.direction for sample in dataset.samples} == {"forward"}
 
 
+def test_task_of_the_target_date_alone_needs_one_period_and_uses_each_once(tiny_dataset: Path) -> None:
+    late = Task(
+        name="late",
+        sources=(Stack(sensor="s2", date=1, bands=("B2", "B3", "B4")),),
+        references=(),
+        target=Stack(sensor="s1", date=1, bands=("VV",)),
+    )
+    dataset, mono = opened(tiny_dataset, late), opened(tiny_dataset, MONO)
+    assert [sample.periods for sample in dataset.samples] == [sample.periods for sample in mono.samples]
+    batch, expected = dataset.batch(range(8)), mono.batch(range(8))
+    torch.testing.assert_close(batch["s1_t2"], expected["s1_t1"])
+    torch.testing.assert_close(batch["s2_t2"], expected["s2_t1"])
+    torch.testing.assert_close(batch["days"][:, 1:], expected["days"])
+
+
 def test_crops_are_parts_of_patches(tiny_dataset: Path) -> None:
     dataset = opened(tiny_dataset, crop=16)
     whole, part = dataset.batch([2, 5]), dataset.batch([2, 5], [(0, 0), (7, 48)])

@@ -19,7 +19,9 @@ def test_a_task_orders_its_stacks() -> None:
     assert [stack.key for stack in task.inputs] == ["s2_t2", "s1_t1", "s2_t1"]
     assert [stack.key for stack in task.stacks] == ["s2_t2", "s1_t1", "s2_t1", "s1_t2"]
     assert task.n_dates == 2
+    assert task.n_periods == 2
     assert Task(name="now", sources=(EARLIER,), references=(), target=RADAR).n_dates == 1
+    assert Task(name="then", sources=(OPTICAL,), references=(), target=TARGET).n_periods == 1
 
 
 def test_tasks_compare_by_what_they_say() -> None:

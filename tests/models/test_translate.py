@@ -397,6 +397,19 @@ def test_too_many_periods_are_refused_by_name(run: Path, rasters: Path, tmp_path
         translate(run, [rasters], tmp_path / "out.tif", device="cpu")
 
 
+def test_a_task_of_one_date_takes_one_period(rasters: Path) -> None:
+    task = zoo.create("pix2pix_opt2sar").task
+    for inputs, period in (
+        ([rasters / "2019"], "2019"),
+        ([rasters], "2021"),
+        ([rasters / "2021", rasters / "2019"], "2019"),
+    ):
+        assert input_paths(task, inputs) == {"s2_t2": rasters / period / "s2.tif"}
+    (rasters / "2023").mkdir()
+    with pytest.raises(RunError, match=r"needs 1 period, got 3 \(2019, 2021, 2023\)"):
+        input_paths(task, [rasters])
+
+
 def test_missing_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no run folder"):
         translate(tmp_path / "nowhere", [], tmp_path / "out.tif")
