@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass
 
 from .build import BuildReport
 from .plan import Choices, Plan, RoiPlan
-from .sources import Cost, cost_of
+from .sources import Cost
+from .sources.opening import cost_of
 from .verify import VerifyReport
 
 

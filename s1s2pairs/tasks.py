@@ -18,7 +18,8 @@ from .plan import roi_to_json
 from .rasters import DIGEST_TAG, decode, digest_of, encode, valid_pixels
 from .recipe import Roi
 from .search import plan_roi
-from .sources import OpticalComposite, SarMean, Source, open_source
+from .sources import OpticalComposite, SarMean, Source
+from .sources.opening import open_source
 from .storage import Storage
 from .units import PatchRecord, Unit, UnitRecord
 

@@ -7,7 +7,7 @@ scenes.
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, Self
+from typing import Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,6 @@ from odc.geo.geobox import GeoBox
 from shapely.geometry.base import BaseGeometry
 
 from ..acquisition import Backscatter, OpticalAcquisition, SarAcquisition
-
-if TYPE_CHECKING:
-    from ..plan import RoiPlan
 
 SceneIds = tuple[str, ...]
 """Scenes of one acquisition, in the order in which they are laid side by side: the first with a value in a pixel gives it."""
@@ -134,40 +131,3 @@ class Source(Protocol):
         Raises:
             SourceError: A scene is missing or cannot be read.
         """
-
-
-def open_source(name: str, *, project: str | None = None, requests: int = 24) -> Source:
-    """Open a source by what the user typed: `earthengine`, `stac:URL`, or the path of a catalogue on disk.
-
-    Args:
-        name: The source.
-        project: Google Cloud project, for Earth Engine only.
-        requests: Most requests in flight at once, for Earth Engine only.
-
-    Raises:
-        NotAuthenticated: Earth Engine has no usable credentials.
-        SourceError: There is no such catalogue, or it cannot be read.
-    """
-    if name == "earthengine":
-        from .earthengine import EarthEngineSource
-
-        return EarthEngineSource(project=project, requests=requests)
-    from .stac import StacSource
-
-    return StacSource(name)
-
-
-def cost_of(name: str, plan: "RoiPlan") -> Cost:
-    """Estimate what fetching the pixels of a planned ROI takes; nothing for a ROI without choices.
-
-    Args:
-        name: `Source.name`.
-        plan: The ROI's plan.
-    """
-    if name == "earthengine":
-        from .earthengine import cost
-
-        return cost(plan)
-    from .stac_cost import cost as stac_cost
-
-    return stac_cost(plan)

@@ -11,7 +11,8 @@ import pytest
 from s1s2pairs.errors import SourceError
 from s1s2pairs.plan import place
 from s1s2pairs.recipe import parse_recipe
-from s1s2pairs.sources import Place, Span, open_source
+from s1s2pairs.sources import Place, Span
+from s1s2pairs.sources.opening import open_source
 
 ALL = (Span(start=dt.datetime(2021, 1, 1, tzinfo=dt.UTC), end=dt.datetime(2026, 1, 1, tzinfo=dt.UTC)),)
 

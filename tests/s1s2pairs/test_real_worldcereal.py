@@ -16,7 +16,8 @@ from s1s2pairs.orbit import choose_orbit
 from s1s2pairs.orbit import search_spans as radar_spans
 from s1s2pairs.plan import place
 from s1s2pairs.recipe import Recipe, Roi, parse_recipe
-from s1s2pairs.sources import Place, Source, Span, open_source
+from s1s2pairs.sources import Place, Source, Span
+from s1s2pairs.sources.opening import open_source
 from s1s2pairs.tasks import SourceOpener
 
 PERIODS = [

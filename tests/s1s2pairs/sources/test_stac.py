@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from s1s2pairs import geometry
 from s1s2pairs.errors import SourceError
 from s1s2pairs.grid import inside
-from s1s2pairs.sources import Place, Source, Span, open_source, stac, stac_mosaics
+from s1s2pairs.sources import Place, Source, Span, stac, stac_mosaics
+from s1s2pairs.sources.opening import open_source
 
 if TYPE_CHECKING:
     from .conftest import TinyArchive

@@ -14,7 +14,8 @@ import shapely
 import shapely.geometry
 
 from s1s2pairs.errors import SourceError
-from s1s2pairs.sources import Place, Span, open_source, stac_catalogue
+from s1s2pairs.sources import Place, Span, stac_catalogue
+from s1s2pairs.sources.opening import open_source
 
 if TYPE_CHECKING:
     from .conftest import TinyArchive

@@ -3,7 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from s1s2pairs.sources import Cost, cost_of
+from s1s2pairs.sources import Cost
+from s1s2pairs.sources.opening import cost_of
 from tests.s1s2pairs.handmade import make_dataset
 
 

@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 from affine import Affine
 from odc.geo.geobox import GeoBox
-from s1s2pairs.sources import open_source
+from s1s2pairs.sources.opening import open_source
 
 archive, dates, side = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 source = open_source(archive)
