@@ -164,19 +164,31 @@ def mean_time(times: Sequence[dt.datetime]) -> dt.datetime:
 def _why_none(
     acquisitions: Sequence[OpticalAcquisition], periods: Sequence[Period], settings: Settings, reach: int
 ) -> str:
-    parts = []
-    for period in periods:
-        seen = _within(acquisitions, moved(period, -reach)[0], moved(period, reach)[1])
-        covering = [a for a in seen if a.coverage_fraction >= settings.min_coverage_fraction]
-        best = min((a.cloud_fraction for a in covering), default=None)
-        least = (
-            "none covers the ROI"
-            if best is None
-            else f"the least cloudy of {len(covering)} that cover it has {best:.3f}"
-        )
-        parts.append(f"period {period.label}: {len(seen)} acquisitions within {reach} months, {least}")
+    reasons = [_why_not(acquisitions, period, settings, reach) for period in periods]
+    parts = "; ".join(f"period {period.label}: {why}" for period, (why, _) in zip(periods, reasons, strict=True))
+    advice = " or ".join(dict.fromkeys(step for _, step in reasons))
     return (
-        f"no clear optical acquisition ({'; '.join(parts)}); allowed are cloud <= {settings.max_cloud_fraction:g}, "
-        f"snow <= {settings.max_snow_fraction:g}, coverage >= {settings.min_coverage_fraction:g}: "
-        "raise max_cloud_fraction or max_shift_months"
+        f"no clear optical acquisition ({parts}); allowed are cloud <= {settings.max_cloud_fraction:g}, "
+        f"snow <= {settings.max_snow_fraction:g}, coverage >= {settings.min_coverage_fraction:g}: {advice}, or raise "
+        "max_shift_months"
     )
+
+
+def _why_not(
+    acquisitions: Sequence[OpticalAcquisition], period: Period, settings: Settings, reach: int
+) -> tuple[str, str]:
+    """Return which threshold a period fails at, and what could be done."""
+    seen = _within(acquisitions, moved(period, -reach)[0], moved(period, reach)[1])
+    if not seen:
+        return f"no acquisition within {reach} months", "choose a source that holds this place and time"
+    whole = [a for a in seen if a.coverage_fraction >= settings.min_coverage_fraction]
+    told = f"{len(seen)} acquisitions within {reach} months"
+    if not whole:
+        most = max(a.coverage_fraction for a in seen)
+        return f"{told}, none covers the ROI, at best {most:.3f} of it", "lower min_coverage_fraction"
+    cloudless = [a for a in whole if a.cloud_fraction <= settings.max_cloud_fraction]
+    if not cloudless:
+        least = min(a.cloud_fraction for a in whole)
+        return f"{told}, the least cloudy of {len(whole)} that cover it has {least:.3f}", "raise max_cloud_fraction"
+    least = min(a.snow_fraction for a in cloudless)
+    return f"{told}, the least snowy of {len(cloudless)} without cloud has {least:.3f}", "raise max_snow_fraction"

@@ -79,7 +79,7 @@ def choose_orbit(
     )
     best = next((candidate for candidate in candidates if candidate.eligible), None)
     if best is None:
-        raise NoAcquisitions(_why_none(candidates, settings))
+        raise NoAcquisitions(_why_none(candidates, acquisitions, settings))
     chosen = dates[(best.relative_orbit, best.orbit_pass)]
     return OrbitChoice(
         relative_orbit=best.relative_orbit,
@@ -126,18 +126,26 @@ def _candidate(
     )
 
 
-def _why_none(candidates: Sequence[OrbitCandidate], settings: Settings) -> str:
+def _why_none(candidates: Sequence[OrbitCandidate], acquisitions: Sequence[SarAcquisition], settings: Settings) -> str:
     least = settings.s1_acquisitions[0]
     wanted = f"{least} acquisition{'s' if least > 1 else ''} in every period within {reach_days(settings):g} days"
+    more = "lower s1_acquisitions or raise s1_max_span_days"
+    if settings.s1_max_lag_days is not None:
+        more = "raise s1_max_lag_days"
     if not candidates:
         limits = (
             f"pass {settings.s1_pass}, orbit {settings.s1_orbit}, polarisations {' '.join(settings.s1_polarisations)}"
         )
-        return f"no radar acquisition at all ({limits}); wanted {wanted}"
+        others = sorted({(a.relative_orbit, a.orbit_pass) for a in acquisitions})
+        there = ", ".join(f"{orbit} {orbit_pass}" for orbit, orbit_pass in others)
+        step = f"there are {there}: change s1_orbit or s1_pass" if others else f"{more}, or choose another source"
+        return f"no radar acquisition at all ({limits}); wanted {wanted}; {step}"
+    if all(c.coverage_fraction < settings.min_coverage_fraction for c in candidates):
+        more = "lower min_coverage_fraction"
     rows = "; ".join(
         f"orbit {c.relative_orbit} {c.orbit_pass}: "
         + ", ".join(f"{count} in {label}" for label, count in c.counts.items())
         + (f", covers {c.coverage_fraction:.2f}" if c.coverage_fraction < settings.min_coverage_fraction else "")
         for c in candidates
     )
-    return f"no orbit serves all periods ({rows}); wanted {wanted}: lower s1_acquisitions or raise s1_max_span_days"
+    return f"no orbit serves all periods ({rows}); wanted {wanted}: {more}"

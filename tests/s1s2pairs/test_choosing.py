@@ -173,6 +173,26 @@ def test_no_clear_scene_within_the_shift() -> None:
         choose_optical(found, settings=TWO_YEARS, reach=6)
 
 
+@pytest.mark.parametrize(
+    ("found", "reason", "step"),
+    [
+        ([], "no acquisition within 6 months", "choose a source that holds this place and time"),
+        (
+            [optical("2019-06-10", coverage=0.5)],
+            "none covers the ROI, at best 0.500 of it",
+            "lower min_coverage_fraction",
+        ),
+        ([optical("2019-06-10", snow=0.4)], "the least snowy of 1 without cloud has 0.400", "raise max_snow_fraction"),
+        ([optical("2019-06-10", 0.3)], "the least cloudy of 1 that cover it has 0.300", "raise max_cloud_fraction"),
+    ],
+)
+def test_the_threshold_in_the_way_is_named(found: list[OpticalAcquisition], reason: str, step: str) -> None:
+    with pytest.raises(NoAcquisitions) as caught:
+        choose_optical(found, settings=Settings(periods=(P19,)), reach=6)
+    assert reason in str(caught.value)
+    assert str(caught.value).endswith(f"{step}, or raise max_shift_months")
+
+
 DAYS = st.integers(0, 500).map(lambda d: (at("2019-01-01") + dt.timedelta(days=2 * d)).isoformat()[:19])
 OPTICALS = st.lists(
     st.builds(optical, DAYS, st.sampled_from([0.0, 0.005, 0.01, 0.02, 0.9])),
@@ -298,8 +318,14 @@ def test_no_orbit_serves_all_periods() -> None:
     )
     with pytest.raises(NoAcquisitions, match=message):
         choose_orbit(found, centres=CENTRES, settings=TWO_YEARS)
-    with pytest.raises(NoAcquisitions, match="no radar acquisition at all"):
+    with pytest.raises(NoAcquisitions, match=r"no radar acquisition at all .*, or choose another source"):
         choose_orbit([], centres=CENTRES, settings=TWO_YEARS)
+    with pytest.raises(NoAcquisitions, match=r"orbit 1, .*there are 8 ascending, 59 ascending, 161 ascending: change"):
+        choose_orbit(found, centres=CENTRES, settings=replace(TWO_YEARS, s1_orbit=1))
+    with pytest.raises(NoAcquisitions, match=r"orbit 8 .*: lower min_coverage_fraction$"):
+        choose_orbit(both_years(8, 30, coverage=0.5), centres=CENTRES, settings=TWO_YEARS)
+    with pytest.raises(NoAcquisitions, match=r"within 0\.01 days: raise s1_max_lag_days$"):
+        choose_orbit(found, centres=CENTRES, settings=replace(TWO_YEARS, s1_acquisitions=(1, 1), s1_max_lag_days=0.01))
 
 
 ORBITS = st.lists(
