@@ -62,7 +62,8 @@ class Group:
 
 
 def load_groups(runs: Sequence[Path], which: Literal["best", "last"]) -> list[Group]:
-    """Load the runs and put together those that can be scored on the same pixels."""
+    """Load the runs and put together those that can be scored on the same pixels; a run named twice counts once."""
+    runs = list({path.resolve(): path for path in runs}.values())
     loaded = [load_translator(path, which, device="cpu") for path in runs]
     groups: list[Group] = []
     for entry, run in zip(_entries(runs, loaded), loaded, strict=True):
@@ -115,7 +116,10 @@ def _predict_baseline(baseline: baselines.Baseline, task: Task, batch: Batch) ->
 
 
 def _entries(runs: Sequence[Path], loaded: Sequence[Loaded]) -> list[Entry]:
-    """Name the runs; equal folder names are told apart by their paths, equal networks by the settings that differ."""
+    """Name the runs; equal folder names are told apart by their paths, equal networks by the settings that differ.
+
+    What then still shares label and seed (two checkpoints of one run) is no second seed, and gets its name into the label.
+    """
     names = [path.resolve().name for path in runs]
     records = [_record(path) for path in runs]
     settings = [_settings(run, record) for run, record in zip(loaded, records, strict=True)]
@@ -136,7 +140,11 @@ def _entries(runs: Sequence[Path], loaded: Sequence[Loaded]) -> list[Entry]:
                 path=str(path),
             )
         )
-    return entries
+    labelled = [(entry.label, entry.seed) for entry in entries]
+    return [
+        entry if labelled.count((entry.label, entry.seed)) == 1 else replace(entry, label=f"{entry.label}, {entry.run}")
+        for entry in entries
+    ]
 
 
 def _record(path: Path) -> RunRecord | None:
@@ -149,8 +157,10 @@ def _record(path: Path) -> RunRecord | None:
 
 def _settings(run: Loaded, record: RunRecord | None) -> dict[str, Any]:
     """Return what makes two runs of a network more than two seeds of the same thing."""
-    training = asdict(record.training) if record else {}
-    return {**run.checkpoint.config, **{key: value for key, value in training.items() if key not in HARMLESS_SETTINGS}}
+    if record is None:
+        return run.checkpoint.config
+    training = {key: value for key, value in asdict(record.training).items() if key not in HARMLESS_SETTINGS}
+    return {**run.checkpoint.config, **training, "dataset": record.dataset_sha256[:8]}
 
 
 def _plain(value: object) -> str:
