@@ -106,7 +106,10 @@ def plan_only(
     progress = progress if progress is not None else Silence()
     storage = Storage(out)
     with _prepared(storage, opener, workers, dask) as (pool, session):
-        return make_plan(subject, session=session, storage=storage, pool=pool, progress=progress).plan
+        plan = make_plan(subject, session=session, storage=storage, pool=pool, progress=progress).plan
+        storage.remove_tree(f"{PARTIAL}/plans")  # the lock has them all now
+        storage.sweep()
+        return plan
 
 
 @contextmanager

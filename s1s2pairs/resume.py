@@ -59,12 +59,13 @@ def existing_plan(storage: Storage) -> Plan | None:
 def check_same_dataset(existing: Plan | None, *, name: str, source: str, rois: Sequence[Roi], storage: Storage) -> None:
     """Refuse to mix two datasets in one folder: what is there may grow by ROIs, but not change.
 
-    A ROI that could not be planned has nothing on disk yet; it may change.
+    A ROI of which nothing has been built yet, only planned, may change.
 
     Raises:
         DatasetError: The folder holds another dataset, or this one with other settings.
     """
-    if existing is None:
+    built = () if existing is None else _built(existing, storage)
+    if existing is None or not built:
         return
     lock = storage.where(LOCK_FILE)
     way_out = f"give another --out, or delete {lock} to rebuild in place (rasters that stay the same are kept)"
@@ -73,14 +74,20 @@ def check_same_dataset(existing: Plan | None, *, name: str, source: str, rois: S
     if existing.source != source:
         raise DatasetError(f"{storage.url} was built from {existing.source!r}, not {source!r}: {way_out}")
     wanted = {roi.name: roi_key(roi) for roi in rois}
-    for old in existing.rois:
-        if old.choices is None:
-            continue
+    for old in built:
         if old.roi.name not in wanted:
             raise DatasetError(f"{storage.url} holds the ROI {old.roi.name}, which the recipe lacks: {way_out}")
         difference = _difference(roi_key(old.roi), wanted[old.roi.name])
         if difference:
             raise DatasetError(f"{storage.url} holds the ROI {old.roi.name} with another {difference}: {way_out}")
+
+
+def _built(existing: Plan, storage: Storage) -> list[RoiPlan]:
+    """Return the ROIs of which at least one raster has been made."""
+    present = storage.files()
+    begun = {path.split("/")[1] for path in present if path.startswith("rasters/")}
+    planned = [plan for plan in existing.rois if plan.choices is not None]
+    return [plan for plan in planned if INDEX_FILE in present or plan.roi.name in begun]
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
@@ -97,7 +104,7 @@ class KeptPlans:
     def __init__(self, storage: Storage, source: str, existing: Plan | None) -> None:
         self._storage = storage
         self._source = source
-        locked = existing.rois if existing is not None else ()
+        locked = existing.rois if existing is not None and existing.source == source else ()
         self._locked = {plan.roi.name: plan for plan in locked if plan.choices is not None}
         # One listing instead of a look for each: on NFS, a name looked for in vain stays unknown for a while.
         self._present = storage.files(f"{PARTIAL}/plans")
@@ -109,7 +116,7 @@ class KeptPlans:
     def get(self, roi: Roi) -> RoiPlan | None:
         """Return the plan made for a ROI by an earlier start, if any."""
         locked = self._locked.get(roi.name)
-        if locked is not None:
+        if locked is not None and roi_key(locked.roi) == roi_key(roi):
             return locked
         return self.made(roi) if self.path(roi) in self._present else None
 

@@ -17,7 +17,7 @@ from s1s2pairs.build import BuildReport, plan_only
 from s1s2pairs.despeckle import GRD_LOOKS, despeckle, to_db
 from s1s2pairs.errors import DatasetError, RecipeError
 from s1s2pairs.index import COLUMNS, open_dataset
-from s1s2pairs.plan import dump_lock, parse_lock
+from s1s2pairs.plan import Plan, dump_lock, parse_lock
 from s1s2pairs.progress import Bar, Lines, Silence, make_progress
 from s1s2pairs.recipe import Recipe
 from tests.s1s2pairs.conftest import TWO, Built, tiny_recipe, tree
@@ -136,11 +136,30 @@ def test_what_was_deleted_is_made_again_and_nothing_else(run: Run, built: Built,
 def test_planning_first_fetches_no_pixels_and_is_taken_up(run: Run, built: Built, source: Path, tmp_path: Path) -> None:
     plan = plan_only(built.recipe, opener=FakeOpener(folder=str(source)), out=str(tmp_path / "out"))
     assert (tmp_path / "out/recipe.lock.geojson").read_bytes() == dump_lock(plan)
+    assert list(tree(tmp_path / "out")) == ["recipe.lock.geojson"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["recipe.lock.geojson"]
     searched = calls(source)
     assert {call.split()[0] for call in searched} == {"find_sar", "find_optical"}
     run(built.recipe)
     assert tree(tmp_path / "out") == tree(built.root)
     assert {call.split()[0] for call in calls(source) - searched} == {"mean_sar", "composite_optical"}
+
+
+def test_what_is_only_planned_may_change(run: Run, source: Path, tmp_path: Path) -> None:
+    def plan(recipe: Recipe) -> Plan:
+        return plan_only(recipe, opener=FakeOpener(folder=str(source)), out=str(tmp_path / "out"))
+
+    plan(tiny_recipe(TWO))
+    searched = calls(source)
+    changed = tiny_recipe({"north": {"s1_acquisitions": [2, 2]}, "south": {"split": "test"}}, name="other")
+    north, _ = plan(changed).rois
+    assert north.roi.settings.s1_acquisitions == (2, 2)
+    assert north.choices is not None
+    assert {len(period.sar) for period in north.choices.periods} == {2}
+    assert all(call.endswith("north") for call in calls(source) - searched)  # the plan of the other one stands
+    assert not run(changed).failed
+    with pytest.raises(DatasetError, match="s1_acquisitions"):
+        plan(tiny_recipe(TWO, name="other"))
 
 
 def test_a_recipe_may_grow(run: Run, built: Built, source: Path, tmp_path: Path) -> None:
