@@ -5,13 +5,15 @@ import difflib
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, get_args, get_type_hints
+from typing import Any, Final, TypeAlias, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
 from s1s2pairs.errors import RunError
 
 from . import zoo
+
+Pair: TypeAlias = tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +28,8 @@ class TrainSettings:
     """Use each location forward and backward in time."""
     crop: int | None = None
     """Train on random squares of this side in pixels, a new one in each epoch; none trains on whole patches."""
+    s2_range: Pair = (0.0, 1.0)
+    """Reflectances that become -1 and 1; those beyond are clipped. 0,0.3 spreads dark ground more."""
     clip_norm: float | None = None
     """Largest norm of each part's gradients; none does not clip."""
     deterministic: bool = False
@@ -58,6 +62,8 @@ class TrainSettings:
                 raise RunError(f"{key}={value} does not fit: the least is {least}.")
         if self.clip_norm is not None and not self.clip_norm > 0:
             raise RunError(f"clip_norm={self.clip_norm} does not fit: it must be above 0.")
+        if not self.s2_range[0] < self.s2_range[1]:
+            raise RunError(f"s2_range={self.s2_range} does not fit: the first value must be the lower one.")
 
 
 CHANGEABLE: Final = (
@@ -99,9 +105,9 @@ def _parse(key: str, text: str) -> Any:
     if optional and text.lower() in ("none", ""):
         return None
     kind = get_args(hint)[0] if optional else hint
+    words = {int: "a whole number", float: "a number", bool: "true or false", Pair: "a pair of numbers with a comma"}
     try:
-        return TypeAdapter(kind).validate_python(text)
+        return TypeAdapter(kind).validate_python(text.split(",") if kind == Pair else text)
     except ValidationError as error:
-        words = {int: "a whole number", float: "a number", bool: "true or false"}
         none = " or none" if optional else ""
         raise RunError(f"{key}={text} does not fit, {words[kind]}{none} is needed.") from error

@@ -59,7 +59,7 @@ def start_new(network: str, dataset: Path, given: Mapping[str, str]) -> Start:
     torch.manual_seed(training.seed)
     translator = zoo.create(network, theirs)
     name, _ = zoo.resolve(network)
-    return _with_data(name, translator, training, Scaling(), dataset)
+    return _with_data(name, translator, training, Scaling(s2_range=training.s2_range), dataset)
 
 
 def start_resumed(network: str, path: Path, dataset: Path | None, given: Mapping[str, str]) -> Start:

@@ -70,6 +70,8 @@ def test_settings_go_where_they_belong() -> None:
         ("crop", "big", r"crop=big does not fit, a whole number or none is needed"),
         ("clip_norm", "0", r"clip_norm=0\.0 does not fit: it must be above 0"),
         ("compile", "perhaps", r"compile=perhaps does not fit, true or false is needed"),
+        ("s2_range", "0.3", r"s2_range=0\.3 does not fit, a pair of numbers with a comma is needed"),
+        ("s2_range", "0.3,0", r"s2_range=\(0\.3, 0\.0\) does not fit: the first value must be the lower one"),
         ("log_every_steps", "0", r"log_every_steps=0 does not fit: the least is 1"),
     ],
 )

@@ -173,6 +173,14 @@ def test_tensorboard_holds_losses_and_pictures(toy: Trainer) -> None:
     assert len(events.Images(events.Tags()["images"][0])) == 2
 
 
+def test_a_narrower_reflectance_range_is_used_and_kept(toy: Trainer) -> None:
+    run = toy("run", epochs=1, s2_range="0,0.3").run
+    saved = checkpoint.read(run / "checkpoints/last")
+    assert saved.scaling == Scaling(s2_range=(0.0, 0.3))
+    assert not torch.equal(weights(run)["generator.0.weight"], weights(toy("wide", epochs=1).run)["generator.0.weight"])
+    assert toy("run", resume=run, epochs=2).epochs == 2
+
+
 def test_best_is_the_lowest_validation(toy: Trainer) -> None:
     run = toy("run", epochs=4, learning_rate=0.3, decay=1.0).run
     scores = {
