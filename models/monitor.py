@@ -93,7 +93,7 @@ class Monitor:
 
     def _write(self, split: str, position: Position, values: Mapping[str, float]) -> None:
         for metric, value in values.items():
-            self._csv.writerow((position.step, position.epoch, split, metric, f"{value:.7g}"))
+            self._csv.writerow((position.step, position.epoch + 1, split, metric, f"{value:.7g}"))
             self._board.add_scalar(f"{split}/{metric}", value, position.step)
         self._file.flush()
 

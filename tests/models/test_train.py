@@ -140,6 +140,12 @@ def test_metrics_have_each_step_once_after_a_resume(toy: Trainer) -> None:
     assert {row["split"] for row in rows(run)} == {"train", "val"}
 
 
+def test_epochs_have_the_same_number_in_the_log_and_in_the_pictures(toy: Trainer) -> None:
+    run = toy("run", epochs=2, pictures=1).run
+    drawn = {int(path.name[5:9]) for path in (run / "samples").glob("epoch*.png")}
+    assert {int(row["epoch"]) for row in rows(run)} == drawn == {1, 2}
+
+
 def test_run_folder_holds_what_was_promised(tiny_dataset: Path, tmp_path: Path, toy: Trainer) -> None:
     run = toy("run", pictures=2, seed=3).run
     record = json.loads((run / "run.json").read_text())
