@@ -188,7 +188,8 @@ def _finish(planned: Planned, work: _Work, storage: Storage) -> None:
     if rows:
         index = dump_index(rows)
         lock = storage.read(LOCK_FILE)
-        card = dump_card(planned.plan, rows=rows, failures=work.failures, index=index, lock=lock)
+        rasters = {unit.raster_path: record.sha256 for unit, record in whole.items()}
+        card = dump_card(planned.plan, rows=rows, rasters=rasters, failures=work.failures, index=index, lock=lock)
         if storage.read_if_there(INDEX_FILE) != index or storage.read_if_there(CARD_FILE) != card:
             # Without an index there is no dataset: never a new card beside an old index.
             storage.remove(INDEX_FILE)

@@ -17,6 +17,7 @@ from .rasters import Band, Layout
 from .units import Unit, units_of
 
 CARD_VERSION_KEY: Final = "s1s2:softwareVersion"
+CARD_RASTERS_KEY: Final = "s1s2:rasters"
 _SENTINEL_TERMS: Final = {
     "license": "https://sentinels.copernicus.eu/documents/247904/690755/Sentinel_Data_Legal_Notice",
     "url": "https://dataspace.copernicus.eu/",
@@ -91,13 +92,20 @@ def software_version() -> str:
 
 
 def dump_card(
-    plan: Plan, *, rows: Sequence[Mapping[str, Any]], failures: Mapping[str, str], index: bytes, lock: bytes
+    plan: Plan,
+    *,
+    rows: Sequence[Mapping[str, Any]],
+    rasters: Mapping[str, str],
+    failures: Mapping[str, str],
+    index: bytes,
+    lock: bytes,
 ) -> bytes:
     """Return the text of `dataset.json`.
 
     Args:
         plan: The plan that was carried out.
         rows: The rows of the index, at least one.
+        rasters: Path -> SHA-256 of the rasters in it.
         failures: ROI -> why it is not in the dataset.
         index: Content of the index file.
         lock: Content of the lock file.
@@ -129,6 +137,7 @@ def dump_card(
         "s1s2:bands": {"s1": _bands(units, "s1"), "s2": _bands(units, "s2")},
         "s1s2:settings": _common_settings(plan),
         "s1s2:failures": [{"roi": roi, "reason": reason} for roi, reason in failures.items()],
+        CARD_RASTERS_KEY: dict(rasters),
     }
     return (json.dumps(card, indent=1) + "\n").encode()
 

@@ -12,6 +12,8 @@ from typing import Any, Final
 import geopandas as gpd
 import pandas as pd
 import pyarrow
+from pyproj.exceptions import CRSError
+from shapely.errors import ShapelyError
 
 from .errors import DatasetError
 
@@ -115,6 +117,15 @@ def dump_index(rows: Iterable[Mapping[str, Any]]) -> bytes:
     return buffer.getvalue()
 
 
+UNREADABLE: Final = (pyarrow.ArrowException, OSError, ValueError, KeyError, TypeError, CRSError, ShapelyError)
+"""Everything that reading a damaged index raises, depending on where the damage is."""
+
+
+def read_geoparquet(content: bytes) -> gpd.GeoDataFrame:
+    """Read the bytes of an index; one of `UNREADABLE` is raised when they are none."""
+    return gpd.read_parquet(io.BytesIO(content))
+
+
 def open_dataset(path: str | Path) -> Dataset:
     """Open a built dataset.
 
@@ -131,8 +142,8 @@ def open_dataset(path: str | Path) -> Dataset:
             f"build one with `s1s2 build RECIPE --out {root}`"
         ) from error
     try:
-        index = gpd.read_parquet(io.BytesIO(content))
-    except (pyarrow.ArrowException, ValueError, KeyError) as error:
+        index = read_geoparquet(content)
+    except UNREADABLE as error:
         raise DatasetError(f"{file}: no GeoParquet file ({error}); build the dataset again") from error
     missing = [column for column in COLUMNS if column not in index.columns]
     if missing:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from .card import CARD_VERSION_KEY, software_version
+from .card import CARD_RASTERS_KEY, CARD_VERSION_KEY, software_version
 from .errors import DatasetError, RecipeError
 from .index import CARD_FILE, INDEX_FILE, LOCK_FILE
 from .plan import Plan, RoiPlan, digest, parse_lock, roi_from_json, roi_to_json
@@ -141,14 +141,14 @@ def finished_units(units: Sequence[Unit], *, existing: Plan | None, storage: Sto
             finished[unit] = load_record(storage.read(unit.record_path))
             continue
         plan, records = indexed.get(unit.roi.name, (None, {}))
-        record = records.get((unit.roi.name, unit.period.label, unit.sensor))
+        record = records.get(unit.raster_path)
         same = plan == digest(roi_to_json(RoiPlan(roi=unit.roi, choices=unit.choices)))
         if record is not None and same and len(record.patches) == len(unit.windows):
             finished[unit] = record
     return finished
 
 
-_Indexed = dict[str, tuple[str, dict[tuple[str, str, str], UnitRecord]]]
+_Indexed = dict[str, tuple[str, dict[str, UnitRecord]]]
 
 
 def _indexed(existing: Plan | None, present: frozenset[str], storage: Storage) -> _Indexed:
@@ -163,5 +163,5 @@ def _indexed(existing: Plan | None, present: frozenset[str], storage: Storage) -
         return {}
     if card.get(CARD_VERSION_KEY) != software_version():
         return {}
-    records = records_of(rows)
+    records = records_of(rows, card.get(CARD_RASTERS_KEY, {}))
     return {plan.roi.name: (digest(roi_to_json(plan)), records) for plan in existing.rois}

@@ -1,19 +1,16 @@
 """The rows of the index: what the plan and the finished units say of each patch."""
 
-import io
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-import geopandas as gpd
 import pandas as pd
-import pyarrow
 
 from .errors import DatasetError
 from .grid import footprint_lonlat
-from .index import COLUMNS
+from .index import COLUMNS, UNREADABLE, read_geoparquet
 from .patches import patch_grid, patch_id
 from .rasters import SENSORS
-from .units import PatchRecord, Unit, UnitRecord
+from .units import PatchRecord, Unit, UnitRecord, raster_path
 
 _TIMES: Final = ("s1_mean_time", "s2_mean_time")
 _LISTS: Final = ("transform", "s1_bands", "s2_bands", "s1_scene_ids", "s2_scene_ids")
@@ -96,13 +93,18 @@ def read_rows(content: bytes, *, file: str) -> list[dict[str, Any]]:
         DatasetError: It is no index.
     """
     try:
-        frame = gpd.read_parquet(io.BytesIO(content))
-    except (pyarrow.ArrowException, ValueError, KeyError) as error:
+        frame = read_geoparquet(content)
+    except UNREADABLE as error:
         raise DatasetError(f"{file}: no GeoParquet file ({error}); delete it and build again") from error
     missing = [column for column in COLUMNS if column not in frame.columns]
     if missing:
         raise DatasetError(f"{file}: lacks the columns {', '.join(missing)}; delete it and build again")
-    return [_plain(row) for row in frame[list(COLUMNS)].to_dict("records")]
+    try:
+        return [_plain(row) for row in frame[list(COLUMNS)].to_dict("records")]
+    except (AttributeError, TypeError, ValueError) as error:
+        raise DatasetError(
+            f"{file}: a row holds no list or time where it should ({error}); delete it and build again"
+        ) from error
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
@@ -110,11 +112,20 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, **times, **{column: row[column].tolist() for column in _LISTS}}
 
 
-def records_of(rows: list[dict[str, Any]]) -> dict[tuple[str, str, str], UnitRecord]:
-    """Return (ROI, period, sensor) -> record, as an index tells them."""
-    found: dict[tuple[str, str, str], list[PatchRecord]] = {}
+def records_of(rows: list[dict[str, Any]], rasters: Mapping[str, str]) -> dict[str, UnitRecord]:
+    """Return raster path -> record, as an index and a card tell them.
+
+    Args:
+        rows: The index.
+        rasters: Raster path -> SHA-256; a raster without one gives no record.
+    """
+    found: dict[str, list[PatchRecord]] = {}
     for row in rows:
         for sensor in SENSORS:
             patch = PatchRecord(sha256=row[f"{sensor}_sha256"], valid_fraction=row[f"{sensor}_valid_fraction"])
-            found.setdefault((row["roi"], row["period"], sensor), []).append(patch)
-    return {key: UnitRecord(patches=tuple(patches)) for key, patches in found.items()}
+            found.setdefault(raster_path(row["roi"], row["period"], sensor), []).append(patch)
+    return {
+        path: UnitRecord(sha256=rasters[path], patches=tuple(patches))
+        for path, patches in found.items()
+        if path in rasters
+    }

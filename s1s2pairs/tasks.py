@@ -144,14 +144,19 @@ def run_raster(task: RasterTask) -> None:
         DatasetError: The dataset cannot be written to.
     """
     unit, storage = task.unit, task.storage
-    pixels = _kept(unit, storage)
-    fetched = pixels is None
-    if pixels is None:
-        pixels = fetch(source_of(task.session), unit)
-        content = encode(pixels, grid=unit.choices.grid, layout=unit.layout, tags=_tags(unit))
-        storage.write(unit.raster_path, content)
-    record = UnitRecord(fetched=fetched, patches=tuple(_cut(unit, storage, pixels)))
+    kept = _kept(unit, storage)
+    content, pixels = kept if kept is not None else _made(task)
+    patches = tuple(_cut(unit, storage, pixels))
+    record = UnitRecord(fetched=kept is None, sha256=hashlib.sha256(content).hexdigest(), patches=patches)
     storage.write(unit.record_path, dump_record(record))
+
+
+def _made(task: RasterTask) -> tuple[bytes, NDArray[Any]]:
+    unit = task.unit
+    pixels = fetch(source_of(task.session), unit)
+    content = encode(pixels, grid=unit.choices.grid, layout=unit.layout, tags=_tags(unit))
+    task.storage.write(unit.raster_path, content)
+    return content, pixels
 
 
 def fetch(source: Source, unit: Unit) -> NDArray[Any]:
@@ -193,13 +198,13 @@ def _tags(unit: Unit) -> dict[str, str]:
     return {DIGEST_TAG: unit.digest, "S1S2_ROI": unit.roi.name, "S1S2_PERIOD": unit.period.label}
 
 
-def _kept(unit: Unit, storage: Storage) -> NDArray[Any] | None:
-    """Return the pixels of the raster if it is there, whole, and made from this very plan."""
+def _kept(unit: Unit, storage: Storage) -> tuple[bytes, NDArray[Any]] | None:
+    """Return the raster's file and pixels if it is there, whole, and made from this very plan."""
     content = storage.read_if_there(unit.raster_path)
     if content is None or digest_of(content) != unit.digest:
         return None
     try:
-        return decode(content, name=storage.where(unit.raster_path))
+        return content, decode(content, name=storage.where(unit.raster_path))
     except DatasetError as error:
         log.warning("%s; it is fetched again", error)
         return None
@@ -226,11 +231,11 @@ def patch_record(pixels: NDArray[Any], content: bytes, unit: Unit) -> PatchRecor
 def dump_record(record: UnitRecord) -> bytes:
     """Return the text of the record of a finished unit."""
     patches = [[patch.sha256, patch.valid_fraction] for patch in record.patches]
-    return json.dumps({"fetched": record.fetched, "patches": patches}).encode()
+    return json.dumps({"fetched": record.fetched, "sha256": record.sha256, "patches": patches}).encode()
 
 
 def load_record(content: bytes) -> UnitRecord:
     """Read back what `dump_record` wrote."""
     value = json.loads(content)
     patches = (PatchRecord(sha256=sha256, valid_fraction=fraction) for sha256, fraction in value["patches"])
-    return UnitRecord(fetched=value["fetched"], patches=tuple(patches))
+    return UnitRecord(fetched=value["fetched"], sha256=value["sha256"], patches=tuple(patches))

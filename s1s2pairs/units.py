@@ -123,5 +123,7 @@ class UnitRecord:
 
     fetched: bool = False
     """Whether the start that finished it fetched the raster, or found it there."""
+    sha256: str
+    """Of the raster file."""
     patches: tuple[PatchRecord, ...]
     """In the order of `Unit.windows`."""

@@ -5,12 +5,13 @@ import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
+from .card import CARD_RASTERS_KEY
 from .errors import DatasetError
 from .index import CARD_FILE, COLUMNS, INDEX_FILE, LOCK_FILE
 from .patches import patch_grid
@@ -24,6 +25,7 @@ from .tasks import patch_record
 from .units import PatchRecord, Unit, UnitRecord, units_of
 
 Row = Mapping[str, Any]
+_NOT_IN_CARD: Final = "its SHA-256 is not the one in the card"
 _UNREADABLE = PatchRecord(sha256="", valid_fraction=-1.0)
 
 
@@ -70,7 +72,7 @@ def verify(dataset: str, *, workers: int = 2, progress: Progress | None = None) 
         progress: Told how far it is.
 
     Raises:
-        DatasetError: There is no dataset, or its lock or index cannot be read at all.
+        DatasetError: There is no dataset, it is not finished, or its lock cannot be read at all.
     """
     progress = progress if progress is not None else Silence()
     storage = Storage(dataset)
@@ -80,13 +82,18 @@ def verify(dataset: str, *, workers: int = 2, progress: Progress | None = None) 
     present = storage.files()
     if INDEX_FILE not in present:
         raise DatasetError(f"{dataset}: the dataset is not finished ({INDEX_FILE} is missing); start the build again")
-    rows = read_rows(storage.read(INDEX_FILE), file=storage.where(INDEX_FILE))
-    problems, failures = _check_card(storage)
+    problems, failures, rasters = _check_card(storage)
+    rows: list[dict[str, Any]] = []
+    try:
+        rows = read_rows(storage.read(INDEX_FILE), file=storage.where(INDEX_FILE))
+    except DatasetError as error:
+        problems.append(Problem(path=INDEX_FILE, what=_short(error, INDEX_FILE, storage)))
     units = [unit for unit in units_of(plan) if unit.roi.name not in failures]
-    checked = _check_units(units, storage, workers, progress)
+    checked = _check_units(units, rasters, storage, workers, progress)
     for found, _ in checked.values():
         problems.extend(found)
-    problems.extend(_check_rows(rows, {unit: record for unit, (_, record) in checked.items()}))
+    if rows:
+        problems.extend(_check_rows(rows, {unit: record for unit, (_, record) in checked.items()}))
     problems.extend(_check_surplus(plan, units, present))
     return VerifyReport(
         dataset=dataset,
@@ -98,29 +105,33 @@ def verify(dataset: str, *, workers: int = 2, progress: Progress | None = None) 
     )
 
 
-def _check_card(storage: Storage) -> tuple[list[Problem], dict[str, str]]:
+def _check_card(storage: Storage) -> tuple[list[Problem], dict[str, str], dict[str, str]]:
+    """Return what is wrong, the ROIs that failed with their reasons, and the hashes of the rasters."""
     content = storage.read_if_there(CARD_FILE)
     if content is None:
-        return [Problem(path=CARD_FILE, what="missing")], {}
+        return [Problem(path=CARD_FILE, what="missing")], {}, {}
     try:
         card = json.loads(content)
         files = {file["@id"]: file["sha256"] for file in card["distribution"] if file["@type"] == "cr:FileObject"}
         failures = {failure["roi"]: failure["reason"] for failure in card["s1s2:failures"]}
+        rasters = dict(card[CARD_RASTERS_KEY])
     except (ValueError, KeyError, TypeError) as error:
-        return [Problem(path=CARD_FILE, what=f"damaged: {error!r}")], {}
+        return [Problem(path=CARD_FILE, what=f"damaged: {error!r}")], {}, {}
     wrong = [p for p in (INDEX_FILE, LOCK_FILE) if files.get(p) != hashlib.sha256(storage.read(p)).hexdigest()]
-    return [Problem(path=path, what="its SHA-256 is not the one in the card") for path in wrong], failures
+    return [Problem(path=path, what=_NOT_IN_CARD) for path in wrong], failures, rasters
 
 
 _Checked = dict[Unit, tuple[list[Problem], UnitRecord]]
 
 
-def _check_units(units: list[Unit], storage: Storage, workers: int, progress: Progress) -> _Checked:
+def _check_units(
+    units: list[Unit], rasters: Mapping[str, str], storage: Storage, workers: int, progress: Progress
+) -> _Checked:
     progress.begin("checking rasters", len(units))
     checked: _Checked = {}
     try:
         with ThreadPoolExecutor(workers) as executor:
-            results = executor.map(lambda unit: _check_unit(unit, storage), units)
+            results = executor.map(lambda unit: _check_unit(unit, rasters.get(unit.raster_path), storage), units)
             for unit, result in zip(units, results, strict=True):
                 checked[unit] = result
                 progress.step(unit.raster_path)
@@ -129,16 +140,12 @@ def _check_units(units: list[Unit], storage: Storage, workers: int, progress: Pr
     return checked
 
 
-def _check_unit(unit: Unit, storage: Storage) -> tuple[list[Problem], UnitRecord]:
-    """Check a raster and its patches; return what the index should say of them."""
+def _check_unit(unit: Unit, sha256: str | None, storage: Storage) -> tuple[list[Problem], UnitRecord]:
+    """Check a raster, against its hash in the card where that is known, and its patches; return what the index should say."""
     problems: list[Problem] = []
-    try:
-        raster, tags = _read(unit.raster_path, unit, storage)
-        if tags.get(DIGEST_TAG) != unit.digest:
-            problems.append(Problem(path=unit.raster_path, what="made from another plan"))
-    except DatasetError as error:
-        problems.append(Problem(path=unit.raster_path, what=_short(error, unit.raster_path, storage)))
-        raster = None
+    raster, found, wrong = _check_raster(unit, sha256, storage)
+    if wrong is not None:
+        problems.append(Problem(path=unit.raster_path, what=wrong))
     records = []
     for window, path in unit.patch_paths():
         try:
@@ -154,11 +161,23 @@ def _check_unit(unit: Unit, storage: Storage) -> tuple[list[Problem], UnitRecord
         ):
             problems.append(Problem(path=path, what=f"its pixels are not those of its window of {unit.raster_path}"))
         records.append(patch_record(pixels, content, unit))
-    return problems, UnitRecord(patches=tuple(records))
+    return problems, UnitRecord(sha256=found, patches=tuple(records))
 
 
-def _read(path: str, unit: Unit, storage: Storage) -> tuple[NDArray[Any], Mapping[str, str]]:
-    return _decoded(storage.read(path), path, unit, unit.choices.grid)
+def _check_raster(unit: Unit, sha256: str | None, storage: Storage) -> tuple[NDArray[Any] | None, str, str | None]:
+    """Return a raster's pixels if nothing is wrong with it, its hash, and what is wrong."""
+    path, found = unit.raster_path, ""
+    try:
+        content = storage.read(path)
+        found = hashlib.sha256(content).hexdigest()
+        raster, tags = _decoded(content, path, unit, unit.choices.grid)
+    except DatasetError as error:
+        return None, found, _short(error, path, storage)
+    if tags.get(DIGEST_TAG) != unit.digest:
+        return None, found, "made from another plan"
+    if sha256 is not None and found != sha256:
+        return None, found, _NOT_IN_CARD
+    return raster, found, None
 
 
 def _decoded(content: bytes, path: str, unit: Unit, grid: Any) -> tuple[NDArray[Any], Mapping[str, str]]:

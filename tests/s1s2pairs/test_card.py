@@ -123,7 +123,8 @@ def test_no_clock_and_no_path_of_this_machine(card: dict[str, Any], built: Built
 def test_failures_stand_with_their_reasons(built: Built) -> None:
     index, lock = ((built.root / name).read_bytes() for name in ("index.parquet", "recipe.lock.geojson"))
     rows = [row for row in read_rows(index, file="index") if row["roi"] == "north"]
-    text = dump_card(built.report.plan, rows=rows, failures={"south": "no <clear> scene"}, index=index, lock=lock)
+    failures = {"south": "no <clear> scene"}
+    text = dump_card(built.report.plan, rows=rows, rasters={}, failures=failures, index=index, lock=lock)
     card = json.loads(text)
     assert card["s1s2:failures"] == [{"roi": "south", "reason": "no <clear> scene"}]
     assert card["s1s2:counts"]["rois"] == 1
@@ -133,6 +134,7 @@ def test_a_simulated_world_claims_no_copernicus_data(built: Built) -> None:
     plan = replace(built.report.plan, source="catalogue:s1s2-simulated")
     assert attribution(plan, 2019, 2021) == "Simulated scenes; contains no Copernicus Sentinel data"
     index, lock = ((built.root / name).read_bytes() for name in ("index.parquet", "recipe.lock.geojson"))
-    card = json.loads(dump_card(plan, rows=read_rows(index, file="index"), failures={}, index=index, lock=lock))
+    rows = read_rows(index, file="index")
+    card = json.loads(dump_card(plan, rows=rows, rasters={}, failures={}, index=index, lock=lock))
     assert "opernicus.eu" not in json.dumps(card)
     assert attribution(built.report.plan, 2019, 2019) == "Contains modified Copernicus Sentinel data 2019"

@@ -1,5 +1,6 @@
 """Everything that can go wrong with a dataset on disk is found and named."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -41,8 +42,6 @@ def edit_index(root: Path, change: Callable[[list[dict[str, object]]], object]) 
     change(rows)
     (root / "index.parquet").write_bytes(dump_index(rows))
     card = json.loads((root / "dataset.json").read_text())
-    import hashlib
-
     card["distribution"][0]["sha256"] = hashlib.sha256((root / "index.parquet").read_bytes()).hexdigest()
     (root / "dataset.json").write_text(json.dumps(card))
 
@@ -78,13 +77,22 @@ def test_a_flipped_pixel_in_a_patch_is_named(copy: Path, patch: str) -> None:
     ]
 
 
-def test_a_flipped_pixel_in_a_raster_is_named_where_patches_disagree(
-    copy: Path, recwarn: pytest.WarningsRecorder
-) -> None:
+def test_a_changed_raster_is_named(copy: Path) -> None:
+    content = (copy / RASTER).read_bytes()
+    for changed in (content + b"x", content[:-1] + bytes([content[-1] ^ 1])):
+        (copy / RASTER).write_bytes(changed)
+        assert [path for path, _ in found(copy)] == [RASTER]
+
+
+def test_a_flipped_pixel_in_a_raster_is_named_where_patches_disagree(copy: Path) -> None:
     with rasterio.open(copy / RASTER, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as file:
         pixels = file.read(1)
         pixels[10, 10] = np.nan
         file.write(pixels, 1)
+    assert found(copy) == [(RASTER, "its SHA-256 is not the one in the card")]
+    card = json.loads((copy / "dataset.json").read_text())
+    card["s1s2:rasters"][RASTER] = hashlib.sha256((copy / RASTER).read_bytes()).hexdigest()
+    (copy / "dataset.json").write_text(json.dumps(card))
     problems = found(copy)
     assert problems
     assert all(path.endswith("2019_s1.tif") and RASTER in what for path, what in problems)
@@ -180,12 +188,25 @@ def test_a_damaged_card_is_named(copy: Path) -> None:
     assert what.startswith("damaged")
 
 
+def test_a_damaged_index_is_named_beside_what_else_is_wrong(copy: Path, patch: str) -> None:
+    (copy / patch).unlink()
+    index = copy / "index.parquet"
+    content = index.read_bytes()
+    random = np.random.default_rng(0)
+    for _ in range(40):  # Parquet, GeoParquet's JSON, WKB and Zstandard each fail in their own way
+        changed = bytearray(content)
+        start = int(random.integers(len(content)))
+        changed[start : start + 32] = random.bytes(min(32, len(content) - start))
+        index.write_bytes(changed)
+        named = {path for path, _ in found(copy)}
+        assert {"index.parquet", patch} <= named
+    index.write_bytes(b"no parquet")
+    assert ("index.parquet", "no GeoParquet file") in [(path, what.partition(" (")[0]) for path, what in found(copy)]
+
+
 def test_no_dataset_is_an_explained_error(copy: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no dataset here"):
         verify(str(tmp_path / "nowhere"))
-    (copy / "index.parquet").write_bytes(b"no parquet")
-    with pytest.raises(DatasetError, match=r"index\.parquet: no GeoParquet file"):
-        verify(str(copy))
     (copy / "index.parquet").unlink()
     with pytest.raises(DatasetError, match="not finished"):
         verify(str(copy))
