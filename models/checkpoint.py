@@ -29,7 +29,7 @@ from torch.optim import Optimizer
 from s1s2pairs.errors import RunError
 
 from . import zoo
-from .device import choose_device
+from .hardware import choose_device
 from .optimizer_state import flatten, restore
 from .scaling import Scaling
 from .translator import Translator

@@ -21,8 +21,7 @@ from s1s2pairs.errors import RunError
 from . import baselines
 from .contest import baseline_entries, load_groups
 from .data import PairDataset
-from .device import choose_device
-from .memory import memory_advice
+from .hardware import choose_device, memory_advice
 from .pictures import sample_panels
 from .results import DIRECTIONS, Direction, Entry, Evaluation, Picture, Rank, Row
 from .tally import Column, Tally, tally_batch

@@ -1,4 +1,4 @@
-"""On what a run trains: processes, precision, numerics; and what to say when the machine is too small for it."""
+"""On what a run computes: device, processes, precision, numerics; and what to say when memory is too small."""
 
 import contextlib
 import hashlib
@@ -12,9 +12,6 @@ from torch.distributed import is_torchelastic_launched
 
 from s1s2pairs.errors import RunError
 
-from .device import choose_device
-from .memory import is_out_of_memory
-
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 PRECISIONS: Final[dict[str, Precision]] = {
     "32-true": "32-true",
@@ -27,6 +24,8 @@ PRECISIONS: Final[dict[str, Precision]] = {
 """What a user may type, and what it means."""
 MAX_WORKERS: Final = 4
 """Reading processes by default; the packed cache needs no more to keep a GPU busy."""
+OUT_OF_MEMORY_SIGNS: Final = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
+"""How libraries that raise a plain `RuntimeError` say it: the CUDA driver, PyTorch's CPU allocator, cuBLAS and cuDNN."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,6 +44,30 @@ class Hardware:
     def processes(self) -> int:
         """Processes on all machines."""
         return self.devices * self.nodes
+
+
+def choose_device(word: str) -> torch.device:
+    """Return the device to compute on.
+
+    Args:
+        word: `auto` (CUDA where there is one, else the CPU), `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        RunError: The word is unknown, or asks for a CUDA device that is not there.
+    """
+    if word == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, number = word.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
+        raise RunError(f"Unknown device {word!r}: choose auto, cpu, cuda or cuda:N.")
+    if kind == "cuda":
+        found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if found <= int(number or 0):
+            raise RunError(
+                f"Device {word!r} asked for, but PyTorch {torch.__version__} sees {found} CUDA devices here. "
+                "Use --device cpu or auto, or install a CUDA build of PyTorch and check `nvidia-smi`."
+            )
+    return torch.device(word)
 
 
 def choose_hardware(device: str, devices: int | None, precision: str | None) -> Hardware:
@@ -116,6 +139,35 @@ def seed_step(seed: int, rank: int, step: int, device: torch.device) -> None:
     torch.default_generator.manual_seed(number)
     if device.type == "cuda":
         torch.cuda.manual_seed(number)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether an error means that main or GPU memory ran out."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in OUT_OF_MEMORY_SIGNS)
+
+
+@contextlib.contextmanager
+def memory_advice(what: str) -> Iterator[None]:
+    """Turn running out of memory while predicting into a message.
+
+    Args:
+        what: What was in memory and can be made smaller, such as `4 windows of 256 px`.
+
+    Raises:
+        RunError: Memory ran out.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        first = (str(error).splitlines() or ["no details"])[0]
+        raise RunError(
+            f"Out of memory with {what} at once ({first}). Use --device cpu where a GPU was too small, close what else runs, "
+            "or, from Python, lower batch_size."
+        ) from error
 
 
 def explain_failure(error: Exception) -> RunError | None:

@@ -18,7 +18,7 @@ from s1s2pairs.errors import RunError
 
 from .blend import blend_rows
 from .checkpoint import load_translator
-from .memory import memory_advice
+from .hardware import memory_advice
 from .scaling import Scaling
 from .scene import Scene, SceneWindow, input_paths
 from .task import Batch
