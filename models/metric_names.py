@@ -59,9 +59,7 @@ METRICS: Final[Mapping[str, MetricName]] = {
     "wpsnr": _psnr("change-weighted PSNR", ", pixels weighted by how much the ground changed"),
     "wssim": MetricName(label="change-weighted SSIM", meaning="SSIM weighted by how much the ground changed"),
     "psnr_2to1": _psnr("PSNR 2:1", ", unchanged pixels weighing twice as much as changed ones"),
-    "ssim_2to1": MetricName(
-        label="SSIM 2:1", meaning="SSIM, unchanged pixels weighing twice as much as changed ones"
-    ),
+    "ssim_2to1": MetricName(label="SSIM 2:1", meaning="SSIM, unchanged pixels weighing twice as much as changed ones"),
     "mae_db": _error("MAE", "dB", 2, _MAE),
     "mae_reflectance": _error("MAE", "reflectance", 4, _MAE),
     "mae_ndvi": _error("MAE", "NDVI", 3, _MAE),
