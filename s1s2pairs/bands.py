@@ -58,20 +58,6 @@ REFLECTANCE_SCALE: Final = 10_000
 S2_NODATA: Final = 0
 """Stored Sentinel-2 value that means missing."""
 
-SCL_CLASSES: Final = {
-    0: "no data",
-    1: "saturated or defective",
-    2: "dark area",
-    3: "cloud shadow",
-    4: "vegetation",
-    5: "bare soil",
-    6: "water",
-    7: "unclassified",
-    8: "cloud, medium probability",
-    9: "cloud, high probability",
-    10: "thin cirrus",
-    11: "snow or ice",
-}
 SCL_NO_DATA: Final = 0
 SCL_SNOW: Final = 11
 SCL_CLOUD: Final = (3, 8, 9, 10)

@@ -29,12 +29,6 @@ def to_db(linear: NDArray[np.float32]) -> NDArray[np.float32]:
     return decibels
 
 
-def to_linear(db: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return linear power from dB, any shape; NaN stays NaN."""
-    linear: NDArray[np.float32] = (10.0 ** (db.astype(np.float64) / 10.0)).astype(np.float32)
-    return linear
-
-
 def despeckle(linear: NDArray[np.float32], *, looks: NDArray[np.float64], method: Filter) -> NDArray[np.float32]:
     """Filter speckle in each band of a raster.
 

@@ -1,7 +1,6 @@
 """How rasters are cut into patches: the windows, and what a patch is called."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from odc.geo.geobox import GeoBox
@@ -80,11 +79,3 @@ def patch_grid(grid: GeoBox, window: Window) -> GeoBox:
     rows, columns = window.slices
     part: GeoBox = grid[rows, columns]
     return part
-
-
-def paths(
-    windows_of_roi: tuple[Window, ...], *, split: Split, roi: str, period: str, sensor: str
-) -> Iterator[tuple[Window, str]]:
-    """Yield each window with the path of its patch."""
-    for window in windows_of_roi:
-        yield window, patch_path(split=split, roi=roi, window=window, period=period, sensor=sensor)

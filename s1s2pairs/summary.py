@@ -100,7 +100,7 @@ def _lines(roi: RoiSummary) -> Iterator[str]:
     for p in roi.periods:
         shift = f", moved {p.month_shift:+d} months" if p.month_shift else ""
         yield f"  {p.label} optical: {p.composite} of {' '.join(p.optical_dates)}{shift}"
-        yield f"  {p.label} radar: mean of {len(p.sar_dates)}, {p.sar_dates[0]} to {p.sar_dates[-1]}, lag {p.lag_days:+.1f} days"
+        yield f"  {p.label} radar: mean of {len(p.sar_dates)}, lag {p.lag_days:+.1f} days: {' '.join(p.sar_dates)}"
 
 
 def _cost(cost: Cost) -> str:

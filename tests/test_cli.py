@@ -111,6 +111,8 @@ def test_plan_fetches_nothing(tiny_recipe: Path, tiny_world: Path, tmp_path: Pat
     assert "2019 radar: mean of " in done.stdout
     assert not list(tmp_path.rglob("*.tif"))
     plan = json.loads(s1s2(*words, "--json", cwd=tmp_path).stdout)
+    for period in (period for roi in plan["rois"] for period in roi["periods"]):
+        assert f"lag {period['lag_days']:+.1f} days: {' '.join(period['sar_dates'])}\n" in done.stdout
     assert [roi["roi"] for roi in plan["rois"]] == ["rennes", "kortrijk", "valencia"]
     assert all(roi["cost"]["requests"] > 0 and roi["cost"]["bytes"] > 0 for roi in plan["rois"])
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from s1s2pairs.despeckle import GRD_LOOKS, despeckle, half_windows, to_db, to_linear
+from s1s2pairs.despeckle import GRD_LOOKS, despeckle, half_windows, to_db
 
 METHODS = ["lee", "refined_lee"]
 
@@ -18,8 +18,8 @@ def enl(values: np.ndarray) -> float:
 def test_decibels_there_and_back() -> None:
     linear = np.array([1e-4, 0.1, 1.0, 250.0, np.nan], np.float32)
     np.testing.assert_allclose(to_db(linear), [-40, -10, 0, 23.9794, np.nan], atol=1e-4)
-    np.testing.assert_allclose(to_linear(to_db(linear)), linear, rtol=1e-6)
-    assert to_db(linear).dtype == to_linear(linear).dtype == np.float32
+    np.testing.assert_allclose(10 ** (to_db(linear) / 10), linear, rtol=1e-6)
+    assert to_db(linear).dtype == np.float32
 
 
 def test_none_is_the_identity() -> None:
