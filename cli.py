@@ -229,9 +229,11 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train a network on a dataset."""
+    from models.hardware import is_first_process
     from models.run import default_dataset
     from models.train import train as run_training
 
+    logging.getLogger("lightning_fabric").setLevel(logging.getLogger().level)  # importing it has set INFO
     dataset = data or (default_dataset() if resume is None else None)
     result = run_training(
         network,
@@ -244,7 +246,7 @@ def train(
         precision=precision,
         quiet=quiet,
     )
-    say(str(result), quiet=quiet)
+    say(str(result), quiet=quiet or not is_first_process())
 
 
 def _settings(given: list[str] | None) -> dict[str, str]:

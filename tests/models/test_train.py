@@ -289,6 +289,19 @@ def test_two_processes_equal_one_with_the_double_batch(toy: Trainer, tmp_path: P
     assert validated[0] == pytest.approx(validated[1], rel=1e-5)
 
 
+def test_command_on_two_processes_says_everything_once(tmp_path: Path, make_dataset: Callable[..., Path]) -> None:
+    root = make_dataset(tmp_path / "data", size=128, splits=("train",), rois=1, patches=1)
+    settings = ("width=4", "max_steps=1", "batch_size=1", "workers=0", "pictures=0")
+    done = subprocess.run(  # noqa: S603
+        [Path(sys.executable).with_name("s1s2"), "train", "tsgan", "--data", root, "--out", tmp_path / "run", "--device", "cpu",
+         "--devices", "2", "--precision", "bf16", "--set", *settings],
+        capture_output=True, text=True, timeout=300, check=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines() == [f"{tmp_path / 'run'}: 1 epochs, 1 steps"]
+    assert "lightning" not in done.stderr.lower()
+    assert "MEMBER" not in done.stderr
+
+
 def test_kill_leaves_a_whole_last_from_which_the_run_goes_on(toy: Trainer, tmp_path: Path) -> None:
     settings = ["epochs=6", "checkpoint_every_steps=1", "workers=0", "pictures=0", "step_seconds=0.02"]
     whole = toy("whole", **dict(pair.split("=") for pair in settings))
