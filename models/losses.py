@@ -106,8 +106,8 @@ def adversarial_loss(fake_logits: Tensor, valid: Tensor) -> Tensor:
 def patch_weight(valid: Tensor, logits: Tensor) -> Tensor:
     """Return the share of valid pixels around each logit, (batch, 1, row, col) float32.
 
-    The mask is averaged over a grid of the logits' size. A logit sees more ground than its cell, but invalid pixels are
-    zero in all that a discriminator sees, so the logit judges the valid part; the share says how much that counts.
+    The mask is averaged over a grid of the logits' size. A logit sees more ground than its cell, but target and prediction
+    are both zero at invalid pixels, so the logit judges the valid part; the share says how much that counts.
     """
     return functional.adaptive_avg_pool2d(valid.float(), (logits.shape[-2], logits.shape[-1]))
 
