@@ -255,6 +255,25 @@ def test_16_mixed_clips_and_goes_on_with_its_loss_scale(toy: Trainer, monkeypatc
     assert_same(weights(part), weights(whole))
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("precision", [None, "16-mixed", "32-true"])
+def test_run_on_a_gpu_goes_on_where_it_stopped(tiny_dataset: Path, tmp_path: Path, precision: str | None) -> None:
+    """Defaults of CUDA: bf16-mixed, channels-last, fused Adam, pinned memory."""
+
+    def run(name: str, resume: Path | None = None, **settings: str) -> Path:
+        out = None if resume else tmp_path / name
+        given = {"workers": "2", "pictures": "0", **settings}
+        return train(
+            "toy", tiny_dataset, out=out, resume=resume, settings=given, device="cuda", precision=precision, quiet=True
+        ).run
+
+    whole, part = run("whole", clip_norm="1"), run("part", clip_norm="1", max_steps="4")
+    run("part", resume=part, max_steps="none")
+    for key, value in weights(whole).items():
+        torch.testing.assert_close(weights(part)[key], value, atol=1e-4, rtol=1e-3)
+
+
 def test_networks_of_the_zoo_train(tmp_path: Path, make_dataset: Callable[..., Path]) -> None:
     root = make_dataset(tmp_path / "data", size=128, splits=("train",), rois=1)
     settings = {"workers": "0", "pictures": "1", "width": "2", "epochs": "1", "batch_size": "2"}
@@ -292,7 +311,7 @@ def test_two_processes_equal_one_with_the_double_batch(toy: Trainer, tmp_path: P
 def test_command_on_two_processes_says_everything_once(tmp_path: Path, make_dataset: Callable[..., Path]) -> None:
     root = make_dataset(tmp_path / "data", size=128, splits=("train",), rois=1, patches=1)
     settings = ("width=4", "max_steps=1", "batch_size=1", "workers=0", "pictures=0")
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [Path(sys.executable).with_name("s1s2"), "train", "tsgan", "--data", root, "--out", tmp_path / "run", "--device", "cpu",
          "--devices", "2", "--precision", "bf16", "--set", *settings],
         capture_output=True, text=True, timeout=300, check=True,
