@@ -40,7 +40,7 @@ class Options:
 
     optical_margin_months: int = 1
     """Optical scenes are written this long before and after each period, so that a cloudy window can move."""
-    sar_margin_days: int = 75
+    sar_margin_days: int = 60
     """Radar scenes are written this long before and after each period: the window of a period moved by a month fits."""
     orbits_per_pass: int = 2
     """Of each pass, how many orbits that cover the place, the highest angle first. Orbits seen in part come on top."""
