@@ -133,7 +133,7 @@ def simulate(
     recipe: Annotated[Path, typer.Option(help="Places and periods to simulate.")] = Path("rois/small.geojson"),
     years: Years = None,
     seed: Annotated[int, typer.Option(help="Names the world: another seed is another world.")] = 0,
-    workers: Annotated[int, typer.Option(min=1, help="Threads.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     quiet: Quiet = False,
 ) -> None:
     """Write a STAC archive of a simulated world, to build from without account or network."""

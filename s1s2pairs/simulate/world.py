@@ -4,10 +4,13 @@ import datetime as dt
 import hashlib
 import json
 import logging
+import multiprocessing
+import os
 import shutil
-import warnings
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +18,6 @@ from typing import Any, Final
 
 import numpy as np
 from affine import Affine
-from rasterio.errors import NotGeoreferencedWarning
 
 from ..errors import SourceError
 from ..recipe import Period, Recipe, Roi
@@ -69,7 +71,7 @@ def simulate(
         out: folder of the archive; it must be missing, empty, or hold an earlier simulation.
         seed: names the world; another seed is another world.
         options: how much to write.
-        workers: threads.
+        workers: processes.
         progress: called with the scenes done and their number.
 
     Returns:
@@ -130,21 +132,43 @@ def _site_years(site: Site, out: Path, seed: int, options: Options) -> list[Site
 
 def _carry_out(work: Sequence[SiteYear], workers: int, progress: Callable[[int, int], None] | None) -> Written:
     total, finished, together = sum(part.size for part in work), 0, Written()
-    # rasterio silences this warning itself while it creates a file, but the list of filters is shared by all threads: one
-    # thread may restore it in the middle of another's work. So it is silenced for as long as the threads run.
-    with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        waiting = {pool.submit(render, part): part for part in work}
-        for future in as_completed(waiting):
-            written = future.result()
-            together.items += written.items
-            for name, records in written.records.items():
-                together.records[name].optical += records.optical
-                together.records[name].sar += records.sar
-            finished += waiting[future].size
-            if progress is not None:
-                progress(finished, total)
+    for part, written in _rendered(work, min(workers, len(work))):
+        together.items += written.items
+        for name, records in written.records.items():
+            together.records[name].optical += records.optical
+            together.records[name].sar += records.sar
+        finished += part.size
+        if progress is not None:
+            progress(finished, total)
     return together
+
+
+def _rendered(work: Sequence[SiteYear], workers: int) -> Iterator[tuple[SiteYear, Written]]:
+    if workers <= 1:
+        yield from ((part, render(part)) for part in work)
+        return
+    # Processes, as drawing many small images holds Python's lock most of the time; started afresh, not forked, as the
+    # caller may have threads.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with, initargs=(os.getpid(),)) as pool:
+        waiting = {pool.submit(render, part): part for part in work}
+        try:
+            for future in as_completed(waiting):
+                yield waiting[future], future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent is gone: it must not go on writing where another run may have begun."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _write_truth_rasters(out: Path, site: Site, seed: int) -> None:
