@@ -5,6 +5,7 @@ import json
 import logging
 import re
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -352,6 +353,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     words = spread(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     logging.basicConfig(level=logging.INFO if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    # rasterio silences this itself while it creates a file, but threads share the list of filters and it leaks.
+    warnings.filterwarnings("ignore", message="Dataset has no geotransform")
     try:
         app(args=[word for word in words if word != "--debug"], prog_name="s1s2")
     except S1S2Error as error:
