@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .errors import GridError, NotAuthenticated, RecipeError, S1S2Error, SourceError
 from .index import LOCK_FILE
-from .plan import Plan, RoiPlan, dump_lock
+from .plan import Plan, RoiPlan, dump_lock, rois_of
 from .pool import Pool
 from .progress import Progress
 from .recipe import Recipe, Roi
@@ -43,7 +43,7 @@ def make_plan(subject: Recipe | Plan, *, session: Session, storage: Storage, poo
     """
     source = source_of(session).name
     existing = existing_plan(storage)
-    rois = subject.rois if isinstance(subject, Recipe) else tuple(plan.roi for plan in subject.rois)
+    rois = rois_of(subject)
     check_same_dataset(existing, name=subject.name, source=source, rois=rois, storage=storage)
     unsearched: frozenset[str] = frozenset()
     if isinstance(subject, Plan):
