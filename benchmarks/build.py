@@ -42,7 +42,7 @@ from s1s2pairs.grid import footprint_lonlat
 from s1s2pairs.patches import patch_grid
 from s1s2pairs.plan import Plan, parse_lock
 from s1s2pairs.rasters import encode
-from s1s2pairs.recipe import parse_recipe
+from s1s2pairs.recipe_parser import parse_recipe
 from s1s2pairs.sources.opening import open_source
 from s1s2pairs.tasks import SourceOpener
 from s1s2pairs.units import Unit, units_of

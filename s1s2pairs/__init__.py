@@ -2,7 +2,8 @@
 
 Data goes one way, and each step has its modules:
 
-- what is wanted: `recipe` (places and rules), `subject` (a recipe's or a lock's file); words shared by all: `bands`, `errors`
+- what is wanted: `recipe` (places and rules), `recipe_parser` (its text), `subject` (a recipe's or a lock's file)
+- words shared by all: `bands`, `errors`
 - what there is: `sources/` (the seam, Earth Engine, STAC), `acquisition` (scenes of one overflight), `geometry` (orbits)
 - what is chosen, without I/O: `grid`, `optical`, `orbit`, `window`, `plan`; asking and choosing together: `search`, `planning`
 - pixels: `compositing` (mean and median), `despeckle` (spatial filters), `rasters` (COGs), `patches` (windows)

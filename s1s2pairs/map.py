@@ -25,7 +25,8 @@ from .index import LOCK_FILE, open_dataset
 from .overlays import overlays
 from .page import write_page
 from .plan import Plan, RoiPlan, is_lock, parse_lock
-from .recipe import Roi, parse_recipe
+from .recipe import Roi
+from .recipe_parser import parse_recipe
 
 EARTH_ENGINE: Final = "Google Earth Engine, contains modified Copernicus Sentinel data"
 SPLIT_COLOURS: Final = {"train": "#0b66c3", "val": "#b7791f", "test": "#c2410c"}

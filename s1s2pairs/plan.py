@@ -18,7 +18,8 @@ from .errors import RecipeError
 from .grid import analysis_grid, footprint_lonlat, grid_from_json, grid_to_json, roi_grid
 from .optical import OpticalChoice, is_locked, mean_time
 from .orbit import OrbitCandidate, OrbitChoice
-from .recipe import OrbitPass, Recipe, Roi, Settings, parse_recipe
+from .recipe import OrbitPass, Recipe, Roi, Settings
+from .recipe_parser import parse_recipe
 from .sources import CompositeMethod, Place
 
 LOCK_VERSION = 1

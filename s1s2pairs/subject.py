@@ -7,7 +7,8 @@ from pathlib import Path
 
 from .errors import RecipeError
 from .plan import Plan, is_lock, parse_lock
-from .recipe import Recipe, parse_recipe
+from .recipe import Recipe
+from .recipe_parser import parse_recipe
 
 DEFAULT_SOURCE = "earthengine"
 

@@ -12,7 +12,8 @@ import rasterio
 
 from s1s2pairs.build import build
 from s1s2pairs.plan import Plan, place
-from s1s2pairs.recipe import Recipe, parse_recipe
+from s1s2pairs.recipe import Recipe
+from s1s2pairs.recipe_parser import parse_recipe
 from s1s2pairs.search import plan_roi
 from s1s2pairs.simulate.world import Options, simulate
 from s1s2pairs.sources.earthengine import EarthEngineSource

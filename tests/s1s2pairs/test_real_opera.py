@@ -10,7 +10,7 @@ import pytest
 
 from s1s2pairs.errors import SourceError
 from s1s2pairs.plan import place
-from s1s2pairs.recipe import parse_recipe
+from s1s2pairs.recipe_parser import parse_recipe
 from s1s2pairs.sources import Place, Span
 from s1s2pairs.sources.opening import open_source
 

@@ -15,7 +15,8 @@ from s1s2pairs.optical import choose_optical, is_clear
 from s1s2pairs.orbit import choose_orbit
 from s1s2pairs.orbit import search_spans as radar_spans
 from s1s2pairs.plan import place
-from s1s2pairs.recipe import Recipe, Roi, parse_recipe
+from s1s2pairs.recipe import Recipe, Roi
+from s1s2pairs.recipe_parser import parse_recipe
 from s1s2pairs.sources import Place, Source, Span
 from s1s2pairs.sources.opening import open_source
 from s1s2pairs.tasks import SourceOpener

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from s1s2pairs.errors import RecipeError
 from s1s2pairs.plan import shared_ground
-from s1s2pairs.recipe import Recipe, parse_recipe
+from s1s2pairs.recipe import Recipe
+from s1s2pairs.recipe_parser import parse_recipe
 
 TODAY = dt.date(2026, 11, 1)
 ROIS = Path(__file__).parents[2] / "rois"
