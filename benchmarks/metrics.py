@@ -71,6 +71,7 @@ def all_metrics(prediction: Tensor, target: Tensor, batch: int) -> None:
     """Tally everything an evaluation reports: radar for one or two bands, optical (with NDVI and angles) for six."""
     bands = ("VV", "VH")[: prediction.shape[1]] if prediction.shape[1] <= 2 else S2_BANDS[: prediction.shape[1]]
     reference, stack = (Stack(sensor="s1" if bands[0] == "VV" else "s2", date=d, bands=bands) for d in (0, 1))
+    scaling = Scaling()
     task = Task(name="benchmark", sources=(), references=(reference,), target=stack)
     for p, t in zip(prediction.split(batch), target.split(batch), strict=True):
         sample: Batch = {
@@ -79,7 +80,8 @@ def all_metrics(prediction: Tensor, target: Tensor, batch: int) -> None:
             "valid": torch.ones_like(t[:, :1], dtype=torch.bool),
             "sample": torch.arange(len(t)),
         }
-        tally_batch(p * 2 - 1, sample[reference.key], sample, task, Scaling())
+        observed = scaling.unscale(sample[stack.key], stack)
+        tally_batch(p * 2 - 1, observed, sample, task, scaling)
 
 
 def milliseconds(work: Callable[[], object], device: str, images: int) -> float:

@@ -133,6 +133,19 @@ class PairDataset(TorchDataset[Batch]):
             batch["valid"] = batch["valid"] & present if "valid" in batch else present
         return batch
 
+    def observed(self, raw: RawBatch) -> torch.Tensor:
+        """Return the target as it was observed, beyond the scaling's range too.
+
+        Args:
+            raw: What `read` gives, on any device.
+
+        Returns:
+            (batch, band, y, x) float32, dB or reflectance; 0 where missing.
+        """
+        target = self.task.target
+        values = raw[target.key].float()
+        return values.nan_to_num(nan=0.0) if target.sensor == "s1" else values / REFLECTANCE_SCALE
+
 
 class _Reader:
     """Reads one stack of the task from the cache."""

@@ -18,9 +18,8 @@ from torch import Tensor
 
 from s1s2pairs.errors import RunError
 
-from . import baselines
 from .contest import baseline_entries, load_groups
-from .data import PairDataset
+from .data import PairDataset, RawBatch
 from .hardware import choose_device, memory_advice
 from .pictures import sample_panels
 from .results import DIRECTIONS, Direction, Entry, Evaluation, Picture, Rank, Row
@@ -102,10 +101,11 @@ class _Scorer:
         total = len(self.dataset)
         for start in range(0, total, self.batch_size):
             numbers = range(start, min(start + self.batch_size, total))
-            batch = self._batch(numbers)
+            raw = self._read(numbers)
+            batch = self.dataset.scale(raw)
             with memory_advice(f"{len(numbers)} patches"):
                 prediction = predict(batch).float()
-                tallies.append(tally_batch(prediction, baselines.copy_t1(batch, task), batch, task, scaling))
+                tallies.append(tally_batch(prediction, self.dataset.observed(raw), batch, task, scaling))
             if self.progress is not None:
                 self.progress(name, numbers.stop, total)
         return Tally.concatenate(tallies)
@@ -121,7 +121,7 @@ class _Scorer:
         for rank, place in zip(ranks, (0, (order.size - 1) // 2, -1), strict=True):
             number = int(tally.samples[order[place]])
             sample = self.dataset.samples[number]
-            batch = self._batch([number])
+            batch = self.dataset.scale(self._read([number]))
             yield Picture(
                 run=run,
                 rank=rank,
@@ -137,8 +137,8 @@ class _Scorer:
                 ),
             )
 
-    def _batch(self, numbers: Sequence[int]) -> Batch:
-        return {key: values.to(self.device, non_blocking=True) for key, values in self.dataset.batch(numbers).items()}
+    def _read(self, numbers: Sequence[int]) -> RawBatch:
+        return {key: values.to(self.device, non_blocking=True) for key, values in self.dataset.read(numbers).items()}
 
 
 def _rows(entry: Entry, tally: Tally, dataset: PairDataset) -> Iterator[Row]:

@@ -1,8 +1,8 @@
 """Scores of predictions, image by image, on all, changed and unchanged ground; and how they pool over any group of images.
 
 PSNR, SSIM and their weighted forms are taken on images scaled to [0, 1] by the fixed ranges (R = 1), errors and sums in dB or
-reflectance. A tally keeps a few numbers per image, so that a split of any size streams through, and every grouping
-(direction, ROI) is pooled from the same numbers.
+reflectance against the target as it was observed, also where that lies beyond the ranges. A tally keeps a few numbers per
+image, so that a split of any size streams through, and every grouping (direction, ROI) is pooled from the same numbers.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from . import metrics
+from .baselines import copy_t1
 from .change import hard_change, soft_change
 from .metrics import FloatArray
 from .scaling import Scaling
@@ -137,12 +138,12 @@ class _View(NamedTuple):
         return columns if self.bands == (NDVI,) else columns | {None: list(range(len(self.bands)))}
 
 
-def tally_batch(prediction: Tensor, copied: Tensor, batch: Batch, task: Task, scaling: Scaling) -> Tally:
+def tally_batch(prediction: Tensor, observed: Tensor, batch: Batch, task: Task, scaling: Scaling) -> Tally:
     """Score a batch of predictions on the device they are on.
 
     Args:
         prediction: (batch, band, y, x) float, [-1, 1] on the scale of the task's target.
-        copied: Same shape and scale: the earlier image of the target's sensor.
+        observed: (batch, band, y, x) float, the target in dB or reflectance, not clipped; any number where invalid.
         batch: The batch that was predicted, with its target.
         task: A task with two dates of radar or of the target's sensor (see `change`).
         scaling: How the batch was scaled.
@@ -165,7 +166,7 @@ def tally_batch(prediction: Tensor, copied: Tensor, batch: Batch, task: Task, sc
     sums: dict[tuple[Ground, str | None], FloatArray] = {}
     energies: dict[str | None, FloatArray] = {}
     grounds = torch.cat([weights["", ground] for ground in GROUNDS], dim=1)
-    for view in _views(prediction, copied, batch, task, scaling):
+    for view in _views(prediction, observed, batch, task, scaling):
         per_image.update(_similarities(view, weights, valid))
         totals = metrics.pixel_sums(*view.physical, grounds)
         details = torch.stack([metrics.high_frequency_energy(image, valid) for image in view.physical[:2]], dim=-1)
@@ -175,7 +176,7 @@ def tally_batch(prediction: Tensor, copied: Tensor, batch: Batch, task: Task, sc
             )
             energies[band] = _numpy(details[:, places].sum(dim=1))
     if task.target.sensor == "s2" and len(task.target.bands) > 1:
-        per_image.update(_angles(prediction, batch, task, scaling, masks))
+        per_image.update(_angles(scaling.unscale(prediction, task.target), observed, masks))
     pixels = valid[0].numel()
     return Tally(
         samples=batch["sample"].cpu().numpy(),
@@ -187,10 +188,10 @@ def tally_batch(prediction: Tensor, copied: Tensor, batch: Batch, task: Task, sc
     )
 
 
-def _views(prediction: Tensor, copied: Tensor, batch: Batch, task: Task, scaling: Scaling) -> list[_View]:
+def _views(prediction: Tensor, observed: Tensor, batch: Batch, task: Task, scaling: Scaling) -> list[_View]:
     stack = task.target
     target = batch[stack.key]
-    p, t, c = (scaling.unscale(image, stack) for image in (prediction, target, copied))
+    p, t, c = scaling.unscale(prediction, stack), observed, scaling.unscale(copy_t1(batch, task), stack)
     views = [_View(stack.bands, ((prediction + 1) / 2, (target + 1) / 2), 1.0, (p, t, c))]
     if stack.sensor == "s2" and {RED, NEAR_INFRARED} <= set(stack.bands):
         red, near_infrared = stack.bands.index(RED), stack.bands.index(NEAR_INFRARED)
@@ -219,11 +220,8 @@ def _named(metric: str, kind: str) -> str:
     return {"": metric, "w": f"w{metric}", "2to1": f"{metric}_2to1"}[kind]
 
 
-def _angles(
-    prediction: Tensor, batch: Batch, task: Task, scaling: Scaling, masks: Mapping[Ground, Tensor]
-) -> dict[Column, FloatArray]:
-    predicted, target = (scaling.unscale(image, task.target) for image in (prediction, batch[task.target.key]))
-    angles = metrics.spectral_angles(predicted, target)
+def _angles(predicted: Tensor, observed: Tensor, masks: Mapping[Ground, Tensor]) -> dict[Column, FloatArray]:
+    angles = metrics.spectral_angles(predicted, observed)
     values: dict[Column, FloatArray] = {}
     for ground, mask in masks.items():
         angle = _numpy(metrics.mean_angle(angles, mask.float()))

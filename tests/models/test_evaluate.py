@@ -287,7 +287,8 @@ def test_every_metric_of_both_sensors_has_a_name(evaluation: Evaluation) -> None
     batch = {
         "s2_t1": images[0], "s2_t2": images[1], "valid": torch.ones(1, 1, 64, 64, dtype=torch.bool), "sample": torch.zeros(1)
     }  # fmt: skip
-    scored = tally_batch(images[2], images[0], batch, task, Scaling()).pool(np.array([True]))
+    observed = Scaling().unscale(images[1], optical)
+    scored = tally_batch(images[2], observed, batch, task, Scaling()).pool(np.array([True]))
     metrics = {row.metric for row in evaluation.rows} | {column.metric for column in scored}
     assert metrics == set(METRICS)
 

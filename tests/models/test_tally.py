@@ -42,7 +42,13 @@ def _batch(task: Task, seed: int = 0, *, squares: tuple[int, ...] = (20, 10)) ->
 def _tally(batch: Batch, task: Task, noise: float = 0.1, seed: int = 1) -> tuple[Tally, torch.Tensor]:
     target = batch[task.target.key]
     prediction = target + noise * torch.randn(target.shape, generator=torch.Generator().manual_seed(seed))
-    return tally_batch(prediction, batch[task.references[0].key], batch, task, Scaling()), prediction
+    return _score(prediction, batch, task), prediction
+
+
+def _score(prediction: torch.Tensor, batch: Batch, task: Task) -> Tally:
+    """Tally a prediction of a batch whose target lies within the scaling's range."""
+    observed = Scaling().unscale(batch[task.target.key], task.target)
+    return tally_batch(prediction, observed, batch, task, Scaling())
 
 
 def _all(tally: Tally) -> dict[Column, Value]:
@@ -62,7 +68,7 @@ def test_a_perfect_prediction_has_perfect_scores() -> None:
 def test_copying_the_reference_has_no_skill() -> None:
     batch = _batch(RADAR)
     reference = batch["s1_t1"]
-    pooled = _all(tally_batch(reference, reference, batch, RADAR, Scaling()))
+    pooled = _all(_score(reference, batch, RADAR))
     for ground in GROUNDS:
         assert pooled[Column("skill", ground, None)].value == pytest.approx(0.0, abs=1e-12)
 
@@ -172,13 +178,24 @@ def test_constant_targets_have_errors_but_no_correlation() -> None:
     assert pooled[Column("mae_db", "all", None)].value is not None
 
 
+def test_errors_count_against_what_was_observed_beyond_the_scaling_range() -> None:
+    """Calm water below -25 dB: the network's scale ends there, the error in dB does not."""
+    batch = _batch(RADAR, squares=(0,))
+    batch["s1_t2"][:] = -1.0
+    observed = torch.full_like(batch["s1_t2"], -29.0)
+    pooled = _all(tally_batch(batch["s1_t2"], observed, batch, RADAR, Scaling()))
+    assert pooled[Column("mae_db", "all", None)].value == pytest.approx(4.0)
+    assert pooled[Column("rmse_db", "all", None)].value == pytest.approx(4.0)
+    assert pooled[Column("psnr", "all", None)].value == 100  # taken on the scaled images
+
+
 def test_batches_join_to_the_same_scores() -> None:
     batch = _batch(RADAR, squares=(20, 10, 15))
     whole, prediction = _tally(batch, RADAR)
     parts = []
     for image in range(3):
         one = {key: values[image : image + 1] for key, values in batch.items()}
-        parts.append(tally_batch(prediction[image : image + 1], one["s1_t1"], one, RADAR, Scaling()))
+        parts.append(_score(prediction[image : image + 1], one, RADAR))
     joined = Tally.concatenate(parts)
     assert joined.samples.tolist() == [0, 1, 2]
     for column, value in _all(whole).items():
@@ -191,7 +208,7 @@ def test_a_task_without_two_dates_of_a_sensor_cannot_be_tallied() -> None:
     target = Stack(sensor="s1", date=1, bands=("VV",))
     mono = Task(name="mono", sources=(Stack(sensor="s2", date=1, bands=("B2",)),), references=(), target=target)
     with pytest.raises(ValueError, match="changed ground is undefined"):
-        tally_batch(torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 8, 8), {}, mono, Scaling())
+        tally_batch(*torch.zeros(2, 1, 1, 8, 8), {}, mono, Scaling())
 
 
 @pytest.mark.gpu
@@ -199,6 +216,6 @@ def test_scores_on_a_gpu_equal_those_on_the_cpu() -> None:
     batch = _batch(OPTICAL)
     expected, prediction = _tally(batch, OPTICAL)
     there = {key: values.cuda() for key, values in batch.items()}
-    result = tally_batch(prediction.cuda(), there["s2_t1"], there, OPTICAL, Scaling())
+    result = _score(prediction.cuda(), there, OPTICAL)
     for column, value in _all(expected).items():
         assert _all(result)[column].value == pytest.approx(value.value, rel=1e-4, abs=1e-5), column
