@@ -41,6 +41,10 @@ class NetworkConfig(Protocol):
         """How long the paper trained."""
 
     @property
+    def decay_epochs(self) -> int:
+        """Over how many epochs at the end the learning rate falls to zero."""
+
+    @property
     def batch_size(self) -> int:
         """How many samples per step the paper used."""
 
@@ -95,9 +99,11 @@ class Translator(nn.Module, abc.ABC):
         }
 
     def learning_rate_factor(self, epoch: int) -> float:
-        """Return what the learning rate is multiplied by in `epoch`, which counts from 0. Constant by default."""
-        del epoch
-        return 1.0
+        """Return what the learning rate is multiplied by in `epoch`, which counts from 0.
+
+        It is constant, then falls by equal steps over the last `decay_epochs` epochs; zero would come right after them.
+        """
+        return min(1.0, (self.config.epochs - epoch) / (self.config.decay_epochs + 1))
 
     def check_patch(self, batch: Batch) -> None:
         """Refuse patches whose size the network cannot halve as often as it must.
@@ -134,6 +140,10 @@ def check_config(config: NetworkConfig) -> None:
         RunError: Names the setting and its value.
     """
     require_positive(config, "width", "learning_rate", "epochs", "batch_size")
+    if not 0 <= config.decay_epochs <= config.epochs:
+        raise RunError(
+            f"Setting decay_epochs={config.decay_epochs}: must be from 0 to the {config.epochs} epochs of training."
+        )
     if not all(0 <= beta < 1 for beta in config.betas):
         raise RunError(f"Setting betas={config.betas}: both must be at least 0 and below 1.")
     _ = config.task  # refuses unknown bands

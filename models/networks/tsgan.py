@@ -68,6 +68,8 @@ class Config:
     learning_rate: float = 1e-4
     betas: tuple[float, float] = (0.5, 0.999)
     epochs: int = 10
+    decay_epochs: int = 0
+    """Lower the learning rate to zero over so many epochs at the end; the paper does not."""
     batch_size: int = 4
     patch_multiple: ClassVar[int] = 128
 

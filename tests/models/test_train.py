@@ -66,7 +66,7 @@ def rows(run: Path) -> list[dict[str, str]]:
 
 def test_loop_equals_steps_written_by_hand(toy: Trainer, tiny_dataset: Path) -> None:
     """The classical order of a conditional GAN: D on the detached prediction, then G through the updated D."""
-    run = toy("loop", epochs=2, seed=5).run
+    run = toy("loop", epochs=2, decay_epochs=1, seed=5).run
     torch.manual_seed(5)
     net = zoo.create("toy")
     generator, discriminator = net.generator, net.discriminator
@@ -91,6 +91,14 @@ def test_loop_equals_steps_written_by_hand(toy: Trainer, tiny_dataset: Path) -> 
             adam["generator"].step()
     for key, value in weights(run).items():
         torch.testing.assert_close(value, net.state_dict()[key], atol=1e-6, rtol=1e-5)
+
+
+def test_learning_rate_falls_by_equal_steps_at_the_end() -> None:
+    network = zoo.create("toy", {"epochs": "5", "decay_epochs": "3"})
+    assert [network.learning_rate_factor(epoch) for epoch in range(5)] == [1.0, 1.0, 0.75, 0.5, 0.25]
+    assert {zoo.create("toy").learning_rate_factor(epoch) for epoch in range(2)} == {1.0}
+    with pytest.raises(RunError, match=r"decay_epochs=16: must be from 0 to the 15 epochs"):
+        zoo.create("pix2pix_opt2sar", {"decay_epochs": "16"})
 
 
 def test_one_seed_gives_the_same_bits_and_another_seed_others(toy: Trainer) -> None:
@@ -188,7 +196,7 @@ def test_a_narrower_reflectance_range_is_used_and_kept(toy: Trainer) -> None:
 
 
 def test_best_is_the_lowest_validation(toy: Trainer) -> None:
-    run = toy("run", epochs=4, learning_rate=0.3, decay=1.0).run
+    run = toy("run", epochs=4, learning_rate=0.3).run
     scores = {
         int(row["step"]): float(row["value"]) for row in rows(run) if (row["split"], row["metric"]) == ("val", "l1")
     }

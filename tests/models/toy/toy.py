@@ -26,8 +26,8 @@ class Config:
     learning_rate: float = 1e-3
     betas: tuple[float, float] = (0.5, 0.999)
     epochs: int = 2
+    decay_epochs: int = 0
     batch_size: int = 2
-    decay: float = 0.5
     poisoned_sample: int = -1
     hog_bytes: int = 0
     step_seconds: float = 0.0
@@ -72,10 +72,6 @@ class Network(Translator):
         """Predict."""
         prediction: Tensor = self.generator(torch.cat([batch["s2_t2"], batch["s1_t1"]], dim=1))
         return prediction
-
-    def learning_rate_factor(self, epoch: int) -> float:
-        """Halve each epoch."""
-        return self.config.decay**epoch
 
     def training_step(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
         """Yield the discriminator's loss, then the generator's."""
