@@ -31,9 +31,10 @@ VARIANTS = {
     "cwl1": {"gamma": "5"},
     "cwl1_careful": {"gamma": "0.02"},
     "plain": {"change_maps": "false", "change_weighted_loss": "false"},
+    "cwl1_cautious": {"gamma": "0.005"},
 }
-"""What differs between the networks compared: change-weighted L1 and change map as in the paper; the same with little weight
-on changed ground; plain L1 and no change map."""
+"""What differs between the networks compared: change-weighted L1 and change map as in the paper; the same with less and
+less weight on changed ground; plain L1 and no change map."""
 SETTINGS = {
     "width": "16",
     "epochs": "7",
