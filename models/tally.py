@@ -166,7 +166,8 @@ def tally_batch(prediction: Tensor, observed: Tensor, batch: Batch, task: Task, 
     sums: dict[tuple[Ground, str | None], FloatArray] = {}
     energies: dict[str | None, FloatArray] = {}
     grounds = torch.cat([weights["", ground] for ground in GROUNDS], dim=1)
-    for view in _views(prediction, observed, batch, task, scaling):
+    views = _views(prediction, observed, batch, task, scaling)
+    for view in views:
         per_image.update(_similarities(view, weights, valid))
         totals = metrics.pixel_sums(*view.physical, grounds)
         details = torch.stack([metrics.high_frequency_energy(image, valid) for image in view.physical[:2]], dim=-1)
@@ -176,7 +177,7 @@ def tally_batch(prediction: Tensor, observed: Tensor, batch: Batch, task: Task, 
             )
             energies[band] = _numpy(details[:, places].sum(dim=1))
     if task.target.sensor == "s2" and len(task.target.bands) > 1:
-        per_image.update(_angles(scaling.unscale(prediction, task.target), observed, masks))
+        per_image.update(_angles(*views[0].physical[:2], masks))
     pixels = valid[0].numel()
     return Tally(
         samples=batch["sample"].cpu().numpy(),

@@ -14,7 +14,6 @@ Split = Literal["train", "val", "test"]
 OrbitPass = Literal["ascending", "descending"]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 MonthDay = Annotated[str, Field(pattern=r"^\d{2}-\d{2}$")]
-
 Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=100)]
 LONGEST_WRAP_DAYS = 184
 """Longest season that may run over New Year: a longer one is rather a season with its ends exchanged."""

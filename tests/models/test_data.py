@@ -1,6 +1,7 @@
 """Samples hold what the task asks for, scaled as `Scaling` says, with missing pixels told by `valid`."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -59,6 +60,19 @@ def test_batch_equals_the_patches_scaled(tiny_dataset: Path) -> None:
             torch.testing.assert_close(batch[stack.key][number], expected, atol=1e-6, rtol=0)
             everywhere &= valid
         np.testing.assert_array_equal(batch["valid"][number, 0], everywhere)
+
+
+@pytest.mark.parametrize("sensor", ["s1", "s2"])
+def test_the_observed_target_is_not_clipped(tiny_dataset: Path, sensor: str) -> None:
+    target = SHIFT.target if sensor == "s1" else SHIFT.sources[0]
+    task = replace(SHIFT, sources=(), target=target)
+    narrow = Scaling(s1_ranges_db={"VV": (-15.0, -14.0), "VH": (-15.0, -14.0)}, s2_range=(0.1, 0.11))
+    data = opened(tiny_dataset, task, scaling=narrow)
+    found = data.observed(data.read(range(len(data))))
+    for number, sample in enumerate(data.samples):
+        values, present = physical(tiny_dataset, sample.rows[target.date], target)
+        torch.testing.assert_close(found[number][:, present], values[:, present], rtol=0, atol=1e-6)
+    assert torch.isfinite(found).all()
 
 
 def test_samples_go_both_ways(tiny_dataset: Path) -> None:

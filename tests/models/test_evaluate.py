@@ -19,13 +19,14 @@ from skimage.metrics import structural_similarity
 from skimage.morphology import closing, remove_small_objects
 
 from models import checkpoint, contest, evaluate, report, run, tables, zoo
+from models.data import PairDataset
 from models.metric_names import METRICS
 from models.metrics import PSNR_CEILING_DB
 from models.results import Entry, Evaluation, Row
 from models.scaling import Scaling
 from models.settings import TrainSettings
 from models.ssim import RADIUS
-from models.tally import tally_batch
+from models.tally import Column, tally_batch
 from models.task import Stack, Task
 from s1s2pairs.errors import DatasetError, RunError
 
@@ -291,6 +292,19 @@ def test_every_metric_of_both_sensors_has_a_name(evaluation: Evaluation) -> None
     scored = tally_batch(images[2], observed, batch, task, Scaling()).pool(np.array([True]))
     metrics = {row.metric for row in evaluation.rows} | {column.metric for column in scored}
     assert metrics == set(METRICS)
+
+
+def test_the_scorer_counts_errors_beyond_the_scaling_range(dataset: Path) -> None:
+    radar = Stack(sensor="s1", date=1, bands=("VV",))
+    task = Task(name="radar", sources=(), references=(replace(radar, date=0),), target=radar)
+    data = PairDataset(dataset, task, split="test", scaling=Scaling(s1_ranges_db={"VV": (-15.0, -14.0)}))
+    scorer = evaluate._Scorer(dataset=data, device=torch.device("cpu"), batch_size=3, progress=None)
+    tally = scorer.tally("middle", lambda batch: torch.zeros_like(batch["s1_t2"]))
+    raw = data.read(range(len(data)))
+    stored = raw["s1_t2"][~torch.isnan(raw["s1_t1"]) & ~torch.isnan(raw["s1_t2"])]
+    pooled = tally.pool(np.ones(len(data), bool))
+    assert pooled[Column("mae_db", "all", None)].value == pytest.approx(float((stored + 14.5).abs().mean()), rel=1e-5)
+    assert float((stored + 14.5).abs().mean()) > 1  # a clipped target would be at most half a decibel away
 
 
 def test_the_page_names_the_dataset_and_not_where_it_lies(evaluation: Evaluation, dataset: Path) -> None:
