@@ -16,11 +16,11 @@ from pyproj.exceptions import CRSError
 from .acquisition import Backscatter, IncidenceSource, OpticalAcquisition, SarAcquisition
 from .errors import RecipeError
 from .grid import analysis_grid, footprint_lonlat, grid_from_json, grid_to_json, roi_grid
-from .optical import OpticalChoice, is_locked, mean_time
-from .orbit import OrbitCandidate, OrbitChoice
+from .optical import OpticalChoice, is_locked, mean_time, moved, shifts, span_of
+from .orbit import OrbitCandidate, OrbitChoice, search_span
 from .recipe import OrbitPass, Recipe, Roi, Settings
 from .recipe_parser import parse_recipe
-from .sources import CompositeMethod, Place
+from .sources import CompositeMethod, Place, SearchWindow
 
 LOCK_VERSION = 1
 _PLAIN = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
@@ -99,13 +99,26 @@ class Plan:
 
 
 def place(roi: Roi) -> Place:
-    """Lay the grids of a ROI.
+    """Lay the grids of a ROI, and say how far its search may go.
 
     Raises:
         GridError: The ROI lies outside UTM.
     """
     grid = roi_grid(roi.polygon, pixel_size_m=roi.settings.pixel_size_m, min_pixels=roi.settings.patch.size)
-    return Place(name=roi.name, polygon=roi.polygon, grid=grid, analysis_grid=analysis_grid(roi.polygon, grid))
+    return Place(
+        name=roi.name,
+        polygon=roi.polygon,
+        grid=grid,
+        analysis_grid=analysis_grid(roi.polygon, grid),
+        windows=search_windows(roi.settings),
+        polarisations=roi.settings.s1_polarisations,
+    )
+
+
+def search_windows(settings: Settings) -> tuple[SearchWindow, ...]:
+    """Return every window that a period's images may come from, in the order in which they are tried."""
+    optical = [span_of(*moved(p, months)) for months in shifts(settings.max_shift_months) for p in settings.periods]
+    return tuple(SearchWindow(optical=span, sar=search_span(span, settings)) for span in optical)
 
 
 def rois_of(subject: "Recipe | Plan") -> tuple[Roi, ...]:

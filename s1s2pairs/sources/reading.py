@@ -17,6 +17,7 @@ from pyproj.exceptions import CRSError
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
+from scipy.ndimage import map_coordinates
 
 from ..errors import SourceError
 
@@ -102,6 +103,59 @@ def read_float(raster: Raster, grid: GeoBox) -> NDArray[np.float32]:
     if missing is not None:
         values[missing] = np.nan
     return values
+
+
+def read_smooth(raster: Raster, grid: GeoBox) -> NDArray[np.float64]:
+    """Read the values of a smooth field at the pixel centres of `grid`, interpolated linearly between the four nearest pixels.
+
+    Missing ones among the four are left out, and beyond the outermost centres the outermost values go on.
+
+    Returns:
+        (y, x) float64, NaN where all four are missing, or outside the file.
+
+    Raises:
+        SourceError: The file cannot be read, or lies in another CRS than the catalogue says.
+    """
+    with _opened(raster) as dataset:
+        height, width = dataset.shape
+        x, y = apply(~dataset.transform, *_centres(grid, raster.crs))
+        rows, columns = _clipped(y, height), _clipped(x, width)
+        nearest = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+        if not nearest.any():
+            return np.full(grid.shape, np.nan)
+        window = _window(np.floor(rows[nearest]).astype(np.int64), np.floor(columns[nearest]).astype(np.int64))
+        window = Window(
+            window.col_off,
+            window.row_off,
+            min(window.width + 1, width - window.col_off),
+            min(window.height + 1, height - window.row_off),
+        )
+        values = dataset.read(1, window=window).astype(np.float64)
+        nodata = dataset.nodata if raster.nodata is None else raster.nodata
+    values[values == nodata] = np.nan
+    values = values * raster.scale + raster.offset
+    at = np.stack([rows - window.row_off, columns - window.col_off])
+    there = np.isfinite(values)
+    weight = map_coordinates(there.astype(np.float64), at, order=1, mode="nearest")
+    total = map_coordinates(np.where(there, values, 0.0), at, order=1, mode="nearest")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(nearest & (weight > 1e-9), total / weight, np.nan)
+
+
+def _clipped(position: NDArray[np.float64], length: int) -> NDArray[np.float64]:
+    """Count pixels from the centre of the first, and stay between the first and the last."""
+    clipped: NDArray[np.float64] = np.clip(np.nan_to_num(position - 0.5), 0, length - 1)
+    return clipped
+
+
+def _centres(grid: GeoBox, crs: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return x and y, in another CRS, of the pixel centres of a grid."""
+    height, width = grid.shape
+    x, y = apply(grid.transform, *np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5))
+    if _same_crs(str(grid.crs), crs):
+        return x, y
+    x, y = Transformer.from_crs(str(grid.crs), crs, always_xy=True).transform(x, y)
+    return x, y
 
 
 def _read(raster: Raster, dataset: DatasetReader, grid: GeoBox, fill: float) -> NDArray[Any]:
@@ -267,9 +321,7 @@ def _parallel(transform: Affine, shape: tuple[int, int], grid: GeoBox) -> _Looku
 
 def _general(crs: str, transform: Affine, shape: tuple[int, int], grid: GeoBox) -> _Lookup | None:
     height, width = grid.shape
-    x, y = apply(grid.transform, *np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5))
-    x, y = Transformer.from_crs(str(grid.crs), crs, always_xy=True).transform(x, y)
-    columns, rows = (_floor(v) for v in apply(~transform, x, y))
+    columns, rows = (_floor(v) for v in apply(~transform, *_centres(grid, crs)))
     outside = (columns < 0) | (columns >= shape[1]) | (rows < 0) | (rows >= shape[0])
     if outside.all():
         return None

@@ -10,13 +10,15 @@ from odc.geo.geobox import GeoBox
 
 from ..acquisition import (
     Backscatter,
+    Incidence,
     OpticalAcquisition,
     OpticalScene,
     SarAcquisition,
-    SarScene,
+    SarPass,
     group_optical,
-    group_sar,
     outline_wkt,
+    sar_acquisitions,
+    sar_passes,
 )
 from ..compositing import LinearMean, median_of_present
 from ..errors import SourceError
@@ -24,18 +26,9 @@ from . import CompositeMethod, OpticalComposite, Place, SarMean, SceneIds, Span
 from .reading import Raster, tiles
 from .stac_catalogue import open_catalogue, readable
 from .stac_incidence import mean_incidence
-from .stac_items import Item, platform
+from .stac_items import Item
 from .stac_mosaics import clear_mosaic, fractions_over, sar_mosaic, scl_mosaic
-from .stac_sensors import (
-    absolute_orbit,
-    backscatter_raster,
-    is_wanted_sar,
-    optical_scene,
-    orbit_pass,
-    reflectance_raster,
-    relative_orbit,
-    scl_raster,
-)
+from .stac_sensors import backscatter_raster, is_wanted_sar, optical_scene, reflectance_raster, sar_scene, scl_raster
 
 SAR_COLLECTIONS: dict[str, Backscatter] = {"sentinel-1-grd": "sigma0", "sentinel-1-rtc": "gamma0"}
 """Collections with radar images and the coefficient they hold, the preferred first. A source uses one of them only."""
@@ -61,7 +54,6 @@ class StacSource:
         self.name = self._catalogue.name
         # What was measured is kept: the search for clear dates asks for the same months again, with more around them.
         self._optical: dict[tuple[bytes, SceneIds], OpticalAcquisition] = {}
-        self._sar: dict[tuple[bytes, str], SarScene] = {}
 
     def backscatter(self) -> Backscatter:
         """Say which backscatter coefficient this source's SAR scenes hold.
@@ -79,12 +71,20 @@ class StacSource:
         Raises:
             SourceError: The source cannot be read, or an item in question lacks what is needed.
         """
-        items = self._catalogue.search(self._sar_collection, place.polygon, spans)
-        wanted = [item for item in items if is_wanted_sar(item, polarisations)]
-        for item in wanted:
+        found = self._catalogue.search(self._sar_collection, place.polygon, spans)
+        items = {item.id: item for item in found if is_wanted_sar(item, polarisations)}
+        for item in items.values():
             for polarisation in polarisations:
                 backscatter_raster(item, polarisation)  # raises now rather than when the plan is carried out
-        return group_sar(self._each(lambda item: self._sar_scene(item, place), wanted), roi=place.polygon)
+        scenes = [sar_scene(item) for item in items.values()]
+
+        def measure(passes: Sequence[SarPass]) -> dict[str, Incidence]:
+            wanted = list(dict.fromkeys(scene.id for group in passes for scene in group))
+            angles = self._each(lambda id_: mean_incidence(items[id_], place, self._catalogue), wanted)
+            return dict(zip(wanted, angles, strict=True))
+
+        spanned = [sar_passes(s for s in scenes if span.start <= s.acquired_at < span.end) for span in spans]
+        return sar_acquisitions(spanned, measure, roi=place.polygon)
 
     def find_optical(self, place: Place, spans: Sequence[Span]) -> tuple[OpticalAcquisition, ...]:
         """List the L2A acquisitions that touch the ROI within any of the spans, with their fractions over the ROI.
@@ -183,25 +183,6 @@ class StacSource:
         """Return the rasters of the bands, then of the scene classes."""
         rasters = [*(reflectance_raster(item, band) for band in bands), scl_raster(item)]
         return [self._readable(raster) for raster in rasters]
-
-    def _sar_scene(self, item: Item, place: Place) -> SarScene:
-        key = (_place_key(place), item.id)
-        if key not in self._sar:
-            angle, weight, source = mean_incidence(item, place, self._catalogue)
-            self._sar[key] = SarScene(
-                id=item.id,
-                acquired_at=item.acquired_at,
-                platform=platform(item),
-                relative_orbit=relative_orbit(item),
-                absolute_orbit=absolute_orbit(item),
-                orbit_pass=orbit_pass(item),
-                polarisations=tuple(item.properties.get("sar:polarizations", ())),
-                footprint=item.footprint,
-                incidence_deg=angle,
-                incidence_weight=weight,
-                incidence_source=source,
-            )
-        return self._sar[key]
 
     def _optical_acquisition(
         self, scenes: Sequence[OpticalScene], items: dict[str, Item], place: Place

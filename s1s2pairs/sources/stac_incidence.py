@@ -4,35 +4,27 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 from numpy.typing import NDArray
-from pyproj import Transformer
 from scipy.interpolate import LinearNDInterpolator
 
 from .. import geometry
-from ..acquisition import IncidenceSource
+from ..acquisition import Incidence
 from ..errors import SourceError
-from ..grid import WGS84, inside
+from ..grid import incidence_grid, incidence_points, inside
 from . import Place
-from .reading import Raster, apply, read_float
+from .reading import Raster, read_smooth
 from .stac_catalogue import Catalogue, readable
 from .stac_items import Item
-from .stac_sensors import angle_raster, annotation_href, orbit_pass, relative_orbit
-
-_SAMPLES = 256
-"""Points of a ROI at which the smooth grids of annotation and model are taken."""
+from .stac_sensors import angle_raster, annotation_href, orbit_pass, relative_orbit, stated_incidence_deg
 
 _MODEL_SLACK_DEG = 3.0
 """How far outside the nominal swath a modelled angle may lie; the model is good to a degree or so."""
 
 
-def mean_incidence(item: Item, place: Place, catalogue: Catalogue) -> tuple[float, int, IncidenceSource]:
-    """Measure the mean incidence angle over a ROI, degrees from the ellipsoid normal.
+def mean_incidence(item: Item, place: Place, catalogue: Catalogue) -> Incidence:
+    """Measure the mean incidence angle over the points of a ROI's incidence grid, degrees from the ellipsoid normal.
 
     From the item's angle raster; else its property `view:incidence_angle`; else its product's annotation grid; else the orbit
     model.
-
-    Returns:
-        The angle; over how many pixels it was taken (1 where it is not from a raster, 0 where the raster has no value in the
-        ROI); and where it is from.
 
     Raises:
         SourceError: What the item offers cannot be read, or the model does not fit the item's orbit.
@@ -41,35 +33,25 @@ def mean_incidence(item: Item, place: Place, catalogue: Catalogue) -> tuple[floa
     if raster is not None:
         angles = _over_roi(raster, place, catalogue)
         if angles.size:
-            return float(angles.mean(dtype=np.float64)), angles.size, "raster"
-    weight = 1 if raster is None else 0
-    stated = item.properties.get("view:incidence_angle")
+            return Incidence(mean_deg=float(angles.mean()), points=angles.size, source="raster")
+    points = 1 if raster is None else 0
+    stated = stated_incidence_deg(item)
     if stated is not None:
-        return _degrees(item, stated), weight, "property"
+        return Incidence(mean_deg=stated, points=points, source="property")
     href = annotation_href(item)
     if href is not None:
-        return _from_annotation(catalogue.text(href), href, place), weight, "annotation"
-    return _modelled(item, place), weight, "model"
+        angle = _from_annotation(catalogue.text(href), href, place)
+        return Incidence(mean_deg=angle, points=points, source="annotation")
+    angle = _modelled(item, place)
+    if points:
+        _check_swath(item, place, angle)
+    return Incidence(mean_deg=angle, points=points, source="model")
 
 
-def _over_roi(raster: Raster, place: Place, catalogue: Catalogue) -> NDArray[np.float32]:
-    angles = read_float(readable(raster, catalogue), place.analysis_grid)
-    return angles[inside(place.polygon, place.analysis_grid) & np.isfinite(angles)]
-
-
-def _degrees(item: Item, stated: object) -> float:
-    if isinstance(stated, bool) or not isinstance(stated, int | float) or not 0 < stated < 90:
-        raise item.fault(f"`view:incidence_angle` is {stated!r}; wanted are degrees between 0 and 90")
-    return float(stated)
-
-
-def _sample_points(place: Place) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return lon and lat of some pixel centres of the ROI, evenly picked."""
-    rows, columns = np.nonzero(inside(place.polygon, place.analysis_grid))
-    step = max(1, rows.size // _SAMPLES)
-    x, y = apply(place.analysis_grid.transform, columns[::step] + 0.5, rows[::step] + 0.5)
-    lon, lat = Transformer.from_crs(str(place.analysis_grid.crs), WGS84, always_xy=True).transform(x, y)
-    return np.asarray(lon), np.asarray(lat)
+def _over_roi(raster: Raster, place: Place, catalogue: Catalogue) -> NDArray[np.float64]:
+    grid = incidence_grid(place.analysis_grid)
+    angles = read_smooth(readable(raster, catalogue), grid)
+    return angles[inside(place.polygon, grid) & np.isfinite(angles)]
 
 
 def _from_annotation(text: str, href: str, place: Place) -> float:
@@ -87,7 +69,7 @@ def _from_annotation(text: str, href: str, place: Place) -> float:
         raise SourceError(
             f"{href}: the geolocation grid has {len(table)} points; the product's annotation has hundreds"
         )
-    angles = LinearNDInterpolator(table[:, :2], table[:, 2])(*_sample_points(place))
+    angles = LinearNDInterpolator(table[:, :2], table[:, 2])(*incidence_points(place.polygon, place.analysis_grid))
     if not np.isfinite(angles).any():
         raise SourceError(
             f"{href}: the geolocation grid does not reach ROI {place.name}, which the item's footprint touches"
@@ -96,12 +78,19 @@ def _from_annotation(text: str, href: str, place: Place) -> float:
 
 
 def _modelled(item: Item, place: Place) -> float:
-    orbit, direction = relative_orbit(item), orbit_pass(item)
-    angle = float(np.mean(geometry.incidence_deg(orbit, direction, *_sample_points(place))))
+    return float(
+        np.mean(
+            geometry.incidence_deg(
+                relative_orbit(item), orbit_pass(item), *incidence_points(place.polygon, place.analysis_grid)
+            )
+        )
+    )
+
+
+def _check_swath(item: Item, place: Place, angle: float) -> None:
     low, high = geometry.SWATH_INCIDENCE_DEG
     if not low - _MODEL_SLACK_DEG <= angle <= high + _MODEL_SLACK_DEG:
         raise item.fault(
-            f"no incidence angle is given, and relative orbit {orbit} {direction} does not see ROI {place.name} (modelled angle "
-            f"{angle:.1f} degrees, the swath has {low:g} to {high:g}): check the item's orbit"
+            f"no incidence angle is given, and relative orbit {relative_orbit(item)} {orbit_pass(item)} does not see ROI "
+            f"{place.name} (modelled angle {angle:.1f} degrees, the swath has {low:g} to {high:g}): check the item's orbit"
         )
-    return angle

@@ -12,8 +12,14 @@ from odc.geo.geobox import GeoBox
 from s1s2pairs.plan import RoiPlan
 from s1s2pairs.sources import Span
 from s1s2pairs.sources.earthengine import cost
-from s1s2pairs.sources.earthengine.limits import MAX_DIMENSION_PX, MAX_PIXELS_BYTES, optical_bytes, sar_bytes, windows
-from s1s2pairs.sources.earthengine.source import halves
+from s1s2pairs.sources.earthengine.limits import (
+    MAX_DIMENSION_PX,
+    MAX_PIXELS_BYTES,
+    halves,
+    optical_bytes,
+    sar_bytes,
+    windows,
+)
 
 from . import world
 
