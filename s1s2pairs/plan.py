@@ -96,6 +96,13 @@ class Plan:
     source: str
     """`Source.name`."""
     rois: tuple[RoiPlan, ...]
+    radar_source: str | None = None
+    """`Source.radar_name`: where radar images are from, if that is another source."""
+
+    @property
+    def sources(self) -> tuple[str, str | None]:
+        """Where images are from: `source` and `radar_source`."""
+        return self.source, self.radar_source
 
 
 def place(roi: Roi) -> Place:
@@ -228,7 +235,11 @@ def dump_lock(plan: Plan) -> bytes:
     collection = {
         "type": "FeatureCollection",
         "name": plan.name,
-        "s1s2": {"lock": LOCK_VERSION, "source": plan.source},
+        "s1s2": {
+            "lock": LOCK_VERSION,
+            "source": plan.source,
+            **({} if plan.radar_source is None else {"radar_source": plan.radar_source}),
+        },
         "features": [roi_to_json(roi) for roi in plan.rois],
     }
     return (json.dumps(collection, indent=1) + "\n").encode()
@@ -254,14 +265,16 @@ def parse_lock(text: str, *, file: str) -> Plan:
     version, source = collection["s1s2"]["lock"], collection["s1s2"].get("source")
     if version != LOCK_VERSION:
         raise RecipeError(f"{file}: lock version {version!r}; this version of s1s2pairs reads {LOCK_VERSION}")
-    if not isinstance(source, str):
-        raise RecipeError(f"{file} at s1s2.source: {source!r} is no name of a source; plan again from the recipe")
+    radar_source = collection["s1s2"].get("radar_source")
+    for key, value, allowed in (("source", source, str), ("radar_source", radar_source, str | None)):
+        if not isinstance(value, allowed):
+            raise RecipeError(f"{file} at s1s2.{key}: {value!r} is no name of a source; plan again from the recipe")
     # What may overlap, and which periods lie in the past, was settled when the plan was made.
     recipe_text = json.dumps(_without_choices(collection))
     recipe = parse_recipe(recipe_text, file=file, today=dt.date.max, default_name="")
     pairs = zip(collection["features"], recipe.rois, strict=True)
     rois = tuple(roi_from_json(feature, roi=roi, file=file) for feature, roi in pairs)
-    return Plan(name=recipe.name, source=source, rois=rois)
+    return Plan(name=recipe.name, source=source, rois=rois, radar_source=radar_source)
 
 
 def _without_choices(collection: Mapping[str, Any]) -> dict[str, Any]:

@@ -112,6 +112,8 @@ class Source(Protocol):
 
     name: str
     """Goes into the plan: `earthengine`, `stac:<URL>`, or `catalogue:<id>` for a catalogue on disk."""
+    radar_name: str | None
+    """The same of where radar images are from; None where that is the same source."""
 
     def backscatter(self) -> Backscatter:
         """Say which backscatter coefficient this source's SAR scenes hold.

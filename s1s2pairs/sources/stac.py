@@ -49,6 +49,8 @@ _R = TypeVar("_R")
 class StacSource:
     """Scenes of a static STAC catalogue or a STAC API; implements `Source`."""
 
+    radar_name: str | None = None
+
     def __init__(self, name: str) -> None:
         self._catalogue = open_catalogue(name)
         self.name = self._catalogue.name
@@ -155,6 +157,7 @@ class StacSource:
                 if self._catalogue.has_raw_grd
                 else ""
             )
+            + ": take radar images from another source with --radar-source"
         )
 
     @cached_property

@@ -97,5 +97,5 @@ def test_halves_of_spans_hold_every_moment_once_and_cut_at_night(
 
 
 def test_a_roi_without_choices_costs_nothing() -> None:
-    failed = cost(RoiPlan(roi=world.recipe().rois[0], choices=None, failure="nothing found"))
+    failed = cost(RoiPlan(roi=world.recipe().rois[0], choices=None, failure="nothing found"), ("s1", "s2"))
     assert (failed.requests, failed.bytes, failed.eecu_seconds) == (0, 0, pytest.approx(0))

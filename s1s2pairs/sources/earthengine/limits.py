@@ -13,6 +13,7 @@ from typing import Final
 from odc.geo.geobox import GeoBox
 
 from ...plan import RoiPlan
+from ...rasters import Sensor
 from .. import Cost, Span
 
 MAX_PIXELS_BYTES: Final = 50_331_648
@@ -135,15 +136,13 @@ def _solar_midnight(time: dt.datetime, longitude: float) -> dt.datetime:
     return noon.replace(hour=0, minute=0, second=0, microsecond=0) - ahead
 
 
-def cost(plan: RoiPlan) -> Cost:
+def cost(plan: RoiPlan, sensors: Sequence[Sensor]) -> Cost:
     """Estimate what the pixels of a ROI's plan will cost; nothing for a ROI without choices."""
     if plan.choices is None:
         return Cost(requests=0, bytes=0, eecu_seconds=0.0)
     settings = plan.roi.settings
-    once = [
-        grid_cost(plan.choices.grid, bytes_per_pixel=per_pixel)
-        for per_pixel in (sar_bytes(len(settings.s1_polarisations)), optical_bytes(len(settings.s2_bands)))
-    ]
+    per_pixel = {"s1": sar_bytes(len(settings.s1_polarisations)), "s2": optical_bytes(len(settings.s2_bands))}
+    once = [grid_cost(plan.choices.grid, bytes_per_pixel=per_pixel[sensor]) for sensor in sensors]
     return Cost.total(once * len(plan.choices.periods))
 
 

@@ -33,6 +33,7 @@ class EarthEngineSource:
     """
 
     name = "earthengine"
+    radar_name: str | None = None
 
     def __init__(self, project: str | None = None, requests: int = 24, *, patience: Patience | None = None) -> None:
         """Sign in.
