@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from s1s2pairs.build import build
-from s1s2pairs.errors import NotAuthenticated, QuotaExceeded, SourceError
+from s1s2pairs.errors import NotAuthenticated, QuotaExceeded, SourceError, SourceUnreachable
 from s1s2pairs.plan import Plan, RoiPlan, place
 from s1s2pairs.search import plan_roi
 from s1s2pairs.sources.earthengine import EarthEngineSource
@@ -101,6 +101,26 @@ def test_the_server_dies_and_comes_back(
     assert report.failed == ()
     assert tree(tmp_path / "out") == undisturbed
     assert 0 < answered[0] < len(server.requests())
+
+
+def test_a_server_that_is_gone_for_good_stops_the_whole_build(
+    awkward: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server(awkward, tmp_path / "requests.jsonl")
+    monkeypatch.setenv("S1S2_EE_URL", server.url)
+    monkeypatch.setenv("S1S2_EE_ANONYMOUS", "1")
+    server.set_faults()
+    # With a wait for each place, however short, a thousand attempts at each would outlast the test.
+    opener = ImpatientOpener(requests=4, patience=replace(QUICK, attempts=1000, unreachable_s=0.5))
+    west, east = RECIPE.rois
+    many = tuple(replace(west, name=f"place-{i}") for i in range(40))
+    source = opener.open()
+    server.kill()
+    with pytest.raises(SourceUnreachable, match="cannot be reached"):
+        source.find_optical(place(east), [place(east).windows[0].optical])
+    monkeypatch.setattr(ImpatientOpener, "open", lambda _: source)
+    with pytest.raises(SourceUnreachable, match="start the build again"):
+        build(replace(RECIPE, rois=many), opener=opener, out=str(tmp_path / "out"), workers=4)
 
 
 @pytest.mark.parametrize(
