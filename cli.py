@@ -157,6 +157,30 @@ def simulate(
 
 
 @app.command()
+def check(
+    source: Annotated[
+        str, typer.Option(help="earthengine, stac:URL, or the path of a STAC catalogue on disk.")
+    ] = "earthengine",
+    project: Project = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(help="File for a recording of Earth Engine's replies, nothing secret in it.", show_default=False),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a source, with a few small requests, whether everything a build relies on holds there."""
+    from s1s2pairs import findings
+    from s1s2pairs.check import check as try_source
+
+    found = try_source(source, project=project, save=save)
+    if as_json:
+        say_json(findings.check_json(found))
+    else:
+        say("\n".join(findings.check_lines(found)))
+    raise typer.Exit(0 if found.ok else NO_SOURCE)
+
+
+@app.command()
 def verify(dataset: DatasetFolder, quiet: Quiet = False, as_json: AsJson = False) -> None:
     """Check every file of a dataset against its hash, shape, grid and row."""
     from s1s2pairs import summary

@@ -21,9 +21,9 @@ import shapely
 
 from .acquisition import OpticalAcquisition, SarAcquisition
 from .errors import DatasetError, RecipeError, S1S2Error
+from .files import write_whole
 from .index import LOCK_FILE, open_dataset
 from .overlays import overlays
-from .page import write_page
 from .plan import Plan, RoiPlan, is_lock, parse_lock
 from .recipe import Roi
 from .recipe_parser import parse_recipe
@@ -75,7 +75,7 @@ def make_map(path: Path, out: Path, *, source_layers: bool = False, project: str
     canvas.fit_bounds([[south, west], [north, east]], max_zoom=14)
     foliumap.folium.LayerControl(collapsed=False).add_to(canvas)
     canvas.get_root().title = _safe(f"{plan.name if plan else path.stem} · map")
-    write_page(out, canvas.get_root().render())
+    write_whole(out, canvas.get_root().render().encode())
     return out
 
 

@@ -17,10 +17,10 @@ from .card import CARD_VERSION_KEY
 from .charts import Tally, Timeline, draw_timeline
 from .colours import Bands, halve, halve_db, stretch_of, true_colour_bands
 from .errors import DatasetError
+from .files import write_whole
 from .index import LOCK_FILE, Dataset, open_dataset
 from .locator import draw_maps
 from .orbit import OrbitCandidate
-from .page import write_page
 from .plan import Choices, PeriodPlan, Plan, RoiPlan, is_lock, parse_lock
 from .rasters import SENSORS
 from .recipe import Settings
@@ -94,7 +94,7 @@ def report(dataset: Path) -> Path:
     opened = open_dataset(dataset)
     plan = _read_plan(opened.root)
     file = opened.root / REPORT_FILE
-    write_page(file, render(opened, plan))
+    write_whole(file, render(opened, plan).encode())
     return file
 
 

@@ -87,8 +87,6 @@ def filter_intersects(leftField: str, rightValue: Any) -> Filter:  # noqa: N803
         raise Refusal("Filter.intersects: a geometry in lon/lat is wanted")
     prepared = region.shape
     shapely.prepare(prepared)
-    if is_broken("bounds"):
-        return lambda element: True
     return lambda element: element.geometry is not None and bool(prepared.intersects(element.geometry.straight()))
 
 
@@ -112,8 +110,16 @@ def feature(geometry: Geometry | None, metadata: dict[str, Any] | None) -> Featu
 
 @implements("Element.get")
 def element_get(object_: Element, property_: str) -> Any:
-    if property_ == "system:index" and is_broken("scene-index"):
+    if property_ == "system:index" and is_broken("scene-names"):
         return "1_" + str(object_.index)
+    if property_ == "system:time_start" and is_broken("times"):
+        return object_.properties[property_] + 3_600_000
+    if property_ == "relativeOrbitNumber_start" and is_broken("radar-passes"):
+        return object_.properties[property_] % 175 + 1
+    if property_ == "SENSING_ORBIT_NUMBER" and is_broken("optical-orbits"):
+        return object_.properties[property_] % 143 + 1
+    if property_ == "DATASTRIP_ID" and is_broken("datatakes"):
+        return None
     return object_.properties.get(property_)
 
 

@@ -17,7 +17,7 @@ import shapely.geometry
 from numpy.typing import NDArray
 from pyproj import Transformer
 
-from .assumptions import assumed
+from .assumptions import assumed, is_broken
 from .values import Band, Geometry, Grid, Image, Pixels, Refusal
 
 S1_LINEAR, S1_DB = "COPERNICUS/S1_GRD_FLOAT", "COPERNICUS/S1_GRD"
@@ -111,6 +111,8 @@ def _s1_image(item: Json, path: Path, decibel: bool) -> Image:
         stored_db = str(_band_of(asset).get("unit", "")).lower() == "db"
         bands[polarisation] = _band(item, path, asset, "float32", _backscatter(stored_db, decibel))
     angle = _band(item, path, item["assets"]["angle"], "float32", lambda raw: (raw, np.isfinite(raw)))
+    if is_broken("angles"):
+        angle = _band(item, path, item["assets"]["angle"], "float32", lambda raw: (90 - raw, np.isfinite(raw)))
     bands["angle"] = (
         Band("float32", angle.smooth, angle.smooth) if assumed().angle == "bilinear" and angle.smooth else angle
     )
@@ -137,6 +139,8 @@ def _s1_image(item: Json, path: Path, decibel: bool) -> Image:
 def _backscatter(stored_db: bool, wanted_db: bool) -> Callable[[NDArray[Any]], tuple[Any, Any]]:
     def convert(raw: NDArray[Any]) -> tuple[Any, Any]:
         there = np.isfinite(raw)
+        if stored_db is wanted_db is False and is_broken("linear"):
+            raw = np.sqrt(raw)
         if stored_db and not wanted_db:
             raw = np.power(np.float32(10), raw / np.float32(10))
         if wanted_db and not stored_db:
@@ -204,6 +208,8 @@ def _band(item: Json, path: Path, asset: Json, dtype: str, convert: Callable[[ND
     def pixel_of(grid: Grid) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         raw, crs, transform = _raster(file)
         x, y = grid.centres()
+        if is_broken("windows"):
+            x = x + 10 * (grid.width < 64)
         if crs != grid.crs:
             x, y = Transformer.from_crs(grid.crs, crs, always_xy=True).transform(x, y)
         t = ~transform

@@ -36,14 +36,18 @@ QUICK = Patience(attempts=12, first_wait_s=0.02, longest_wait_s=0.2, deadline_s=
 class Server:
     """The stand-in, running."""
 
-    def __init__(self, archive: Path, log: Path, *, port: int = 0) -> None:
+    def __init__(self, archive: Path, log: Path, *, port: int = 0, replay: Path | None = None) -> None:
         self._archive, self.log = archive, log
+        self._more = [] if replay is None else ["--replay", str(replay)]
         self.process = self._start(port)
 
     def _start(self, port: int) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "tests.earthengine.server", str(self._archive)]
         process = subprocess.Popen(
-            [*command, "--port", str(port), "--log", str(self.log)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+            [*command, "--port", str(port), "--log", str(self.log), *self._more],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert process.stdout is not None
         self.url = process.stdout.readline().strip()

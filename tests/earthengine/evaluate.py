@@ -7,6 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from .assumptions import is_broken
 from .values import Refusal
 
 Function = Callable[..., Any]
@@ -81,7 +82,8 @@ class Evaluation:
                     raise Refusal(f"the argument {content!r} is not bound here")
                 return bound[content]
             case "arrayValue":
-                return [self._value(one, bound) for one in content.get("values", ())]
+                values = [self._value(one, bound) for one in content.get("values", ())]
+                return values[::-1] if is_broken("list-order") and isinstance(values[0], dict) else values
             case "dictionaryValue":
                 return {name: self._value(one, bound) for name, one in content.get("values", {}).items()}
             case "functionDefinitionValue":

@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from pyproj import Transformer
 
 from .archive import Archive
-from .assumptions import assumed
+from .assumptions import assumed, is_broken
 from .evaluate import implements
 from .values import Band, Collection, Grid, Image, Pixels, Refusal
 
@@ -88,6 +89,18 @@ def image_resample(image: Image, mode: str) -> Image:
     return replace(image, bands={name: smooth(band) for name, band in image.bands.items()})
 
 
+@implements("Image.pixelLonLat")
+def image_pixel_lon_lat() -> Image:
+    def coordinate(number: int) -> Band:
+        def compute(grid: Grid) -> Pixels:
+            lonlat = Transformer.from_crs(grid.crs, "EPSG:4326", always_xy=True).transform(*grid.centres())
+            return Pixels(np.asarray(lonlat[number]), np.ones(grid.shape, np.bool_))
+
+        return Band("float64", compute)
+
+    return Image(bands={"longitude": coordinate(0), "latitude": coordinate(1)})
+
+
 # --- Images: pixel by pixel ---------------------------------------------------------------------------------------------
 
 
@@ -163,7 +176,8 @@ def image_unmask(input_: Image, value: Image | None, sameFootprint: bool) -> Ima
     def filled(band: Band) -> Band:
         def on(grid: Grid) -> Pixels:
             pixels, other = band.on(grid), filler.on(grid)
-            return Pixels(np.where(pixels.there, pixels.values, other.values), pixels.there | other.there)
+            filler_value = 7.0 if is_broken("beyond-footprint") else other.values
+            return Pixels(np.where(pixels.there, pixels.values, filler_value), pixels.there | other.there)
 
         return Band(band.dtype, on)
 

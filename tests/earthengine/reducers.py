@@ -40,6 +40,9 @@ def _quietly(values: Any, there: Any, compute: Callable[[Any], Any]) -> Pixels:
 
 
 def _mean(values: Any, there: Any) -> Pixels:
+    if is_broken("radar-mean"):
+        values = np.log(np.where(there, values, 1.0))
+        return _quietly(values, there, lambda _: np.exp(np.where(there, values, 0.0).sum(axis=0) / there.sum(axis=0)))
     return _quietly(values, there, lambda _: np.where(there, values, 0.0).sum(axis=0) / there.sum(axis=0))
 
 
@@ -57,6 +60,8 @@ def _median(values: Any, there: Any) -> Pixels:
 
     def middle(some: Any) -> Any:
         low, high = (np.take_along_axis(ascending, n[None], axis=0)[0] for n in ((number - 1) // 2, number // 2))
+        if is_broken("optical-median"):
+            return np.where(some, low, 0.0)
         return (np.where(some, low, 0.0) + np.where(some, high, 0.0)) / 2
 
     return _quietly(values, there, middle)
@@ -128,7 +133,7 @@ def image_collection_mosaic(collection: Collection) -> Image:
     def top(name: str) -> Band:
         def on(grid: Grid) -> Pixels:
             values, there = np.zeros(grid.shape), np.zeros(grid.shape, np.bool_)
-            for image in images:  # the last one lies on top
+            for image in reversed(images) if is_broken("mosaic") else images:  # the last one lies on top
                 pixels = image.bands[name].on(grid)
                 values, there = np.where(pixels.there, pixels.values, values), there | pixels.there
             return Pixels(values, there)
@@ -166,14 +171,16 @@ def image_reduce_region(
         for out in reducer:
             key = name if len(reducer) == 1 else f"{name}_{out.name}"
             answer[key] = _weighted_mean(pixels, shares) if out.weighted else _of_pixels(pixels, inside, out)
-    if is_broken("null-mean"):
-        answer = {key: value for key, value in answer.items() if value is not None}
+    if is_broken("nothing"):
+        answer = {key: -1 if value is None else value for key, value in answer.items()}
     return dict(sorted(answer.items()))
 
 
 def _of_pixels(pixels: Pixels, inside: Any, out: Output) -> Any:
     if is_broken("region-pixels") and out.name == "count":
         return int(pixels.there.sum())
+    if is_broken("class-counts") and out.name == "count":
+        return int(inside.sum())
     one = out.of(pixels.values[inside], pixels.there[inside])
     whole = out.dtype == "int32"
     return (int(one.values) if whole else float(one.values)) if bool(one.there) else None

@@ -29,6 +29,7 @@ What is assumed about Earth Engine here, rather than documented or seen:
 """
 
 import argparse
+import base64
 import hashlib
 import io
 import json
@@ -48,7 +49,7 @@ from affine import Affine
 
 from . import algorithms, discovery, images, reducers
 from .archive import Archive
-from .assumptions import REQUEST, Assumptions, Request, assumed
+from .assumptions import REQUEST, Assumptions, Request, assumed, is_broken
 from .evaluate import Evaluation
 from .evaluate import algorithms as algorithm_list
 from .faults import Faults, FaultSource, Reply, error
@@ -80,6 +81,8 @@ class EarthEngine(ThreadingHTTPServer):
         self.faults = FaultSource(faults)
         self.assumptions = Assumptions()
         self.broken: frozenset[str] = frozenset()
+        self.recording: dict[tuple[str, str], Reply] | None = None
+        """Replies to give instead of working them out, by method and expression."""
         self._log = log
         self._in_flight = 0
         self._lock = threading.Lock()
@@ -181,6 +184,8 @@ class Handler(BaseHTTPRequestHandler):
             return error(429, "RESOURCE_EXHAUSTED", "Too many concurrent requests.")
         if len(body) > MAX_BODY_BYTES:
             return error(400, "INVALID_ARGUMENT", f"Request payload size exceeds the limit: {MAX_BODY_BYTES} bytes.")
+        if self.server.recording is not None:
+            return self.server.recording.get(_asked(path, json.loads(body)), NOT_RECORDED)
         faults = self.server.faults.faults
         limits = (faults.memory_px, faults.aggregations, faults.elements)
         return _answered(path, body, limits, self.server.assumptions, self.server.broken)
@@ -221,6 +226,21 @@ class Handler(BaseHTTPRequestHandler):
             readable, _, _ = select.select([self.connection], [], [], 0.1)
             if readable and not self.connection.recv(1, socket.MSG_PEEK):
                 return
+
+
+NOT_RECORDED = error(404, "NOT_FOUND", "this request is not in the recording that is replayed")
+
+
+def _asked(path: str, body: Any) -> tuple[str, str]:
+    return path.rpartition("/")[2], json.dumps(body, sort_keys=True)
+
+
+def recording(file: Path) -> dict[tuple[str, str], Reply]:
+    """Read what `s1s2 check --save` wrote."""
+    exchanges = json.loads(file.read_text(encoding="utf-8"))["exchanges"]
+    return {
+        _asked(one["method"], one["body"]): Reply(one["status"], base64.b64decode(one["content"])) for one in exchanges
+    }
 
 
 @lru_cache(maxsize=16)
@@ -270,6 +290,8 @@ def _pixels(request: dict[str, Any], memory_px: int) -> Reply:
     image = images.image_select(image, request["bandIds"])
     itemsize = max(np.dtype(band.dtype).itemsize for band in image.bands.values())
     size = grid.width * grid.height * len(image.bands) * itemsize
+    if size > MAX_BYTES and is_broken("too-large"):
+        raise Refusal("Something is wrong.")
     if size > MAX_BYTES:
         raise Refusal(f"Total request size ({size} bytes) must be less than or equal to {MAX_BYTES} bytes.")
     if max(grid.shape) > MAX_DIMENSION or len(image.bands) > MAX_BANDS:
@@ -299,6 +321,8 @@ def _grid(value: dict[str, Any]) -> Grid:
     transform = Affine(
         t["scaleX"], t.get("shearX", 0), t["translateX"], t.get("shearY", 0), t["scaleY"], t["translateY"]
     )
+    if is_broken("grid"):
+        transform = transform @ Affine.translation(0.5, 0.5)
     return Grid(value["crsCode"], transform, size["width"], size["height"])
 
 
@@ -313,8 +337,13 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--log", type=Path, help="request log, one JSON object per line")
     parser.add_argument("--faults", type=Faults.from_json, default=Faults(), help="JSON: rate, kinds, seed, only ...")
+    parser.add_argument(
+        "--replay", type=Path, help="a recording of `s1s2 check --save`: its replies are given, no others"
+    )
     arguments = parser.parse_args()
     server = EarthEngine(arguments.archive, port=arguments.port, log=arguments.log, faults=arguments.faults)
+    if arguments.replay is not None:
+        server.recording = recording(arguments.replay)
     print(server.url, flush=True)  # noqa: T201 - whoever starts it reads the address here
     server.serve_forever()
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import shapely
+import shapely.affinity
 import shapely.geometry
 from affine import Affine
 from numpy.typing import NDArray
@@ -207,6 +208,8 @@ def _geometry(value: Geometry) -> dict[str, Any]:
     shape = value.shape
     if isinstance(shape, shapely.LinearRing) and assumed().footprint == "polygon":
         shape = shapely.Polygon(shape)
+    if is_broken("bounds"):
+        shape = shapely.affinity.translate(shape, 5.0)
     outline = dict(shapely.geometry.mapping(shape))
     if not value.geodesic:
         outline["geodesic"] = False

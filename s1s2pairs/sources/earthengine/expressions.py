@@ -118,8 +118,8 @@ def class_counts(place: Place, acquisitions: Sequence[SceneIds], *, tile_scale: 
         for number, ids in enumerate(acquisitions)
         for name, band in _classes(ids).items()
     ]
-    region = _region(place.polygon, place.analysis_grid)
-    return _over(_side_by_side(bands), ee.Reducer.count(), region, place.analysis_grid, tile_scale)
+    region = region_of(place.polygon, place.analysis_grid)
+    return over(_side_by_side(bands), ee.Reducer.count(), region, place.analysis_grid, tile_scale)
 
 
 def counted_band(number: int, name: str) -> str:
@@ -155,7 +155,7 @@ def incidence_angles(place: Place, scene_ids: Sequence[str], *, tile_scale: int 
     grid = incidence_grid(place.analysis_grid)
     # Weighted by the share of each pixel in the region: its edges run along pixel edges, so that every pixel weighs 1.
     reducer = ee.Reducer.mean().combine(ee.Reducer.count(), "", True)
-    return _over(_side_by_side(bands), reducer, _region(place.polygon, grid), grid, tile_scale)
+    return over(_side_by_side(bands), reducer, region_of(place.polygon, grid), grid, tile_scale)
 
 
 def angle_band(number: int) -> str:
@@ -202,7 +202,8 @@ def _load(collection: str, scene_id: str) -> Any:
     return ee.Image(f"{collection}/{scene_id}")
 
 
-def _over(image: Any, reducer: Any, region: Any, grid: GeoBox, tile_scale: int) -> Any:
+def over(image: Any, reducer: Any, region: Any, grid: GeoBox, tile_scale: int = 1) -> Any:
+    """Ask for the bands of an image reduced over a region, on the pixels of a grid: one aggregation."""
     return image.reduceRegion(
         reducer=reducer,
         geometry=region,
@@ -213,7 +214,7 @@ def _over(image: Any, reducer: Any, region: Any, grid: GeoBox, tile_scale: int) 
     )
 
 
-def _region(polygon: BaseGeometry, grid: GeoBox) -> Any:
+def region_of(polygon: BaseGeometry, grid: GeoBox) -> Any:
     """Return the ROI's pixels of a grid as a geometry.
 
     Its edges run along pixel edges, so that there is no doubt which pixel centres lie inside, whoever rasterises it.

@@ -9,6 +9,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -47,6 +48,10 @@ _CHUNK_BYTES = 1 << 18
 _LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
+Recorder = Callable[[str, Any, int, bytes], None]
+"""Address, body, status and content of a reply."""
+
+
 class CannotConnect(ConnectionError):
     """No connection was made: nobody listens there, or no such host is known. The request has not been sent."""
 
@@ -82,6 +87,8 @@ class Transport:
     def __init__(self, endpoints: Endpoints, *, connections: int, deadline_s: float) -> None:
         self._endpoints = endpoints
         self._deadline_s = deadline_s
+        self.recorder: Recorder | None = None
+        """Told of every exchange that computes something."""
         self._http = requests.Session()
         self._http.trust_env = not endpoints.anonymous  # no proxy stands between this machine and itself
         adapter = requests.adapters.HTTPAdapter(pool_connections=4, pool_maxsize=connections)
@@ -128,6 +135,8 @@ class Transport:
             raise ConnectionError("the connection failed") from error
         except requests.exceptions.ContentDecodingError as error:
             raise ConnectionError("the reply was cut short") from error
+        if self.recorder is not None and method == "POST":
+            self.recorder(uri, body, reply.status_code, content)
         return httplib2.Response({**reply.headers, "status": str(reply.status_code)}), content
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""HTML pages: written whole or not at all."""
+"""Single files, written whole or not at all."""
 
 import os
 import tempfile
@@ -7,8 +7,8 @@ from pathlib import Path
 from .errors import DatasetError
 
 
-def write_page(file: Path, text: str) -> None:
-    """Write a page so that it appears under its name only when it is whole.
+def write_whole(file: Path, content: bytes) -> None:
+    """Write a file so that it appears under its name only when it is whole.
 
     Raises:
         DatasetError: It cannot be written: no such folder, no permission, no space.
@@ -19,9 +19,9 @@ def write_page(file: Path, text: str) -> None:
         raise _refusal(file, error) from error
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        temporary.chmod(0o644)  # mkstemp makes it private; a page is for others to read
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+        temporary.chmod(0o644)  # mkstemp makes it private; what is written here is for others to read
         temporary.replace(file)
     except OSError as error:
         raise _refusal(file, error) from error
@@ -31,5 +31,5 @@ def write_page(file: Path, text: str) -> None:
 
 def _refusal(file: Path, error: OSError) -> DatasetError:
     return DatasetError(
-        f"{file}: the page cannot be written: {error.strerror or error}; make the folder, or free it for writing"
+        f"{file}: cannot be written: {error.strerror or error}; make the folder, or free it for writing"
     )
