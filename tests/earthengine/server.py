@@ -7,25 +7,8 @@ Google's. `PUT /faults` with the fields of `faults.Faults` changes what goes wro
 are from the list of signatures that the client ships. A function, argument or kind of value that is not implemented is refused
 with a 400 that names it: never ignored, and never a 5xx, which the client would try again.
 
-What is assumed about Earth Engine here, rather than documented or seen:
-
- 1. A static catalogue's items become images: `system:index` is the item's id, `system:time_start` its datetime, the footprint
-    its geometry with edges straight in lon/lat (Earth Engine's are geodesic). An S2 item without datatake id is given one per
-    overflight.
- 2. Masks: SCL 0, a band's nodata, and radar values that are not finite are masked. A radar value of 0 is not.
- 3. S2_SR_HARMONIZED holds (raw x scale + offset) x 10000, rounded half up, values below 0 raised to 0 and not masked.
- 4. Inputs are read nearest neighbour at the pixel centres asked for, at full resolution. (Earth Engine takes its pyramids when
-    the pixels asked for are twice the image's or more.) A centre on the edge of two pixels belongs to the later one.
- 5. A mean is the sum over the count in double precision; the median of an even number is the mean of the two middle ones;
-    reducing over time keeps the band names; a count is 0 where all inputs are masked; min skips masked inputs.
- 6. Binary operations are masked where either side is; `mosaic` lays the last image on top, band by band.
- 7. `reduceRegion` takes the pixels of the given lattice whose centres lie in the region, each with weight 1, and gives null for
-    a mean over nothing. With one reducer the keys are the bands' names, with several they are `<band>_<reducer>`.
- 8. A missing property reads as null, may stand in a feature, and is left out of the reply. `aggregate_array` leaves nulls out.
-    Mapped features keep `system:index`.
- 9. Pixels that are masked in the end come as 0 in NPY. Types are as the last cast says; casts to uint16 clip.
-10. A reply counts as pixels x bands x bytes of the widest band towards the 48 MB; the texts of errors are as in public reports.
-11. The 41st request at once is refused with a 429; none waits in a queue.
+Which behaviours are documented and which assumed stands in `README.md` beside this file. `PUT /assumptions` flips one of the
+latter (`assumptions.py`), `PUT /broken` takes one of the former away.
 """
 
 import argparse

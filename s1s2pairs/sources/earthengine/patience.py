@@ -51,6 +51,7 @@ _PASSING: Final = (
     "too many concurrent requests",
     "rate limit exceeded",
     "rate exceeded",
+    "quota exceeded for quota metric",  # so many requests a minute
 )
 """What texts of errors say when the same request may pass later, whatever the status."""
 _LONGEST_TEXT: Final = 300
