@@ -21,7 +21,8 @@ from ..acquisition import (
 from ..compositing import LinearMean, median_of_present
 from ..errors import SourceError
 from . import CompositeMethod, OpticalComposite, Place, SarMean, SceneIds, Span
-from .reading import Raster, tiles
+from .raster import Raster
+from .reading import tiles
 from .stac_catalogue import open_catalogue, readable
 from .stac_incidence import mean_incidence
 from .stac_items import Item, platform

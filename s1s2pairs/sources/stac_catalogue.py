@@ -22,7 +22,7 @@ from urllib3.util import Retry
 
 from ..errors import SourceError
 from . import Span
-from .reading import Raster
+from .raster import Raster
 from .stac_items import Item, item_from_json
 
 PLANETARY_COMPUTER = "planetarycomputer.microsoft.com"

@@ -12,7 +12,9 @@ from ..acquisition import IncidenceSource
 from ..errors import SourceError
 from ..grid import WGS84, inside
 from . import Place
-from .reading import Raster, apply, read_float
+from .lookup import apply
+from .raster import Raster
+from .reading import read_float
 from .stac_catalogue import Catalogue, readable
 from .stac_items import Item
 from .stac_sensors import angle_raster, annotation_href, orbit_pass, relative_orbit

@@ -14,7 +14,7 @@ from shapely.geometry.base import BaseGeometry
 
 from ..bands import S1_POLARISATIONS, S2_BANDS, asset_names
 from ..errors import SourceError
-from .reading import Raster
+from .raster import Raster
 
 ANNOTATION = "schema-product-"
 _SATELLITE = re.compile(r"S([12][A-D])_")

@@ -12,7 +12,7 @@ from ..acquisition import OpticalScene
 from ..bands import REFLECTANCE_SCALE, S1_POLARISATIONS, S2_NODATA, SCL_NO_DATA, asset_names
 from ..errors import S1S2Error
 from ..recipe import OrbitPass
-from .reading import Raster
+from .raster import Raster
 from .stac_items import ANNOTATION, Item, asset_of, band_fields, integer_of, number_of, platform, raster_of
 
 OFFSET_BASELINE = (4, 0)

@@ -15,7 +15,8 @@ from rasterio.enums import Resampling
 from rasterio.warp import reproject, transform, transform_bounds
 
 from s1s2pairs.errors import SourceError
-from s1s2pairs.sources.reading import Raster, read_float, read_raw, tiles
+from s1s2pairs.sources.raster import Raster
+from s1s2pairs.sources.reading import read_float, read_raw, tiles
 
 SOURCE = GeoBox((90, 70), Affine(10, 0, 500_000, 0, -10, 5_600_000), "EPSG:32631")
 

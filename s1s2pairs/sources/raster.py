@@ -1,0 +1,73 @@
+"""One raster file of a catalogue: what its values mean, and opening it."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import rasterio
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
+
+from ..errors import SourceError
+from .lookup import same_crs
+
+GDAL_OPTIONS = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no listing of the folder (or bucket) beside every file
+    "GDAL_HTTP_MAX_RETRY": "5",  # on 429, 502, 503, 504
+    "GDAL_HTTP_RETRY_DELAY": "1",
+    "GDAL_HTTP_CONNECTTIMEOUT": "20",
+    "GDAL_HTTP_TIMEOUT": "120",
+    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
+    "GDAL_INGESTED_BYTES_AT_OPEN": "32768",  # a COG's header in one request
+}
+"""Set around every read."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Raster:
+    """One single-band raster file of a catalogue and what its values mean."""
+
+    label: str
+    """`item I, asset A`, for messages."""
+    href: str
+    """Path or URL, signed where that is needed."""
+    crs: str
+    """What the catalogue says; the file must agree."""
+    nodata: float | None
+    """Raw value that means missing, NaN included; None where the catalogue does not say."""
+    scale: float = 1.0
+    offset: float = 0.0
+    decibel: bool = False
+    """Whether raw x scale + offset is in dB."""
+
+
+@contextlib.contextmanager
+def opened(raster: Raster) -> Iterator[DatasetReader]:
+    """Open a raster's file.
+
+    Raises:
+        SourceError: It cannot be read, or lies in another CRS than the catalogue says.
+    """
+    try:
+        with rasterio.Env(**GDAL_OPTIONS), rasterio.open(raster.href) as dataset:
+            _check_crs(raster, dataset)
+            yield dataset
+    except RasterioError as error:
+        reason = str(error.__cause__ or error)
+        raise SourceError(f"{raster.label}: {_without_query(raster.href)} cannot be read: {reason}") from error
+
+
+def _without_query(href: str) -> str:
+    """Leave out what follows `?`: a signed URL's signature is nobody's business."""
+    return href.partition("?")[0] if "://" in href else href
+
+
+def _check_crs(raster: Raster, dataset: DatasetReader) -> None:
+    if dataset.crs is None:
+        raise SourceError(
+            f"{raster.label}: {_without_query(raster.href)} has no CRS (the catalogue says {raster.crs}); georeference the file"
+        )
+    if not same_crs(dataset.crs.to_wkt(), raster.crs):
+        raise SourceError(
+            f"{raster.label}: the file lies in {dataset.crs.to_string()}, the catalogue says {raster.crs}; correct the item"
+        )
