@@ -41,6 +41,16 @@ class Raster:
     """Whether raw x scale + offset is in dB."""
 
 
+def tags_of(raster: Raster) -> dict[str, str]:
+    """Return the tags in a file's header.
+
+    Raises:
+        SourceError: It cannot be read.
+    """
+    with opened(raster) as dataset:
+        return {str(name): str(value) for name, value in dataset.tags().items()}
+
+
 @contextlib.contextmanager
 def opened(raster: Raster) -> Iterator[DatasetReader]:
     """Open a raster's file.

@@ -24,7 +24,7 @@ from . import CompositeMethod, OpticalComposite, Place, SarMean, SceneIds, Span
 from .raster import Raster
 from .reading import tiles
 from .stac_catalogue import open_catalogue, readable
-from .stac_incidence import mean_incidence
+from .stac_incidence import check_model, mean_incidence
 from .stac_items import Item, platform
 from .stac_mosaics import clear_mosaic, fractions_over, sar_mosaic, scl_mosaic
 from .stac_sensors import (
@@ -63,6 +63,8 @@ class StacSource:
         # What was measured is kept: the search for clear dates asks for the same months again, with more around them.
         self._optical: dict[tuple[bytes, SceneIds], OpticalAcquisition] = {}
         self._sar: dict[tuple[bytes, str], SarScene] = {}
+        self._modelled: dict[tuple[int, str], str] = {}
+        """Relative orbit and pass -> the item by which its modelled angles were checked."""
 
     def backscatter(self) -> Backscatter:
         """Say which backscatter coefficient this source's SAR scenes hold.
@@ -189,6 +191,11 @@ class StacSource:
         key = (_place_key(place), item.id)
         if key not in self._sar:
             angle, weight, source = mean_incidence(item, place, self._catalogue)
+            if (
+                source == "model"
+                and self._modelled.setdefault((relative_orbit(item), orbit_pass(item)), item.id) == item.id
+            ):
+                check_model(item, self._catalogue)
             self._sar[key] = SarScene(
                 id=item.id,
                 acquired_at=item.acquired_at,

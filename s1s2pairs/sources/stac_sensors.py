@@ -127,7 +127,7 @@ def is_wanted_sar(item: Item, polarisations: Sequence[str]) -> bool:
     """
     held = item.properties.get("sar:polarizations")
     if held is None:
-        held = [name for name in S1_POLARISATIONS if any(key in item.assets for key in asset_names(name))]
+        held = [name for name in S1_POLARISATIONS if holds(item, name)]
     return item.required("sar:instrument_mode") == "IW" and set(polarisations) <= set(held)
 
 
@@ -192,17 +192,25 @@ def backscatter_raster(item: Item, polarisation: str) -> Raster:
     )
 
 
+def holds(item: Item, band: str) -> bool:
+    """Tell whether an item has an asset for a band."""
+    return any(key in item.assets for key in asset_names(band))
+
+
 def angle_raster(item: Item) -> Raster | None:
     """Return the raster of incidence angles, None where the item has none."""
-    if not any(name in item.assets for name in asset_names("angle")):
+    if not holds(item, "angle"):
         return None
     key, asset = asset_of(item, "angle")
     return raster_of(item, key, nodata=number_of(item, key, band_fields(asset).get("nodata"), None))
 
 
-def annotation_href(item: Item) -> str | None:
-    """Return where the product's annotation lies, None where the item does not list it."""
-    for key, asset in sorted(item.assets.items(), reverse=True):
-        if key.startswith(ANNOTATION):
-            return make_absolute_href(str(asset.get("href")), item.href)
-    return None
+def annotation_hrefs(item: Item) -> list[str]:
+    """Return where the product's annotations lie, VV first.
+
+    What real catalogues list under the same names but is a report on radio interference, without a grid, is left out.
+    """
+    listed = [
+        str(asset.get("href")) for key, asset in sorted(item.assets.items(), reverse=True) if key.startswith(ANNOTATION)
+    ]
+    return [make_absolute_href(href, item.href) for href in listed if "/rfi/" not in href]
