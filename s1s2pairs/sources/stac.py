@@ -38,9 +38,14 @@ from .stac_sensors import (
     scl_raster,
 )
 
-SAR_COLLECTIONS: dict[str, Backscatter] = {"sentinel-1-grd": "sigma0", "sentinel-1-rtc": "gamma0"}
+SAR_COLLECTIONS: dict[str, Backscatter] = {
+    "sentinel-1-grd": "sigma0",
+    "sentinel-1-rtc": "gamma0",
+    "s1_rtc": "gamma0",  # Digital Earth Africa
+    "sentinel1-rtc-aws": "gamma0",  # tiles of the USA by Indigo Ag on AWS
+}
 """Collections with radar images and the coefficient they hold, the preferred first. A source uses one of them only."""
-OPTICAL_COLLECTIONS = ("sentinel-2-l2a", "sentinel-2-c1-l2a")
+OPTICAL_COLLECTIONS = ("sentinel-2-l2a", "sentinel-2-c1-l2a", "s2_l2a")
 """Collections with optical images, the preferred first."""
 
 TILE_BYTES = 128 << 20
@@ -198,7 +203,7 @@ class StacSource:
                 check_model(item, self._catalogue)
             self._sar[key] = SarScene(
                 id=item.id,
-                acquired_at=item.acquired_at,
+                acquired_at=item.started_at,
                 platform=platform(item),
                 relative_orbit=relative_orbit(item),
                 absolute_orbit=absolute_orbit(item),

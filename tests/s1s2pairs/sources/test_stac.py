@@ -209,6 +209,15 @@ def test_then_the_annotation_grid(archive: "TinyArchive", make_place: Callable[.
         source_of(archive).find_sar(place, JUNE, polarisations=("VV",))
 
 
+def test_a_pass_begins_at_the_start_of_its_first_slice(
+    archive: "TinyArchive", make_place: Callable[..., Place]
+) -> None:
+    for name, middle, start in (("A", "17:00:12", "17:00:00"), ("B", "17:00:37", "17:00:25")):
+        archive.sar(name, f"2019-06-01T{middle}Z", power(), start_datetime=f"2019-06-01 {start}+00:00")
+    (acquisition,) = source_of(archive).find_sar(make_place(), JUNE, polarisations=("VV",))
+    assert acquisition.acquired_at == dt.datetime(2019, 6, 1, 17, tzinfo=dt.UTC)
+
+
 def test_then_the_orbit_model(archive: "TinyArchive", make_place: Callable[..., Place]) -> None:
     archive.sar("S", "2019-06-01T17:00:00Z", power())
     place = make_place()
@@ -451,7 +460,7 @@ def test_a_broken_item_does_not_vanish(archive: "TinyArchive", make_place: Calla
     whole = file.read_text()
     changes: dict[str, Callable[[dict], object]] = {
         r"asset vv has no CRS": lambda item: item["properties"].pop("proj:code"),
-        r"no asset for VV \(looked for vv, VV\); it has vh": lambda item: item["assets"].pop("vv"),
+        r"no asset for VV \(looked for vv, VV, gamma0_vv\); it has vh": lambda item: item["assets"].pop("vv"),
         r"asset vh has no `href`": lambda item: item["assets"]["vh"].pop("href"),
         r"`sat:orbit_state` is missing": lambda item: item["properties"].pop("sat:orbit_state"),
         r"`sat:orbit_state` is 'up'": lambda item: item["properties"].update({"sat:orbit_state": "up"}),
@@ -488,7 +497,9 @@ def test_one_id_twice_is_refused(archive: "TinyArchive", make_place: Callable[..
 def test_a_broken_optical_item_does_not_vanish(archive: "TinyArchive", make_place: Callable[..., Place]) -> None:
     archive.optical("O", "2019-06-01T10:00:00Z", vegetation(), {"blue": reflectance()})
     source = source_of(archive)
-    with pytest.raises(SourceError, match=r"item O .*no asset for B12 \(looked for swir22, B12\); it has blue, scl"):
+    with pytest.raises(
+        SourceError, match=r"item O .*no asset for B12 \(looked for swir22, B12, B12_20m\); it has blue, scl"
+    ):
         source.composite_optical([("O",)], bands=("B2", "B12"), method="least_cloudy", grid=make_place().grid)
     del archive.items["O"]["assets"]["scl"]
     with pytest.raises(SourceError, match=r"item O .*no asset for SCL"):

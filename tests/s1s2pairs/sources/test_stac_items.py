@@ -139,7 +139,9 @@ def test_uncalibrated_radar_and_radar_geometry_are_refused() -> None:
 
 
 def test_a_missing_asset_is_named_with_what_there_is() -> None:
-    with pytest.raises(SourceError, match=r"no asset for B11 \(looked for swir16, B11\); it has nir08, scl"):
+    with pytest.raises(
+        SourceError, match=r"no asset for B11 \(looked for swir16, B11, B11_20m\); it has nir08, scl, thumbnail$"
+    ):
         reflectance_raster(earth_search(), "B11")
 
 
