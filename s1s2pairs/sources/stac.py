@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -23,7 +24,8 @@ from ..errors import SourceError
 from . import CompositeMethod, OpticalComposite, Place, SarMean, SceneIds, Span
 from .raster import Raster
 from .reading import tiles
-from .stac_catalogue import open_catalogue, readable
+from .stac_api import ApiCatalogue
+from .stac_catalogue import Catalogue, readable
 from .stac_incidence import check_model, mean_incidence
 from .stac_items import Item, platform
 from .stac_mosaics import clear_mosaic, fractions_over, sar_mosaic, scl_mosaic
@@ -37,6 +39,7 @@ from .stac_sensors import (
     relative_orbit,
     scl_raster,
 )
+from .stac_static import StaticCatalogue
 
 SAR_COLLECTIONS: dict[str, Backscatter] = {
     "sentinel-1-grd": "sigma0",
@@ -63,7 +66,7 @@ class StacSource:
     """Scenes of a static STAC catalogue or a STAC API; implements `Source`."""
 
     def __init__(self, name: str) -> None:
-        self._catalogue = open_catalogue(name)
+        self._catalogue = _open_catalogue(name)
         self.name = self._catalogue.name
         # What was measured is kept: the search for clear dates asks for the same months again, with more around them.
         self._optical: dict[tuple[bytes, SceneIds], OpticalAcquisition] = {}
@@ -151,18 +154,16 @@ class StacSource:
 
     @cached_property
     def _sar_collection(self) -> str:
+        uncalibrated = ""
         for collection in SAR_COLLECTIONS:
-            if collection == "sentinel-1-grd" and self._catalogue.has_raw_grd:
+            if not self._catalogue.has_collection(collection):
                 continue
-            if self._catalogue.has_collection(collection):
+            if not self._catalogue.is_uncalibrated(collection):
                 return collection
+            uncalibrated = f", and this one's {collection} holds uncalibrated amplitudes in radar geometry"
         raise SourceError(
             f"{self.name}: no usable radar collection; wanted is sentinel-1-grd (calibrated, on a map grid) or sentinel-1-rtc"
-            + (
-                ", and this one's sentinel-1-grd holds uncalibrated amplitudes in radar geometry"
-                if self._catalogue.has_raw_grd
-                else ""
-            )
+            + uncalibrated
         )
 
     @cached_property
@@ -240,6 +241,10 @@ class StacSource:
             return [measure(thing) for thing in things]
         with ThreadPoolExecutor(_API_READERS) as pool:
             return list(pool.map(measure, things))
+
+
+def _open_catalogue(name: str) -> Catalogue:
+    return ApiCatalogue(name.removeprefix("stac:")) if name.startswith("stac:") else StaticCatalogue(Path(name))
 
 
 def _place_key(place: Place) -> bytes:

@@ -218,6 +218,15 @@ def test_a_pass_begins_at_the_start_of_its_first_slice(
     assert acquisition.acquired_at == dt.datetime(2019, 6, 1, 17, tzinfo=dt.UTC)
 
 
+def test_a_collection_of_amplitudes_on_disk_is_refused(archive: "TinyArchive") -> None:
+    archive.sar("S", "2019-06-01T17:00:00Z", power())
+    root = archive.write()
+    file = root / "sentinel-1-grd" / "collection.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"item_assets": {"vv": {"data_type": "uint16"}}}))
+    with pytest.raises(SourceError, match="this one's sentinel-1-grd holds uncalibrated amplitudes"):
+        open_source(str(root)).backscatter()
+
+
 def test_then_the_orbit_model(archive: "TinyArchive", make_place: Callable[..., Place]) -> None:
     archive.sar("S", "2019-06-01T17:00:00Z", power())
     place = make_place()

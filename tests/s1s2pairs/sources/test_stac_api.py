@@ -14,7 +14,7 @@ import shapely
 import shapely.geometry
 
 from s1s2pairs.errors import SourceError
-from s1s2pairs.sources import Place, Span, stac_catalogue
+from s1s2pairs.sources import Place, Span, stac_api
 from s1s2pairs.sources.opening import open_source
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class Api:
     failures: list[int] = field(default_factory=list)
     """Status codes to answer searches with before the first good answer."""
     files: dict[str, bytes] = field(default_factory=dict)
+    item_assets: dict[str, Any] = field(default_factory=dict)
+    """Of sentinel-1-grd."""
     url: str = ""
 
     def root(self) -> dict[str, Any]:
@@ -52,6 +54,18 @@ class Api:
         ]
         catalog = {"type": "Catalog", "id": "api", "stac_version": "1.0.0", "description": "x", "links": links}
         return catalog | {"conformsTo": conforms}
+
+    def describe(self, collection: str) -> dict[str, Any]:
+        described = {
+            "type": "Collection",
+            "id": collection,
+            "stac_version": "1.0.0",
+            "description": "x",
+            "license": "other",
+            "extent": {"spatial": {"bbox": [[-180, -90, 180, 90]]}, "temporal": {"interval": [[None, None]]}},
+            "links": [],
+        }
+        return described | ({"item_assets": self.item_assets} if collection == "sentinel-1-grd" else {})
 
     def search(self, query: dict[str, Any]) -> dict[str, Any]:
         found = [item for item in self.items if item["collection"] in query["collections"]]
@@ -108,16 +122,7 @@ def api() -> Iterator[Api]:
             elif path.startswith("/collections/"):
                 name = path.rpartition("/")[2]
                 there = any(item["collection"] == name for item in state.items)
-                described = {
-                    "type": "Collection",
-                    "id": name,
-                    "stac_version": "1.0.0",
-                    "description": "x",
-                    "license": "other",
-                    "extent": {"spatial": {"bbox": [[-180, -90, 180, 90]]}, "temporal": {"interval": [[None, None]]}},
-                    "links": [],
-                }
-                self.answer(200 if there else 404, described if there else {"code": "NotFound"})
+                self.answer(200 if there else 404, state.describe(name) if there else {"code": "NotFound"})
             else:
                 self.answer(404, {"code": "NotFound"})
 
@@ -144,7 +149,7 @@ def api() -> Iterator[Api]:
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stac_catalogue, "_RETRIES", stac_catalogue._RETRIES.new(backoff_factor=0.0))
+    monkeypatch.setattr(stac_api, "_RETRIES", stac_api._RETRIES.new(backoff_factor=0.0))
 
 
 @pytest.fixture
@@ -244,7 +249,7 @@ def test_an_api_without_such_collections(api: Api, make_place: Callable[..., Pla
 def test_known_raw_grd_is_not_taken_for_backscatter(
     served: "TinyArchive", api: Api, make_place: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stac_catalogue, "RAW_GRD_HOSTS", ("127.0.0.1",))
+    monkeypatch.setattr(stac_api, "RAW_GRD_HOSTS", ("127.0.0.1",))
     source = open_source(f"stac:{api.url}")
     with pytest.raises(SourceError, match="this one's sentinel-1-grd holds uncalibrated amplitudes in radar geometry"):
         source.backscatter()
@@ -254,12 +259,42 @@ def test_known_raw_grd_is_not_taken_for_backscatter(
     assert open_source(f"stac:{api.url}").backscatter() == "gamma0"
 
 
+RAW = {
+    # Planetary Computer, Earth Search, Copernicus Data Space: as their collections describe sentinel-1-grd.
+    "pc": {"description": "Amplitude of signal transmitted with vertical polarization and received with vertical ..."},
+    "earth-search": {"description": "VV polarization backscattering coefficient, 16-bit DN."},
+    "cdse": {"data_type": "uint16", "nodata": 0},
+}
+CALIBRATED = {
+    "float": {
+        "raster:bands": [{"data_type": "float32", "nodata": -32768}],
+        "description": "Gamma naught; amplitude squared",
+    },
+    "scaled": {"data_type": "int16", "raster:scale": 0.01, "unit": "dB"},
+    "silent": {"title": "VV"},
+}
+
+
+@pytest.mark.parametrize("name", [*RAW, *CALIBRATED])
+def test_a_collection_s_item_assets_tell_amplitudes_from_backscatter(
+    served: "TinyArchive", api: Api, make_place: Callable[..., Place], name: str
+) -> None:
+    api.item_assets = {"vv": (RAW | CALIBRATED)[name], "thumbnail": {"description": "amplitude"}}
+    source = open_source(f"stac:{api.url}")
+    if name in CALIBRATED:
+        assert source.backscatter() == "sigma0"
+    else:
+        with pytest.raises(SourceError, match="this one's sentinel-1-grd holds uncalibrated amplitudes"):
+            source.backscatter()
+        assert not api.asked
+
+
 @pytest.mark.filterwarnings("ignore:Support for class-based `config`:DeprecationWarning")
 def test_assets_are_signed_where_the_host_wants_it(
     served: "TinyArchive", api: Api, make_place: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planetary_computer = pytest.importorskip("planetary_computer")
-    monkeypatch.setattr(stac_catalogue, "PLANETARY_COMPUTER", "127.0.0.1")
+    monkeypatch.setattr(stac_api, "PLANETARY_COMPUTER", "127.0.0.1")
     signed = []
     monkeypatch.setattr(planetary_computer, "sign_url", lambda href: signed.append(href) or href)
     source = open_source(f"stac:{api.url}")
