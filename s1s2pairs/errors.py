@@ -5,6 +5,8 @@
     ├── GridError              a grid or raster does not fit
     ├── SourceError            a source of scenes cannot be used
     │   ├── NotAuthenticated   credentials are missing or were refused
+    │   ├── SourceUnreachable  no connection to it can be made
+    │   ├── MissingFile        a file that it lists is not there
     │   ├── QuotaExceeded      the source refuses more requests
     │   └── NoAcquisitions     the source works, but nothing in it meets the rules
     ├── DatasetError           a built dataset is missing, incomplete or damaged
@@ -33,6 +35,14 @@ class SourceError(S1S2Error):
 
 class NotAuthenticated(SourceError):
     """Credentials are missing or were refused; the text says how to sign in."""
+
+
+class SourceUnreachable(SourceError):
+    """A source cannot be reached at all: no connection, or no such host; the whole build stops."""
+
+
+class MissingFile(SourceError):
+    """A file that a source lists is not there; the text names it. Others may be."""
 
 
 class QuotaExceeded(SourceError):

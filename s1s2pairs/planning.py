@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .errors import GridError, NotAuthenticated, RecipeError, S1S2Error, SourceError
+from .errors import GridError, NotAuthenticated, RecipeError, S1S2Error, SourceError, SourceUnreachable
 from .index import LOCK_FILE
 from .plan import Plan, RoiPlan, dump_lock, rois_of
 from .pool import Pool
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 def fails_one_roi(error: S1S2Error) -> bool:
     """Tell whether an error concerns one ROI and leaves the others alone."""
-    return isinstance(error, SourceError | GridError) and not isinstance(error, NotAuthenticated)
+    return isinstance(error, SourceError | GridError) and not isinstance(error, NotAuthenticated | SourceUnreachable)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

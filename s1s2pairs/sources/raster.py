@@ -8,7 +8,7 @@ import rasterio
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
-from ..errors import SourceError
+from ..errors import MissingFile, SourceError, SourceUnreachable
 from .lookup import same_crs
 
 GDAL_OPTIONS = {
@@ -21,6 +21,23 @@ GDAL_OPTIONS = {
     "GDAL_INGESTED_BYTES_AT_OPEN": "32768",  # a COG's header in one request
 }
 """Set around every read."""
+
+
+_NO_CONNECTION = (
+    "Could not resolve host",
+    "Could not connect to server",
+    "Couldn't connect to server",
+    "Connection refused",
+)
+_NOT_THERE = (
+    "No such file or directory",
+    "HTTP response code: 404",
+    "HTTP response code: 410",
+    "The specified key does not exist",
+    "The specified blob does not exist",
+    "NoSuchKey",
+)
+"""What GDAL and the services behind it say."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +73,8 @@ def opened(raster: Raster) -> Iterator[DatasetReader]:
     """Open a raster's file.
 
     Raises:
+        SourceUnreachable: There is no connection to where it lies.
+        MissingFile: It is not there.
         SourceError: It cannot be read, or lies in another CRS than the catalogue says.
     """
     try:
@@ -63,8 +82,16 @@ def opened(raster: Raster) -> Iterator[DatasetReader]:
             _check_crs(raster, dataset)
             yield dataset
     except RasterioError as error:
-        reason = str(error.__cause__ or error)
-        raise SourceError(f"{raster.label}: {_without_query(raster.href)} cannot be read: {reason}") from error
+        raise _fault(raster, str(error.__cause__ or error)) from error
+
+
+def _fault(raster: Raster, reason: str) -> SourceError:
+    where = f"{raster.label}: {_without_query(raster.href)}"
+    if any(sign in reason for sign in _NO_CONNECTION):
+        return SourceUnreachable(f"{where} cannot be reached: {reason}; check the network")
+    if any(sign in reason for sign in _NOT_THERE):
+        return MissingFile(f"{where} is not there: {reason}")
+    return SourceError(f"{where} cannot be read: {reason}")
 
 
 def _without_query(href: str) -> str:

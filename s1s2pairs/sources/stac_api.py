@@ -15,9 +15,10 @@ from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
 from requests import RequestException
 from shapely.geometry.base import BaseGeometry
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 from urllib3.util import Retry
 
-from ..errors import SourceError
+from ..errors import SourceError, SourceUnreachable
 from . import Span
 from .stac_catalogue import lists_amplitudes
 from .stac_items import Item, item_from_json
@@ -27,10 +28,15 @@ RAW_GRD_HOSTS = (PLANETARY_COMPUTER, "earth-search.aws.element84.com")
 """Public APIs whose `sentinel-1-grd` is ESA's product as delivered: digital numbers located by control points, no backscatter."""
 _PAGE = 100
 """Items asked for at once."""
-_TIMEOUT_S = (20.0, 120.0)
+_TIMEOUT_S = (10.0, 120.0)
 """To connect, and to wait for an answer."""
 _RETRIES = Retry(
-    total=5, backoff_factor=1.0, status_forcelist=(429, 500, 502, 503, 504), allowed_methods=None, raise_on_status=False
+    total=5,
+    connect=2,  # who cannot be reached at all will not be a minute later; this takes two seconds
+    backoff_factor=1.0,
+    status_forcelist=(429, 500, 502, 503, 504),
+    allowed_methods=None,
+    raise_on_status=False,
 )
 
 
@@ -92,6 +98,10 @@ class ApiCatalogue:
         try:
             return str(planetary_computer.sign_url(href))
         except (RequestException, ValueError) as error:
+            if _no_connection(error):
+                raise SourceUnreachable(
+                    f"{href}: the Planetary Computer, which signs it, cannot be reached: {error}"
+                ) from error
             raise SourceError(f"{href}: the Planetary Computer did not sign it ({error})") from error
 
     def text(self, href: str) -> str:
@@ -99,6 +109,8 @@ class ApiCatalogue:
         try:
             return str(self._io.read_text(self.signed(href)))
         except (APIError, OSError) as error:
+            if _no_connection(error):
+                raise SourceUnreachable(f"{href}: cannot be reached ({error}); check the network") from error
             raise SourceError(f"{href}: cannot be read ({error})") from error
 
     def _client(self) -> pystac_client.Client:
@@ -126,13 +138,25 @@ class ApiCatalogue:
         return items
 
     def _fault(self, error: Exception) -> SourceError:
-        return SourceError(
-            f"the STAC API {self._url} cannot be used: {str(error) or type(error).__name__}; check the URL and the network"
-        )
+        said = str(error) or type(error).__name__
+        if _no_connection(error):
+            return SourceUnreachable(
+                f"the STAC API {self._url} cannot be reached: {said}; check the URL and the network"
+            )
+        return SourceError(f"the STAC API {self._url} cannot be used: {said}; check the URL and the network")
 
 
 _BAD_ANSWER = (APIError, STACError, STACTypeError, ClientTypeError, RequestException, KeyError, TypeError, ValueError)
 """Everything pystac-client raises when a server is out of reach, refuses, or answers something that is no STAC."""
+
+
+def _no_connection(error: BaseException | None) -> bool:
+    """Tell whether an error came of not getting a connection; pystac-client hides that in what it was raised from."""
+    while error is not None:
+        if isinstance(error, NewConnectionError | ConnectTimeoutError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _rfc3339(time: dt.datetime) -> str:

@@ -19,10 +19,16 @@ from odc.geo.geobox import GeoBox
 from shapely.geometry import box
 
 from s1s2pairs.acquisition import Backscatter, OpticalAcquisition, SarAcquisition, outline_wkt
-from s1s2pairs.errors import NotAuthenticated, QuotaExceeded, SourceError
+from s1s2pairs.errors import NotAuthenticated, QuotaExceeded, SourceError, SourceUnreachable
 from s1s2pairs.sources import CompositeMethod, OpticalComposite, Place, SarMean, SceneIds, Source, Span
 
-FAULTS = {"source": SourceError, "quota": QuotaExceeded, "credentials": NotAuthenticated, "bug": ZeroDivisionError}
+FAULTS = {
+    "source": SourceError,
+    "quota": QuotaExceeded,
+    "credentials": NotAuthenticated,
+    "unreachable": SourceUnreachable,
+    "bug": ZeroDivisionError,
+}
 ORBITS = {37: ("ascending", 39.25), 110: ("descending", 35.5)}
 
 

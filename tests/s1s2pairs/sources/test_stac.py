@@ -14,7 +14,7 @@ import rasterio
 from numpy.typing import NDArray
 
 from s1s2pairs import geometry
-from s1s2pairs.errors import SourceError
+from s1s2pairs.errors import MissingFile, SourceError
 from s1s2pairs.grid import inside
 from s1s2pairs.sources import Place, Source, Span, stac, stac_mosaics
 from s1s2pairs.sources.opening import open_source
@@ -528,7 +528,7 @@ def test_a_truncated_or_lost_file_is_named(archive: "TinyArchive", make_place: C
     with pytest.raises(SourceError, match=r"item O, asset scl: .*scl\.tif cannot be read"):
         source.find_optical(place, JUNE)
     (archive.root / "sentinel-2-l2a" / "O" / "scl.tif").unlink()
-    with pytest.raises(SourceError, match=r"item O, asset scl: .*scl\.tif cannot be read: .*No such file"):
+    with pytest.raises(MissingFile, match=r"item O, asset scl: .*scl\.tif is not there: .*No such file"):
         source.composite_optical([("O",)], bands=("B2",), method="least_cloudy", grid=place.grid)
 
 

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import pytest
 import shapely
 import shapely.geometry
 
-from s1s2pairs.errors import SourceError
+from s1s2pairs.errors import MissingFile, SourceError, SourceUnreachable
 from s1s2pairs.sources import Place, Span, stac_api
 from s1s2pairs.sources.opening import open_source
 
@@ -25,6 +26,7 @@ SPANS = (
     Span(start=dt.datetime(2019, 6, 20, tzinfo=dt.UTC), end=dt.datetime(2019, 8, 1, tzinfo=dt.UTC)),
 )
 PAGE = 3
+RETRIES = stac_api._RETRIES
 random = np.random.default_rng(5)
 
 
@@ -228,9 +230,39 @@ def test_a_lasting_fault_ends(served: "TinyArchive", api: Api, make_place: Calla
     assert len(api.asked) == 6
 
 
-def test_nobody_there(make_place: Callable[..., Place]) -> None:
-    with pytest.raises(SourceError, match=r"the STAC API http://127\.0\.0\.1:9/x cannot be used"):
+def test_nobody_there_is_said_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(stac_api, "_RETRIES", RETRIES)
+    monkeypatch.setattr("urllib3.util.retry.time.sleep", slept.append)
+    with pytest.raises(SourceUnreachable, match=r"the STAC API http://127\.0\.0\.1:9/x cannot be reached"):
         open_source("stac:http://127.0.0.1:9/x").backscatter()
+    assert 1 <= sum(slept) <= 5
+
+
+def test_an_unknown_host_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*args: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(SourceUnreachable, match=r"the STAC API https://nowhere\.example/v1 cannot be reached"):
+        open_source("stac:https://nowhere.example/v1").backscatter()
+
+
+def test_files_that_nobody_serves(served: "TinyArchive", api: Api, make_place: Callable[..., Place]) -> None:
+    place, source = make_place(), open_source(f"stac:{api.url}")
+    for item in api.items:
+        if item["id"] == "S7":
+            item["assets"]["vv"]["href"] = "http://127.0.0.1:9/vv.tif"
+    with pytest.raises(SourceUnreachable, match=r"item S7, asset vv: http://127\.0\.0\.1:9/vv\.tif cannot be reached"):
+        source.mean_sar([("S7",)], polarisations=("VV",), grid=place.grid)
+    del api.files["/files/sentinel-1-grd/S1/vv.tif"]
+    with pytest.raises(
+        MissingFile, match=rf"item S1, asset vv: {api.url}/files/.*vv\.tif is not there: HTTP response code: 404"
+    ):
+        source.mean_sar([("S1",)], polarisations=("VV",), grid=place.grid)
+
+
+def test_no_url() -> None:
     with pytest.raises(SourceError, match=r"stac:somewhere: no URL; give e\.g\. stac:https://"):
         open_source("stac:somewhere")
 
