@@ -8,7 +8,8 @@ import rasterio
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
-from ..errors import MissingFile, SourceError, SourceUnreachable
+from ..errors import MissingFile, NotAuthenticated, SourceError, SourceUnreachable
+from . import s3
 from .lookup import same_crs
 
 GDAL_OPTIONS = {
@@ -56,6 +57,8 @@ class Raster:
     offset: float = 0.0
     decibel: bool = False
     """Whether raw x scale + offset is in dB."""
+    endpoint: str = ""
+    """URL of the object storage that holds an `s3://` address, as the catalogue says; empty for Amazon's own."""
 
 
 def tags_of(raster: Raster) -> dict[str, str]:
@@ -74,11 +77,13 @@ def opened(raster: Raster) -> Iterator[DatasetReader]:
 
     Raises:
         SourceUnreachable: There is no connection to where it lies.
+        NotAuthenticated: Keys for where it lies are missing or were refused.
         MissingFile: It is not there.
         SourceError: It cannot be read, or lies in another CRS than the catalogue says.
     """
+    options = GDAL_OPTIONS | s3.gdal_options(raster.href, raster.endpoint)
     try:
-        with rasterio.Env(**GDAL_OPTIONS), rasterio.open(raster.href) as dataset:
+        with rasterio.Env(**options), rasterio.open(s3.gdal_path(raster.href)) as dataset:
             _check_crs(raster, dataset)
             yield dataset
     except RasterioError as error:
@@ -87,6 +92,8 @@ def opened(raster: Raster) -> Iterator[DatasetReader]:
 
 def _fault(raster: Raster, reason: str) -> SourceError:
     where = f"{raster.label}: {_without_query(raster.href)}"
+    if raster.href.startswith(s3.SCHEME) and s3.refused(reason):
+        return NotAuthenticated(f"{where} cannot be read: {reason}; {s3.HOW_TO_SIGN_IN}")
     if any(sign in reason for sign in _NO_CONNECTION):
         return SourceUnreachable(f"{where} cannot be reached: {reason}; check the network")
     if any(sign in reason for sign in _NOT_THERE):

@@ -181,7 +181,17 @@ def raster_of(
         scale=scale,
         offset=offset,
         decibel=decibel,
+        endpoint=_endpoint(item, asset),
     )
+
+
+def _endpoint(item: Item, asset: Mapping[str, Any]) -> str:
+    """Return the URL of the object storage that an asset lies in: the first that it refers to, if any."""
+    schemes = item.properties.get("storage:schemes")
+    if not isinstance(schemes, Mapping):
+        return ""
+    named = [schemes[ref] for ref in asset.get("storage:refs") or () if isinstance(schemes.get(ref), Mapping)]
+    return str(named[0].get("platform", "")) if named and named[0].get("type") == "custom-s3" else ""
 
 
 def _crs(item: Item, key: str, asset: Mapping[str, Any]) -> str:

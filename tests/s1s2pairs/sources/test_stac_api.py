@@ -14,7 +14,7 @@ import pytest
 import shapely
 import shapely.geometry
 
-from s1s2pairs.errors import MissingFile, SourceError, SourceUnreachable
+from s1s2pairs.errors import MissingFile, NotAuthenticated, SourceError, SourceUnreachable
 from s1s2pairs.sources import Place, Span, stac_api
 from s1s2pairs.sources.opening import open_source
 
@@ -260,6 +260,69 @@ def test_files_that_nobody_serves(served: "TinyArchive", api: Api, make_place: C
         MissingFile, match=rf"item S1, asset vv: {api.url}/files/.*vv\.tif is not there: HTTP response code: 404"
     ):
         source.mean_sar([("S1",)], polarisations=("VV",), grid=place.grid)
+
+
+S3 = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_S3_ENDPOINT",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_ENDPOINT_URL",
+    "AWS_PROFILE",
+)
+
+
+@pytest.fixture
+def in_s3(served: "TinyArchive", api: Api, monkeypatch: pytest.MonkeyPatch) -> "TinyArchive":
+    """The archive as CDSE holds one: files at `s3://`, in a service that the items name. No keys are set."""
+    for name in (*S3, "AWS_VIRTUAL_HOSTING", "AWS_HTTPS", "AWS_NO_SIGN_REQUEST"):
+        monkeypatch.delenv(name, raising=False)
+    for item in api.items:
+        item["properties"]["storage:schemes"] = {
+            "cdse-s3": {"type": "custom-s3", "platform": "https://eodata.example.eu"}
+        }
+        for asset in item["assets"].values():
+            path = asset["href"].removeprefix(api.url)
+            api.files[f"/eodata{path}"] = api.files.pop(path)
+            asset |= {"href": f"s3://eodata{path}", "storage:refs": ["cdse-s3"]}
+    return served
+
+
+@pytest.mark.parametrize(("variable", "prefix"), [("AWS_S3_ENDPOINT", ""), ("AWS_ENDPOINT_URL_S3", "http://")])
+def test_files_in_s3_are_read_with_keys_of_the_environment(
+    in_s3: "TinyArchive",
+    api: Api,
+    make_place: Callable[..., Place],
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    prefix: str,
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "me")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv(variable, prefix + api.url.removeprefix("http://"))
+    if not prefix:
+        monkeypatch.setenv("AWS_HTTPS", "NO")
+    disk, remote, place = open_source(str(in_s3.root)), open_source(f"stac:{api.url}"), make_place()
+    mean, other = (s.mean_sar([("S1",)], polarisations=("VV",), grid=place.grid) for s in (remote, disk))
+    np.testing.assert_array_equal(mean.linear, other.linear)
+
+
+@pytest.mark.parametrize("given", [(), ("AWS_S3_ENDPOINT",), ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")])
+def test_without_keys_one_message_says_what_to_set(
+    in_s3: "TinyArchive",
+    api: Api,
+    make_place: Callable[..., Place],
+    monkeypatch: pytest.MonkeyPatch,
+    given: tuple[str, ...],
+) -> None:
+    for name in given:
+        monkeypatch.setenv(name, "x")
+    message = (
+        r"s3://eodata is read with keys of https://eodata\.example\.eu: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to "
+        r"yours, and AWS_S3_ENDPOINT=eodata\.example\.eu"
+    )
+    with pytest.raises(NotAuthenticated, match=message):
+        open_source(f"stac:{api.url}").find_optical(make_place(), SPANS)
 
 
 def test_no_url() -> None:

@@ -65,6 +65,10 @@ def cdse(**properties: Any) -> Item:
         "processing:datetime": "2026-05-27T04:20:05.000000Z",
         "sat:relative_orbit": 17,
         "view:incidence_angle": 5.02719722657594,
+        "storage:schemes": {
+            "cdse-s3": {"type": "custom-s3", "platform": "https://eodata.dataspace.copernicus.eu"},
+            "creodias-s3": {"type": "custom-s3", "platform": "https://eodata.cloudferro.com"},
+        },
     }
     return item(CDSE_NAME, "sentinel-2-l2a", stated | properties, assets)
 
@@ -85,6 +89,7 @@ def test_cdse_lists_every_band_at_several_resolutions_and_the_native_one_is_read
     assert raster.href.endswith(f"_{name}.jp2")
     assert raster.href.startswith("s3://eodata/")
     assert (raster.scale, raster.offset, raster.nodata, raster.crs) == (0.0001, -0.1, 0, "EPSG:32655")
+    assert raster.endpoint == "https://eodata.dataspace.copernicus.eu"
 
 
 def test_cdse_scene_classes_and_ids() -> None:
