@@ -1,5 +1,6 @@
 """The STAC source: finds items in a catalogue, reads their files on this machine."""
 
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -20,9 +21,9 @@ from ..acquisition import (
     outline_wkt,
 )
 from ..compositing import LinearMean, median_of_present
-from ..errors import SourceError
-from . import CompositeMethod, OpticalComposite, Place, SarMean, SceneIds, Span
-from .raster import Raster
+from ..errors import MissingFile, SourceError
+from . import CompositeMethod, Needed, OpticalComposite, Place, SarMean, SceneIds, Span
+from .raster import Raster, opened
 from .reading import tiles
 from .stac_api import ApiCatalogue
 from .stac_catalogue import Catalogue, readable
@@ -57,6 +58,8 @@ _SAR_BYTES = 24
 """Per pixel and polarisation: the sum (8), one mosaic (4), one file's window, masks and temporaries."""
 _API_READERS = 8
 """Files of a remote catalogue read at once while measuring scenes: nearly all of that time is spent waiting."""
+
+log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -95,7 +98,8 @@ class StacSource:
         for item in wanted:
             for polarisation in polarisations:
                 backscatter_raster(item, polarisation)  # raises now rather than when the plan is carried out
-        return group_sar(self._each(lambda item: self._sar_scene(item, place), wanted), roi=place.polygon)
+        scenes = self._each(lambda item: _unless_missing(lambda: self._sar_scene(item, place)), wanted)
+        return group_sar((scene for scene in scenes if scene is not None), roi=place.polygon)
 
     def find_optical(self, place: Place, spans: Sequence[Span]) -> tuple[OpticalAcquisition, ...]:
         """List the L2A acquisitions that touch the ROI within any of the spans, with their fractions over the ROI.
@@ -105,7 +109,21 @@ class StacSource:
         """
         items = {item.id: item for item in self._catalogue.search(self._optical_collection, place.polygon, spans)}
         groups = group_optical(optical_scene(item) for item in items.values())
-        return tuple(self._each(lambda scenes: self._optical_acquisition(scenes, items, place), groups))
+        found = self._each(lambda g: _unless_missing(lambda: self._optical_acquisition(g, items, place)), groups)
+        return tuple(acquisition for acquisition in found if acquisition is not None)
+
+    def unreadable(self, needed: Needed) -> frozenset[str]:
+        """Name the scenes of which a file is not there, each with a warning; only headers are read.
+
+        Raises:
+            SourceError: A scene is gone from the catalogue, or a file cannot be read.
+        """
+        radar = self._items(self._sar_collection, needed.sar)
+        light = self._items(self._optical_collection, needed.optical)
+        rasters = [(item, backscatter_raster(item, p)) for item in radar.values() for p in needed.polarisations]
+        rasters += [(item, raster) for item in light.values() for raster in _optical_rasters(item, needed.bands)]
+        there = self._each(lambda pair: _unless_missing(lambda: self._is_there(pair[1])), rasters)
+        return frozenset(item.id for (item, _), found in zip(rasters, there, strict=True) if not found)
 
     def mean_sar(self, acquisitions: Sequence[SceneIds], *, polarisations: tuple[str, ...], grid: GeoBox) -> SarMean:
         """Average acquisitions in linear power on `grid`, nearest neighbour, per pixel over valid values.
@@ -139,7 +157,7 @@ class StacSource:
         if method == "least_cloudy" and len(acquisitions) != 1:
             raise ValueError(f"least_cloudy takes one acquisition, not {len(acquisitions)}")
         items = self._items(self._optical_collection, acquisitions)
-        scenes = [[self._optical_rasters(items[i], bands) for i in ids] for ids in acquisitions]
+        scenes = [[[self._readable(r) for r in _optical_rasters(items[i], bands)] for i in ids] for ids in acquisitions]
         reflectance = np.empty((len(bands), *grid.shape), np.uint16)
         clear = np.empty(grid.shape, np.uint8)
         bytes_per_pixel = 2 * len(bands) * len(acquisitions) + 16
@@ -188,10 +206,9 @@ class StacSource:
     def _readable(self, raster: Raster) -> Raster:
         return readable(raster, self._catalogue)
 
-    def _optical_rasters(self, item: Item, bands: tuple[str, ...]) -> list[Raster]:
-        """Return the rasters of the bands, then of the scene classes."""
-        rasters = [*(reflectance_raster(item, band) for band in bands), scl_raster(item)]
-        return [self._readable(raster) for raster in rasters]
+    def _is_there(self, raster: Raster) -> bool:
+        with opened(self._readable(raster)):
+            return True
 
     def _sar_scene(self, item: Item, place: Place) -> SarScene:
         key = (_place_key(place), item.id)
@@ -245,6 +262,20 @@ class StacSource:
 
 def _open_catalogue(name: str) -> Catalogue:
     return ApiCatalogue(name.removeprefix("stac:")) if name.startswith("stac:") else StaticCatalogue(Path(name))
+
+
+def _optical_rasters(item: Item, bands: tuple[str, ...]) -> list[Raster]:
+    """Return the rasters of the bands, then of the scene classes."""
+    return [*(reflectance_raster(item, band) for band in bands), scl_raster(item)]
+
+
+def _unless_missing(measure: Callable[[], _R]) -> _R | None:
+    """Measure something; None, with a warning, where a file that it takes is not there."""
+    try:
+        return measure()
+    except MissingFile as error:
+        log.warning("%s; left out", error)
+        return None
 
 
 def _place_key(place: Place) -> bytes:

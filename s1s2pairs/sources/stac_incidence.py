@@ -12,7 +12,7 @@ from scipy.interpolate import LinearNDInterpolator
 from .. import geometry
 from ..acquisition import IncidenceSource
 from ..bands import S1_POLARISATIONS
-from ..errors import SourceError
+from ..errors import MissingFile, SourceError
 from ..grid import WGS84, inside
 from . import Place
 from .lookup import apply
@@ -131,7 +131,10 @@ def check_model(item: Item, catalogue: Catalogue) -> None:
     polarisation = next((name for name in S1_POLARISATIONS if holds(item, name)), None)
     if polarisation is None:
         return
-    tags = tags_of(readable(backscatter_raster(item, polarisation), catalogue))
+    try:
+        tags = tags_of(readable(backscatter_raster(item, polarisation), catalogue))
+    except MissingFile:
+        return  # said where the file is needed
     try:
         stated = [float(tags[name]) for name in _EDGE_TAGS]
     except (KeyError, ValueError):

@@ -20,7 +20,7 @@ from shapely.geometry import box
 
 from s1s2pairs.acquisition import Backscatter, OpticalAcquisition, SarAcquisition, outline_wkt
 from s1s2pairs.errors import NotAuthenticated, QuotaExceeded, SourceError, SourceUnreachable
-from s1s2pairs.sources import CompositeMethod, OpticalComposite, Place, SarMean, SceneIds, Source, Span
+from s1s2pairs.sources import CompositeMethod, Needed, OpticalComposite, Place, SarMean, SceneIds, Source, Span
 
 FAULTS = {
     "source": SourceError,
@@ -99,6 +99,12 @@ class FakeSource:
             for span in spans
             for when in _every(5, span, dt.time(10, 30))
         )
+
+    def unreadable(self, needed: Needed) -> frozenset[str]:
+        """Name the scenes listed in `missing.json`."""
+        file = self.folder / "missing.json"
+        missing = set(json.loads(file.read_text())) if file.exists() else set()
+        return frozenset(missing.intersection(id_ for ids in (*needed.sar, *needed.optical) for id_ in ids))
 
     def mean_sar(self, acquisitions: Sequence[SceneIds], *, polarisations: tuple[str, ...], grid: GeoBox) -> SarMean:
         self._call("mean_sar", _roi(acquisitions))

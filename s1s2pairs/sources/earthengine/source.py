@@ -14,7 +14,7 @@ from ...acquisition import Backscatter, OpticalAcquisition, OpticalScene, SarAcq
 from ...bands import S2_CLEAR_BAND
 from ...errors import RecipeError, SourceError
 from ...grid import inside
-from .. import CompositeMethod, OpticalComposite, Place, SarMean, SceneIds, Span
+from .. import CompositeMethod, Needed, OpticalComposite, Place, SarMean, SceneIds, Span
 from . import expressions, tables
 from .limits import MAX_REQUESTS, MAX_TILE_SCALE, Window, optical_bytes, sar_bytes, windows
 from .patience import Gate, Patience, TooLarge
@@ -108,6 +108,10 @@ class EarthEngineSource:
             tables.optical_acquisition(group, counts[frozenset(tables.ids_of(group))], roi_pixels=roi_pixels)
             for group in groups
         )
+
+    def unreadable(self, needed: Needed) -> frozenset[str]:  # noqa: ARG002 - what Earth Engine lists, it holds
+        """Name none."""
+        return frozenset()
 
     def mean_sar(self, acquisitions: Sequence[SceneIds], *, polarisations: tuple[str, ...], grid: GeoBox) -> SarMean:
         """Average acquisitions in linear power on `grid`, on Earth Engine's servers.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from s1s2pairs import geometry
 from s1s2pairs.errors import MissingFile, SourceError
 from s1s2pairs.grid import inside
-from s1s2pairs.sources import Place, Source, Span, stac, stac_mosaics
+from s1s2pairs.sources import Needed, Place, Source, Span, stac, stac_mosaics
 from s1s2pairs.sources.opening import open_source
 
 if TYPE_CHECKING:
@@ -530,6 +530,47 @@ def test_a_truncated_or_lost_file_is_named(archive: "TinyArchive", make_place: C
     (archive.root / "sentinel-2-l2a" / "O" / "scl.tif").unlink()
     with pytest.raises(MissingFile, match=r"item O, asset scl: .*scl\.tif is not there: .*No such file"):
         source.composite_optical([("O",)], bands=("B2",), method="least_cloudy", grid=place.grid)
+
+
+def test_a_missing_file_costs_an_acquisition_and_is_named(
+    archive: "TinyArchive", make_place: Callable[..., Place], caplog: pytest.LogCaptureFixture
+) -> None:
+    for day in (1, 7):
+        archive.sar(f"S{day}", f"2019-06-{day:02}T17:00:00Z", power(), angle=np.full((32, 32), 40.0))
+        archive.optical(
+            f"O{day}", f"2019-06-{day:02}T10:00:00Z", vegetation(), {"blue": reflectance(), "nir": reflectance()}
+        )
+    source, place = source_of(archive), make_place()
+    (archive.root / "sentinel-2-l2a" / "O1" / "scl.tif").unlink()
+    (archive.root / "sentinel-1-grd" / "S1" / "angle.tif").unlink()
+    assert [a.scene_ids for a in source.find_optical(place, JUNE)] == [("O7",)]
+    assert [a.scene_ids for a in source.find_sar(place, JUNE, polarisations=("VV",))] == [("S7",)]
+    for named in ("item O1, asset scl: ", "item S1, asset angle: "):
+        (message,) = {r.getMessage() for r in caplog.records if r.getMessage().startswith(named)}
+        assert "is not there" in message
+
+
+@pytest.mark.parametrize(
+    ("file", "scene"), [("sentinel-1-grd/S1/vh.tif", "S1"), ("sentinel-2-l2a/O7/nir.tif", "O7"), (None, None)]
+)
+def test_a_plan_s_files_are_looked_for(
+    archive: "TinyArchive", caplog: pytest.LogCaptureFixture, file: str | None, scene: str | None
+) -> None:
+    for day in (1, 7):
+        archive.sar(f"S{day}", f"2019-06-{day:02}T17:00:00Z", power())
+        archive.optical(
+            f"O{day}", f"2019-06-{day:02}T10:00:00Z", vegetation(), {"blue": reflectance(), "nir": reflectance()}
+        )
+    source = source_of(archive)
+    if file is not None:
+        (archive.root / file).unlink()
+    sar, optical = (("S1",), ("S7",)), (("O1",), ("O7",))
+    needed = Needed(sar=sar, optical=optical, polarisations=("VV", "VH"), bands=("B2", "B8"))
+    assert source.unreadable(needed) == (frozenset() if scene is None else {scene})
+    assert len(caplog.records) == (scene is not None)
+    (archive.root / "sentinel-2-l2a" / "O1" / "blue.tif").write_bytes(b"no image")
+    with pytest.raises(SourceError, match=r"item O1, asset blue: .* cannot be read"):
+        source.unreadable(needed)
 
 
 def test_a_scene_of_the_plan_that_is_gone(archive: "TinyArchive", make_place: Callable[..., Place]) -> None:
