@@ -78,6 +78,10 @@ def build(
             show_default=False,
         ),
     ] = None,
+    radar_source: Annotated[
+        str | None,
+        typer.Option(help="Another source for the radar images; else --source has both.", show_default=False),
+    ] = None,
     out: Annotated[
         str | None, typer.Option(help="Folder or URL of the dataset; else data/<recipe name>.", show_default=False)
     ] = None,
@@ -103,7 +107,8 @@ def build(
     from s1s2pairs.tasks import SourceOpener
 
     wanted = subject.load(recipe, years=years or ())
-    opener = SourceOpener(name=subject.source_for(wanted, source), project=project, requests=requests)
+    name, radar = subject.sources_for(wanted, source, radar_source)
+    opener = SourceOpener(name=name, radar=radar, project=project, requests=requests)
     folder = out or f"data/{wanted.name}"
     workers = workers or opener.usual_workers
     bar = _bar(quiet=quiet or as_json)

@@ -6,8 +6,9 @@ Everything here is a plain frozen value or a pure function; both sources use the
 import datetime as dt
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Literal, TypeVar
 
@@ -24,6 +25,8 @@ Backscatter = Literal["sigma0", "gamma0"]
 
 _BASELINE = re.compile(r"_N\d\d\.\d\d$")
 """End of a datatake id: the processing baseline, which is no part of when the image was taken."""
+INCIDENCE_DECIMALS = 4
+"""Kept of an incidence angle, degrees."""
 PASS_GAP = dt.timedelta(minutes=10)
 """Scenes of one platform and orbit closer in time than this belong to one overflight."""
 
@@ -42,11 +45,17 @@ class SarScene:
     polarisations: tuple[str, ...]
     footprint: BaseGeometry
     """Ground it holds data for, lon/lat."""
-    incidence_deg: float
-    """Mean over the ROI's pixels that the scene covers; see `incidence_source`."""
-    incidence_weight: int
-    """How many pixels of the analysis grid that mean was taken over; 1 where it is not from a raster."""
-    incidence_source: IncidenceSource
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Incidence:
+    """The incidence angle of one Sentinel-1 scene over a ROI."""
+
+    mean_deg: float
+    """Over those points of the ROI's incidence grid that the scene covers."""
+    points: int
+    """How many these are; 1 where the angle is not from a raster, 0 where the raster has none in the ROI."""
+    source: IncidenceSource
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,11 +114,14 @@ class OpticalAcquisition:
 
 def outline_wkt(footprints: Iterable[BaseGeometry]) -> str:
     """Return the union of footprints as WKT rounded to 1e-4 degrees (10 m), for maps."""
-    union = shapely.union_all([shapely.make_valid(f) for f in footprints])
-    return str(shapely.to_wkt(shapely.normalize(shapely.simplify(union, 1e-4)), rounding_precision=4))
+    return str(shapely.to_wkt(shapely.normalize(shapely.simplify(_union(footprints), 1e-4)), rounding_precision=4))
 
 
-def group_sar(scenes: Iterable[SarScene], *, roi: BaseGeometry) -> tuple[SarAcquisition, ...]:
+SarPass = tuple[SarScene, ...]
+"""The scenes of one overflight, by id."""
+
+
+def sar_passes(scenes: Iterable[SarScene]) -> tuple[SarPass, ...]:
     """Put the slices of each pass together.
 
     One pass is one absolute orbit where that is known, else one platform and relative orbit with gaps under 10
@@ -117,7 +129,6 @@ def group_sar(scenes: Iterable[SarScene], *, roi: BaseGeometry) -> tuple[SarAcqu
 
     Args:
         scenes: In any order; a scene listed twice counts once.
-        roi: Polygon in lon/lat, for the coverage.
 
     Returns:
         By time, then relative orbit.
@@ -133,8 +144,50 @@ def group_sar(scenes: Iterable[SarScene], *, roi: BaseGeometry) -> tuple[SarAcqu
     passes = list(known.values())
     for group in unknown.values():
         passes.extend(_split_at_gaps(group))
-    acquisitions = [_sar_acquisition(group, roi) for group in passes]
-    return tuple(sorted(acquisitions, key=lambda a: (a.acquired_at, a.relative_orbit, a.scene_ids)))
+    ordered = (tuple(sorted(group, key=lambda scene: scene.id)) for group in passes)
+    return tuple(sorted(ordered, key=lambda group: (_start(group), group[0].relative_orbit, group[0].id)))
+
+
+def measured_passes(passes: Iterable[SarPass], *, roi: BaseGeometry) -> dict[tuple[int, OrbitPass], SarPass]:
+    """Name for each relative orbit the pass on which its incidence angle is measured: most coverage, then the earliest.
+
+    The satellites keep to a tube of some hundred metres, so that the angle of one pass is that of all of its orbit.
+
+    Args:
+        passes: Of one stretch of time.
+        roi: Polygon in lon/lat.
+    """
+    best: dict[tuple[int, OrbitPass], SarPass] = {}
+    for group in sorted(passes, key=lambda group: (-_coverage(group, roi), _start(group), group[0].id)):
+        best.setdefault((group[0].relative_orbit, group[0].orbit_pass), group)
+    return best
+
+
+def sar_acquisitions(
+    spans: Sequence[Sequence[SarPass]],
+    measure: Callable[[Sequence[SarPass]], Mapping[str, Incidence]],
+    *,
+    roi: BaseGeometry,
+) -> tuple[SarAcquisition, ...]:
+    """Turn the passes of each span into acquisitions, the incidence angle measured once per span and orbit.
+
+    Args:
+        spans: For each stretch of time its passes. A pass in two of them takes its angle from the first.
+        measure: Gives the angles of passes, by scene id.
+        roi: Polygon in lon/lat.
+
+    Returns:
+        By time, then relative orbit.
+    """
+    chosen = [measured_passes(passes, roi=roi) for passes in spans]
+    angles = measure([group for orbits in chosen for group in orbits.values()])
+    found: dict[tuple[str, ...], SarAcquisition] = {}
+    for passes, orbits in zip(spans, chosen, strict=True):
+        measured = {orbit: _mean_incidence([angles[scene.id] for scene in group]) for orbit, group in orbits.items()}
+        for group in passes:
+            acquisition = _sar_acquisition(group, measured[group[0].relative_orbit, group[0].orbit_pass], roi)
+            found.setdefault(acquisition.scene_ids, acquisition)
+    return tuple(sorted(found.values(), key=lambda a: (a.acquired_at, a.relative_orbit, a.scene_ids)))
 
 
 _Scene = TypeVar("_Scene", SarScene, OpticalScene)
@@ -150,29 +203,46 @@ def _split_at_gaps(scenes: Sequence[_Scene]) -> list[list[_Scene]]:
     return groups
 
 
-def _sar_acquisition(scenes: Sequence[SarScene], roi: BaseGeometry) -> SarAcquisition:
-    scenes = sorted(scenes, key=lambda scene: scene.id)
+def _start(scenes: Sequence[SarScene]) -> dt.datetime:
+    return min(scene.acquired_at for scene in scenes)
+
+
+def _coverage(scenes: Sequence[SarScene], roi: BaseGeometry) -> float:
+    return _covered(tuple(scene.footprint for scene in scenes), roi)
+
+
+@lru_cache(maxsize=2048)  # the windows of a search share most of their passes
+def _covered(footprints: tuple[BaseGeometry, ...], roi: BaseGeometry) -> float:
+    return covered_fraction(roi, _union(footprints))
+
+
+def _union(footprints: Iterable[BaseGeometry]) -> BaseGeometry:
+    return shapely.union_all([shapely.make_valid(footprint) for footprint in footprints])
+
+
+def _mean_incidence(angles: Sequence[Incidence]) -> Incidence:
+    """Return the angle of scenes side by side: the mean over their points."""
+    # A slice that touches the ROI without a point of its own has no say.
+    told = [angle for angle in angles if angle.points] or angles[:1]
+    points = sum(angle.points for angle in told)
+    mean_deg = sum(angle.mean_deg * angle.points for angle in told) / points if points else told[0].mean_deg
+    return Incidence(
+        mean_deg=mean_deg, points=points, source=max((a.source for a in told), key=lambda source: source != "raster")
+    )
+
+
+def _sar_acquisition(scenes: SarPass, incidence: Incidence, roi: BaseGeometry) -> SarAcquisition:
     first = min(scenes, key=lambda scene: (scene.acquired_at, scene.id))
-    weight = sum(scene.incidence_weight for scene in scenes)
-    if weight:
-        angle = sum(scene.incidence_deg * scene.incidence_weight for scene in scenes if scene.incidence_weight) / weight
-    else:
-        angle = first.incidence_deg
-    footprint = shapely.union_all([shapely.make_valid(scene.footprint) for scene in scenes])
     return SarAcquisition(
         scene_ids=tuple(scene.id for scene in scenes),
         acquired_at=first.acquired_at,
         platform=first.platform,
         relative_orbit=first.relative_orbit,
         orbit_pass=first.orbit_pass,
-        coverage_fraction=covered_fraction(roi, footprint),
-        incidence_deg=round(angle, 4),
-        # A slice that touches the ROI without a pixel of its own has no say in where the angle is from.
-        incidence_source=max(
-            (s.incidence_source for s in scenes if s.incidence_weight or not weight),
-            key=lambda source: source != "raster",
-        ),
-        footprint_wkt=outline_wkt([footprint]),
+        coverage_fraction=_coverage(scenes, roi),
+        incidence_deg=round(incidence.mean_deg, INCIDENCE_DECIMALS),
+        incidence_source=incidence.source,
+        footprint_wkt=outline_wkt(scene.footprint for scene in scenes),
     )
 
 

@@ -133,6 +133,7 @@ def dump_card(
         "recordSet": [_splits(), _patches()],
         CARD_VERSION_KEY: software_version(),
         "s1s2:source": plan.source,
+        **({} if plan.radar_source is None else {"s1s2:radar_source": plan.radar_source}),
         "s1s2:counts": _counts(rows),
         "s1s2:bands": {"s1": _bands(units, "s1"), "s2": _bands(units, "s2")},
         "s1s2:settings": _common_settings(plan),

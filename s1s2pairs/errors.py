@@ -5,7 +5,7 @@
     ├── GridError              a grid or raster does not fit
     ├── SourceError            a source of scenes cannot be used
     │   ├── NotAuthenticated   credentials are missing or were refused
-    │   ├── SourceUnreachable  no connection to it can be made
+    │   ├── SourceUnreachable  no connection can be made, or there is no such host
     │   ├── MissingFile        a file that it lists is not there
     │   ├── QuotaExceeded      the source refuses more requests
     │   └── NoAcquisitions     the source works, but nothing in it meets the rules

@@ -18,6 +18,8 @@ from .bands import SCL_RESOLUTION_M
 from .errors import GridError
 
 WGS84 = "EPSG:4326"
+INCIDENCE_POINTS = 16
+"""At most so many points along a side of a ROI give its mean incidence angle."""
 _BURNING = threading.Lock()
 """rasterio silences a warning while it rasterizes, in a way that two threads at once undo for each other."""
 
@@ -80,7 +82,7 @@ def _pad(start: int, stop: int, least: int) -> tuple[int, int]:
 
 
 def analysis_grid(polygon: BaseGeometry, grid: GeoBox) -> GeoBox:
-    """Lay the 20 m grid on which cloud, snow, coverage and incidence angle of a ROI are measured.
+    """Lay the 20 m grid on which cloud, snow and coverage of a ROI are measured.
 
     Its pixels are those of the Sentinel-2 20 m bands in the same UTM zone (origin on multiples of 20 m), whatever the
     recipe's pixel size; it covers the ROI's own bounds, not the padding of `grid`.
@@ -92,6 +94,29 @@ def analysis_grid(polygon: BaseGeometry, grid: GeoBox) -> GeoBox:
     row0, row1 = math.floor((-top + 1e-3) / size), math.ceil((-bottom - 1e-3) / size)
     transform = Affine(size, 0.0, col0 * size, 0.0, -size, -row0 * size)
     return GeoBox((row1 - row0, col1 - col0), transform, str(grid.crs))
+
+
+def incidence_grid(analysis: GeoBox) -> GeoBox:
+    """Lay the points at which a ROI's incidence angle is measured: the centres of the pixels of a coarse grid.
+
+    The angle changes by a hundredth of a degree over 200 m, and products give it at points some 20 km apart. Pixels are
+    1 km or more wide, whole kilometres, at most `INCIDENCE_POINTS` a side, centred on the bounds of the analysis grid.
+    """
+    left, bottom, right, top = analysis.boundingbox.bbox
+    width, height = right - left, top - bottom
+    size = 1000.0 * math.ceil(max(width, height) / (1000.0 * INCIDENCE_POINTS))
+    columns, rows = math.ceil(width / size), math.ceil(height / size)
+    west, north = (left + right - columns * size) / 2, (top + bottom + rows * size) / 2
+    return GeoBox((rows, columns), Affine(size, 0.0, west, 0.0, -size, north), str(analysis.crs))
+
+
+def incidence_points(polygon: BaseGeometry, analysis: GeoBox) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return lon and lat, (point,), of the points of the incidence grid that lie in the ROI."""
+    grid = incidence_grid(analysis)
+    rows, columns = np.nonzero(inside(polygon, grid))
+    x, y = grid.transform.c + (columns + 0.5) * grid.transform.a, grid.transform.f + (rows + 0.5) * grid.transform.e
+    lon, lat = Transformer.from_crs(str(grid.crs), WGS84, always_xy=True).transform(x, y)
+    return np.asarray(lon), np.asarray(lat)
 
 
 @lru_cache(maxsize=16)  # every scene of a ROI asks again

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .acquisition import OpticalAcquisition
 from .errors import NoAcquisitions
 from .recipe import Period, Settings
-from .sources import CompositeMethod, Span
+from .sources import CompositeMethod, Span, joined
 
 MEDIAN_FROM = 3
 """`auto` composites take the median from this many clear acquisitions on."""
@@ -45,21 +45,19 @@ def moved(period: Period, months: int) -> tuple[dt.date, dt.date]:
     return _add_months(period.start, months), _add_months(period.end, months)
 
 
+def span_of(start: dt.date, end: dt.date) -> Span:
+    """Return the stretch of time of a window of days, `end` excluded."""
+    return Span(start=midnight(start), end=midnight(end))
+
+
 def _add_months(day: dt.date, months: int) -> dt.date:
     year, month0 = divmod(day.year * 12 + day.month - 1 + months, 12)
     return dt.date(year, month0 + 1, min(day.day, calendar.monthrange(year, month0 + 1)[1]))
 
 
 def search_spans(periods: Sequence[Period], *, reach: int) -> tuple[Span, ...]:
-    """Return the stretches of time that hold every window within `reach` months, overlapping ones joined."""
-    edges = sorted((midnight(moved(p, -reach)[0]), midnight(moved(p, reach)[1])) for p in periods)
-    joined = [edges[0]]
-    for start, end in edges[1:]:
-        if start <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
-        else:
-            joined.append((start, end))
-    return tuple(Span(start=start, end=end) for start, end in joined)
+    """Return the stretches of time that the windows moved by up to `reach` months make up, overlapping ones joined."""
+    return joined([span_of(*moved(p, months)) for months in shifts(reach) for p in periods])
 
 
 def midnight(day: dt.date) -> dt.datetime:

@@ -42,11 +42,13 @@ class OrbitChoice:
     """Every orbit considered, the highest angle first."""
 
 
-def search_spans(centres: Mapping[str, dt.datetime], settings: Settings) -> tuple[Span, ...]:
-    """Return the stretches of time in which acquisitions for these periods may lie."""
-    half = dt.timedelta(days=reach_days(settings))
-    second = dt.timedelta(seconds=1)  # a window includes its end, a span does not
-    return tuple(Span(start=centre - half, end=centre + half + second) for centre in centres.values())
+def search_span(window: Span, settings: Settings) -> Span:
+    """Return the stretch of time in which a period's acquisitions may lie, wherever in `window` its optical ones do.
+
+    It depends on the window alone, so that a source can be asked for radar before the optical images are chosen.
+    """
+    reach = dt.timedelta(days=reach_days(settings))
+    return Span(start=window.start - reach, end=window.end + reach)
 
 
 def choose_orbit(

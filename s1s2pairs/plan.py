@@ -16,11 +16,11 @@ from pyproj.exceptions import CRSError
 from .acquisition import Backscatter, IncidenceSource, OpticalAcquisition, SarAcquisition
 from .errors import RecipeError
 from .grid import analysis_grid, footprint_lonlat, grid_from_json, grid_to_json, roi_grid
-from .optical import OpticalChoice, is_locked, mean_time
-from .orbit import OrbitCandidate, OrbitChoice
+from .optical import OpticalChoice, is_locked, mean_time, moved, shifts, span_of
+from .orbit import OrbitCandidate, OrbitChoice, search_span
 from .recipe import OrbitPass, Recipe, Roi, Settings
 from .recipe_parser import parse_recipe
-from .sources import CompositeMethod, Place
+from .sources import CompositeMethod, Place, SearchWindow
 
 LOCK_VERSION = 1
 _PLAIN = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
@@ -96,16 +96,36 @@ class Plan:
     source: str
     """`Source.name`."""
     rois: tuple[RoiPlan, ...]
+    radar_source: str | None = None
+    """`Source.radar_name`: where radar images are from, if that is another source."""
+
+    @property
+    def sources(self) -> tuple[str, str | None]:
+        """Where images are from: `source` and `radar_source`."""
+        return self.source, self.radar_source
 
 
 def place(roi: Roi) -> Place:
-    """Lay the grids of a ROI.
+    """Lay the grids of a ROI, and say how far its search may go.
 
     Raises:
         GridError: The ROI lies outside UTM.
     """
     grid = roi_grid(roi.polygon, pixel_size_m=roi.settings.pixel_size_m, min_pixels=roi.settings.patch.size)
-    return Place(name=roi.name, polygon=roi.polygon, grid=grid, analysis_grid=analysis_grid(roi.polygon, grid))
+    return Place(
+        name=roi.name,
+        polygon=roi.polygon,
+        grid=grid,
+        analysis_grid=analysis_grid(roi.polygon, grid),
+        windows=search_windows(roi.settings),
+        polarisations=roi.settings.s1_polarisations,
+    )
+
+
+def search_windows(settings: Settings) -> tuple[SearchWindow, ...]:
+    """Return every window that a period's images may come from, in the order in which they are tried."""
+    optical = [span_of(*moved(p, months)) for months in shifts(settings.max_shift_months) for p in settings.periods]
+    return tuple(SearchWindow(optical=span, sar=search_span(span, settings)) for span in optical)
 
 
 def rois_of(subject: "Recipe | Plan") -> tuple[Roi, ...]:
@@ -215,7 +235,11 @@ def dump_lock(plan: Plan) -> bytes:
     collection = {
         "type": "FeatureCollection",
         "name": plan.name,
-        "s1s2": {"lock": LOCK_VERSION, "source": plan.source},
+        "s1s2": {
+            "lock": LOCK_VERSION,
+            "source": plan.source,
+            **({} if plan.radar_source is None else {"radar_source": plan.radar_source}),
+        },
         "features": [roi_to_json(roi) for roi in plan.rois],
     }
     return (json.dumps(collection, indent=1) + "\n").encode()
@@ -241,14 +265,16 @@ def parse_lock(text: str, *, file: str) -> Plan:
     version, source = collection["s1s2"]["lock"], collection["s1s2"].get("source")
     if version != LOCK_VERSION:
         raise RecipeError(f"{file}: lock version {version!r}; this version of s1s2pairs reads {LOCK_VERSION}")
-    if not isinstance(source, str):
-        raise RecipeError(f"{file} at s1s2.source: {source!r} is no name of a source; plan again from the recipe")
+    radar_source = collection["s1s2"].get("radar_source")
+    for key, value, allowed in (("source", source, str), ("radar_source", radar_source, str | None)):
+        if not isinstance(value, allowed):
+            raise RecipeError(f"{file} at s1s2.{key}: {value!r} is no name of a source; plan again from the recipe")
     # What may overlap, and which periods lie in the past, was settled when the plan was made.
     recipe_text = json.dumps(_without_choices(collection))
     recipe = parse_recipe(recipe_text, file=file, today=dt.date.max, default_name="")
     pairs = zip(collection["features"], recipe.rois, strict=True)
     rois = tuple(roi_from_json(feature, roi=roi, file=file) for feature, roi in pairs)
-    return Plan(name=recipe.name, source=source, rois=rois)
+    return Plan(name=recipe.name, source=source, rois=rois, radar_source=radar_source)
 
 
 def _without_choices(collection: Mapping[str, Any]) -> dict[str, Any]:

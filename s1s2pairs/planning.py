@@ -10,7 +10,7 @@ from .plan import Plan, RoiPlan, dump_lock, rois_of
 from .pool import Pool
 from .progress import Progress
 from .recipe import Recipe, Roi
-from .resume import KeptPlans, check_same_dataset, existing_plan
+from .resume import KeptPlans, check_same_dataset, existing_plan, told
 from .storage import Storage
 from .tasks import PlanTask, Session, run_plan, source_of
 
@@ -41,22 +41,23 @@ def make_plan(subject: Recipe | Plan, *, session: Session, storage: Storage, poo
         SourceError: No ROI could be searched.
         DatasetError: The folder holds another dataset.
     """
-    source = source_of(session).name
+    source = source_of(session)
+    names = (source.name, source.radar_name)
     existing = existing_plan(storage)
     rois = rois_of(subject)
-    check_same_dataset(existing, name=subject.name, source=source, rois=rois, storage=storage)
+    check_same_dataset(existing, name=subject.name, sources=names, rois=rois, storage=storage)
     unsearched: frozenset[str] = frozenset()
     if isinstance(subject, Plan):
-        if subject.source != source:
+        if subject.sources != names:
             raise RecipeError(
-                f"the locked recipe {subject.name!r} was made from {subject.source!r}, not {source!r}: "
-                "name that source with --source"
+                f"the locked recipe {subject.name!r} was made from {told(subject.sources)}, not {told(names)}: "
+                f"name that source with --source{'' if subject.radar_source is None else ' and --radar-source'}"
             )
         plan = subject
     else:
-        kept = KeptPlans(storage, source, existing)
+        kept = KeptPlans(storage, names, existing)
         plans, unsearched = _search(rois, kept=kept, session=session, storage=storage, pool=pool, progress=progress)
-        plan = Plan(name=subject.name, source=source, rois=plans)
+        plan = Plan(name=subject.name, source=source.name, rois=plans, radar_source=source.radar_name)
     lock = dump_lock(plan)
     if storage.read_if_there(LOCK_FILE) != lock:
         storage.write(LOCK_FILE, lock)

@@ -17,6 +17,15 @@ from .units import Unit, UnitRecord
 
 log = logging.getLogger(__name__)
 
+Sources = tuple[str, str | None]
+"""`Source.name` and `Source.radar_name`."""
+
+
+def told(sources: Sources) -> str:
+    """Name sources in a message."""
+    source, radar = sources
+    return repr(source) if radar is None else f"{source!r} with radar from {radar!r}"
+
 
 def check_folder(storage: Storage) -> None:
     """Refuse a folder that holds other things than a dataset.
@@ -56,7 +65,9 @@ def existing_plan(storage: Storage) -> Plan | None:
         raise DatasetError(f"{where} is damaged ({error}); delete it, and the build searches again") from error
 
 
-def check_same_dataset(existing: Plan | None, *, name: str, source: str, rois: Sequence[Roi], storage: Storage) -> None:
+def check_same_dataset(
+    existing: Plan | None, *, name: str, sources: Sources, rois: Sequence[Roi], storage: Storage
+) -> None:
     """Refuse to mix two datasets in one folder: what is there may grow by ROIs, but not change.
 
     A ROI of which nothing has been built yet, only planned, may change.
@@ -71,8 +82,8 @@ def check_same_dataset(existing: Plan | None, *, name: str, source: str, rois: S
     way_out = f"give another --out, or delete {lock} to rebuild in place (rasters that stay the same are kept)"
     if existing.name != name:
         raise DatasetError(f"{storage.url} holds the dataset {existing.name!r}, not {name!r}: {way_out}")
-    if existing.source != source:
-        raise DatasetError(f"{storage.url} was built from {existing.source!r}, not {source!r}: {way_out}")
+    if existing.sources != sources:
+        raise DatasetError(f"{storage.url} was built from {told(existing.sources)}, not {told(sources)}: {way_out}")
     wanted = {roi.name: roi_key(roi) for roi in rois}
     for old in built:
         if old.roi.name not in wanted:
@@ -101,17 +112,17 @@ def _difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
 class KeptPlans:
     """The plans of single ROIs that a build finds before the lock file is written."""
 
-    def __init__(self, storage: Storage, source: str, existing: Plan | None) -> None:
+    def __init__(self, storage: Storage, sources: Sources, existing: Plan | None) -> None:
         self._storage = storage
-        self._source = source
-        locked = existing.rois if existing is not None and existing.source == source else ()
+        self._sources = sources
+        locked = existing.rois if existing is not None and existing.sources == sources else ()
         self._locked = {plan.roi.name: plan for plan in locked if plan.choices is not None}
         # One listing instead of a look for each: on NFS, a name looked for in vain stays unknown for a while.
         self._present = storage.files(f"{PARTIAL}/plans")
 
     def path(self, roi: Roi) -> str:
         """Return where the plan of a ROI is kept."""
-        return f"{PARTIAL}/plans/{roi.name}-{digest([self._source, roi_key(roi)])[:16]}.json"
+        return f"{PARTIAL}/plans/{roi.name}-{digest([self._sources, roi_key(roi)])[:16]}.json"
 
     def get(self, roi: Roi) -> RoiPlan | None:
         """Return the plan made for a ROI by an earlier start, if any."""

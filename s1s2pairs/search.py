@@ -3,10 +3,8 @@
 import logging
 
 from .errors import NoAcquisitions
-from .optical import OpticalChoice, choose_optical
-from .optical import search_spans as optical_spans
-from .orbit import choose_orbit
-from .orbit import search_spans as sar_spans
+from .optical import OpticalChoice, choose_optical, search_spans, span_of
+from .orbit import choose_orbit, search_span
 from .plan import RoiPlan, assemble, place
 from .recipe import Roi
 from .sources import Needed, Place, Source
@@ -36,16 +34,18 @@ def plan_roi(source: Source, roi: Roi) -> RoiPlan:
 def _plan_without(lost: frozenset[str], source: Source, roi: Roi) -> RoiPlan:
     here = place(roi)
     try:
+        backscatter = source.backscatter()  # without radar there is no pair, and no need to read optical scenes
         optical = _optical(lost, source, here, roi)
         centres = {label: choice.mean_time for label, choice in optical.items()}
-        found = source.find_sar(here, sar_spans(centres, roi.settings), polarisations=roi.settings.s1_polarisations)
+        spans = [search_span(span_of(choice.start, choice.end), roi.settings) for choice in optical.values()]
+        found = source.find_sar(here, spans, polarisations=roi.settings.s1_polarisations)
         there = [acquisition for acquisition in found if lost.isdisjoint(acquisition.scene_ids)]
         orbit = choose_orbit(there, centres=centres, settings=roi.settings)
     except NoAcquisitions as error:
         reason = f"{error}; left out because their files are missing: {', '.join(sorted(lost))}" if lost else str(error)
         log.info("%s: %s", roi.name, reason)
         return RoiPlan(roi=roi, choices=None, failure=reason)
-    return assemble(roi, grid=here.grid, optical=optical, orbit=orbit, backscatter=source.backscatter())
+    return assemble(roi, grid=here.grid, optical=optical, orbit=orbit, backscatter=backscatter)
 
 
 def _missing(source: Source, plan: RoiPlan) -> frozenset[str]:
@@ -66,7 +66,7 @@ def _optical(lost: frozenset[str], source: Source, here: Place, roi: Roi) -> dic
     # The unmoved windows first: most places have a clear scene there, and a look at every month within reach costs ten
     # times as much.
     for reach in (0, roi.settings.max_shift_months):
-        spans = optical_spans(roi.settings.periods, reach=reach)
+        spans = search_spans(roi.settings.periods, reach=reach)
         there = [found for found in source.find_optical(here, spans) if lost.isdisjoint(found.scene_ids)]
         choices = choose_optical(there, settings=roi.settings, reach=reach)
         if choices is not None:

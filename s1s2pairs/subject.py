@@ -45,19 +45,32 @@ def load(
     return parse_recipe(text, file=str(path), today=today, default_name=name, years=years, default_years=default_years)
 
 
-def source_for(subject: Recipe | Plan, typed: str | None) -> str:
-    """Return the source to open: what was typed, else the one a lock was made from, else Earth Engine.
+def sources_for(subject: Recipe | Plan, typed: str | None, typed_radar: str | None) -> tuple[str, str | None]:
+    """Return the sources to open: what was typed, else what a lock was made from, else Earth Engine.
+
+    Args:
+        subject: What is to be built.
+        typed: `--source`.
+        typed_radar: `--radar-source`.
+
+    Returns:
+        The source, and another one for radar images if there is one.
 
     Raises:
         RecipeError: A lock was made from a catalogue on disk, whose place it does not know.
     """
-    if typed is not None:
-        return typed
     if isinstance(subject, Recipe):
-        return DEFAULT_SOURCE
-    if subject.source.startswith("catalogue:"):
+        return typed or DEFAULT_SOURCE, typed_radar
+    source = typed or _locked(subject, subject.source, "--source")
+    if subject.radar_source is None:
+        return source, typed_radar
+    return source, typed_radar or _locked(subject, subject.radar_source, "--radar-source")
+
+
+def _locked(subject: Plan, source: str, option: str) -> str:
+    if source.startswith("catalogue:"):
         raise RecipeError(
-            f"the locked recipe {subject.name!r} was made from the catalogue {subject.source.removeprefix('catalogue:')!r} "
-            "on disk: say where it lies with --source PATH"
+            f"the locked recipe {subject.name!r} was made from the catalogue {source.removeprefix('catalogue:')!r} "
+            f"on disk: say where it lies with {option} PATH"
         )
-    return subject.source
+    return source

@@ -40,12 +40,12 @@ class RoiSummary:
 
 def summarise(plan: Plan) -> tuple[RoiSummary, ...]:
     """Return the gist of a plan, ROI by ROI."""
-    return tuple(_roi(roi, plan.source) for roi in plan.rois)
+    return tuple(_roi(roi, plan) for roi in plan.rois)
 
 
 def plan_json(plan: Plan) -> dict[str, object]:
     """Return the gist of a plan as plain JSON."""
-    return {"name": plan.name, "source": plan.source, "rois": [asdict(roi) for roi in summarise(plan)]}
+    return {"name": plan.name, **_sources(plan), "rois": [asdict(roi) for roi in summarise(plan)]}
 
 
 def plan_lines(plan: Plan) -> Iterator[str]:
@@ -56,10 +56,15 @@ def plan_lines(plan: Plan) -> Iterator[str]:
     costs = [roi.cost for roi in rois if roi.cost]
     failed = sum(roi.failure is not None for roi in rois)
     total = _cost(Cost.total(costs))
-    yield f"{plan.name} from {plan.source}: {len(rois) - failed} ROIs, {failed} failed; {total}"
+    origin = plan.source if plan.radar_source is None else f"{plan.source}, radar from {plan.radar_source}"
+    yield f"{plan.name} from {origin}: {len(rois) - failed} ROIs, {failed} failed; {total}"
 
 
-def _roi(plan: RoiPlan, source: str) -> RoiSummary:
+def _sources(plan: Plan) -> dict[str, str]:
+    return {"source": plan.source} | ({} if plan.radar_source is None else {"radar_source": plan.radar_source})
+
+
+def _roi(plan: RoiPlan, whole: Plan) -> RoiSummary:
     if plan.choices is None:
         return RoiSummary(roi=plan.roi.name, split=plan.roi.split, failure=plan.failure)
     chosen = plan.choices
@@ -72,7 +77,7 @@ def _roi(plan: RoiPlan, source: str) -> RoiSummary:
         incidence_source=chosen.incidence_source,
         grid=(chosen.grid.shape[0], chosen.grid.shape[1]),
         periods=_periods(chosen),
-        cost=cost_of(source, plan),
+        cost=cost_of(*whole.sources, plan),
     )
 
 
@@ -120,7 +125,7 @@ def build_lines(report: BuildReport) -> Iterator[str]:
 
 def build_json(report: BuildReport) -> dict[str, object]:
     """Return what a build did as plain JSON."""
-    return {"out": report.out, "source": report.plan.source, "rois": [asdict(roi) for roi in report.rois]}
+    return {"out": report.out, **_sources(report.plan), "rois": [asdict(roi) for roi in report.rois]}
 
 
 def verify_lines(report: VerifyReport) -> Iterator[str]:

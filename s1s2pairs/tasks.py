@@ -50,6 +50,8 @@ class SourceOpener:
 
     name: str
     """`earthengine`, `stac:URL`, or the path of a catalogue."""
+    radar: str | None = None
+    """Another one for radar images."""
     project: str | None = None
     """Google Cloud project, for Earth Engine only."""
     requests: int = 24
@@ -58,7 +60,7 @@ class SourceOpener:
     @property
     def usual_workers(self) -> int:
         """How many images are best made at once: Earth Engine does the work elsewhere, other sources do it here."""
-        return self.requests if self.name == "earthengine" else LOCAL_WORKERS
+        return self.requests if "earthengine" in (self.name, self.radar) else LOCAL_WORKERS
 
     def open(self) -> Source:
         """Open the source.
@@ -66,7 +68,7 @@ class SourceOpener:
         Raises:
             SourceError: It cannot be used.
         """
-        return open_source(self.name, project=self.project, requests=self.requests)
+        return open_source(self.name, radar=self.radar, project=self.project, requests=self.requests)
 
     def share(self, processes: int) -> Self:
         """Return the opener for one of several processes: each gets an equal part of the requests."""
@@ -75,7 +77,7 @@ class SourceOpener:
     @property
     def most_processes(self) -> int | None:
         """A process needs at least one of Earth Engine's requests."""
-        return self.requests if self.name == "earthengine" else None
+        return self.requests if "earthengine" in (self.name, self.radar) else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -101,7 +101,13 @@ def raster_path(roi: str, period: str, sensor: Sensor) -> str:
 def units_of(plan: Plan) -> tuple[Unit, ...]:
     """Return all rasters of a plan, by ROI, period and sensor."""
     return tuple(
-        Unit(source=plan.source, roi=roi.roi, choices=roi.choices, period=period, sensor=sensor)
+        Unit(
+            source=(plan.radar_source or plan.source) if sensor == "s1" else plan.source,
+            roi=roi.roi,
+            choices=roi.choices,
+            period=period,
+            sensor=sensor,
+        )
         for roi in plan.rois
         if roi.choices is not None
         for period in roi.choices.periods

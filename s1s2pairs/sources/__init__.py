@@ -29,6 +29,25 @@ class Span:
     end: dt.datetime
 
 
+def joined(spans: Sequence[Span]) -> tuple[Span, ...]:
+    """Return the same stretches of time without overlaps, in order; those that touch become one."""
+    out: list[Span] = []
+    for span in sorted(spans, key=lambda span: (span.start, span.end)):
+        if out and span.start <= out[-1].end:
+            out[-1] = Span(start=out[-1].start, end=max(out[-1].end, span.end))
+        else:
+            out.append(span)
+    return tuple(out)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchWindow:
+    """A stretch of time that a period's optical images may be from, and where its radar images are looked for then."""
+
+    optical: Span
+    sar: Span
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
     """A ROI on its grids."""
@@ -39,7 +58,11 @@ class Place:
     grid: GeoBox
     """Pixel grid of the rasters."""
     analysis_grid: GeoBox
-    """20 m grid over the ROI's bounds on which SCL and incidence angle are measured, at pixels whose centre lies in the ROI."""
+    """20 m grid over the ROI's bounds on which SCL is measured, at pixels whose centre lies in the ROI."""
+    windows: tuple[SearchWindow, ...] = ()
+    """All that a search may come to ask about, so that a source can list it in one go; empty where nobody knows."""
+    polarisations: tuple[str, ...] = ()
+    """Those that it will ask for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,6 +122,8 @@ class Source(Protocol):
 
     name: str
     """Goes into the plan: `earthengine`, `stac:<URL>`, or `catalogue:<id>` for a catalogue on disk."""
+    radar_name: str | None
+    """The same of where radar images are from; None where that is the same source."""
 
     def backscatter(self) -> Backscatter:
         """Say which backscatter coefficient this source's SAR scenes hold.
@@ -111,6 +136,8 @@ class Source(Protocol):
         self, place: Place, spans: Sequence[Span], *, polarisations: tuple[str, ...]
     ) -> tuple[SarAcquisition, ...]:
         """List the IW GRD acquisitions with all wanted polarisations that touch the ROI within any of the spans.
+
+        Their incidence angle is measured once per span and orbit (`acquisition.sar_acquisitions`).
 
         Raises:
             SourceError: The source cannot be read.

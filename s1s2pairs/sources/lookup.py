@@ -93,7 +93,7 @@ def _parallel(transform: Affine, shape: tuple[int, int], grid: GeoBox) -> Lookup
     # Both run one way only, so what lies inside is one stretch.
     target = tuple(slice(int(i[0]), int(i[-1]) + 1) for i in (inside_rows, inside_columns))
     rows, columns = rows[target[0]], columns[target[1]]
-    window = _window(rows, columns)
+    window = window_of(rows, columns)
     return Lookup(
         window=window,
         rows=(rows - window.row_off).astype(np.int32),
@@ -102,15 +102,23 @@ def _parallel(transform: Affine, shape: tuple[int, int], grid: GeoBox) -> Lookup
     )
 
 
-def _general(crs: str, transform: Affine, shape: tuple[int, int], grid: GeoBox) -> Lookup | None:
+def centres(grid: GeoBox, crs: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return x and y, in another CRS, of the pixel centres of a grid."""
     height, width = grid.shape
     x, y = apply(grid.transform, *np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5))
+    if same_crs(str(grid.crs), crs):
+        return x, y
     x, y = Transformer.from_crs(str(grid.crs), crs, always_xy=True).transform(x, y)
-    columns, rows = (_floor(v) for v in apply(~transform, x, y))
+    return x, y
+
+
+def _general(crs: str, transform: Affine, shape: tuple[int, int], grid: GeoBox) -> Lookup | None:
+    height, width = grid.shape
+    columns, rows = (_floor(v) for v in apply(~transform, *centres(grid, crs)))
     outside = (columns < 0) | (columns >= shape[1]) | (rows < 0) | (rows >= shape[0])
     if outside.all():
         return None
-    window = _window(rows[~outside], columns[~outside])
+    window = window_of(rows[~outside], columns[~outside])
     return Lookup(
         window=window,
         rows=np.where(outside, 0, rows - window.row_off).astype(np.int32),
@@ -128,6 +136,7 @@ def _floor(pixels: NDArray[Any]) -> NDArray[np.int64]:
     return whole
 
 
-def _window(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Window:
+def window_of(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Window:
+    """Return the part of a file that holds pixels."""
     row, column = int(rows.min()), int(columns.min())
     return Window(column, row, int(columns.max()) + 1 - column, int(rows.max()) + 1 - row)

@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.io import DatasetReader
+from rasterio.windows import Window
+from scipy.ndimage import map_coordinates
 
 from ..errors import SourceError
-from .lookup import apply, are_parallel, find_lookup
+from .lookup import apply, are_parallel, centres, find_lookup, window_of
 from .raster import Raster, opened
 
 
@@ -63,6 +65,49 @@ def read_float(raster: Raster, grid: GeoBox) -> NDArray[np.float32]:
     if missing is not None:
         values[missing] = np.nan
     return values
+
+
+def read_smooth(raster: Raster, grid: GeoBox) -> NDArray[np.float64]:
+    """Read the values of a smooth field at the pixel centres of `grid`, interpolated linearly between the four nearest pixels.
+
+    Missing ones among the four are left out, and beyond the outermost centres the outermost values go on.
+
+    Returns:
+        (y, x) float64, NaN where all four are missing, or outside the file.
+
+    Raises:
+        SourceError: The file cannot be read, or lies in another CRS than the catalogue says.
+    """
+    with opened(raster) as dataset:
+        height, width = dataset.shape
+        x, y = apply(~dataset.transform, *centres(grid, raster.crs))
+        rows, columns = _clipped(y, height), _clipped(x, width)
+        nearest = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+        if not nearest.any():
+            return np.full(grid.shape, np.nan)
+        window = window_of(np.floor(rows[nearest]).astype(np.int64), np.floor(columns[nearest]).astype(np.int64))
+        window = Window(
+            window.col_off,
+            window.row_off,
+            min(window.width + 1, width - window.col_off),
+            min(window.height + 1, height - window.row_off),
+        )
+        values = dataset.read(1, window=window).astype(np.float64)
+        nodata = dataset.nodata if raster.nodata is None else raster.nodata
+    values[values == nodata] = np.nan
+    values = values * raster.scale + raster.offset
+    at = np.stack([rows - window.row_off, columns - window.col_off])
+    there = np.isfinite(values)
+    weight = map_coordinates(there.astype(np.float64), at, order=1, mode="nearest")
+    total = map_coordinates(np.where(there, values, 0.0), at, order=1, mode="nearest")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(nearest & (weight > 1e-9), total / weight, np.nan)
+
+
+def _clipped(position: NDArray[np.float64], length: int) -> NDArray[np.float64]:
+    """Count pixels from the centre of the first, and stay between the first and the last."""
+    clipped: NDArray[np.float64] = np.clip(np.nan_to_num(position - 0.5), 0, length - 1)
+    return clipped
 
 
 def _read(raster: Raster, dataset: DatasetReader, grid: GeoBox, fill: float) -> NDArray[Any]:

@@ -12,13 +12,15 @@ from odc.geo.geobox import GeoBox
 
 from ..acquisition import (
     Backscatter,
+    Incidence,
     OpticalAcquisition,
     OpticalScene,
     SarAcquisition,
-    SarScene,
+    SarPass,
     group_optical,
-    group_sar,
     outline_wkt,
+    sar_acquisitions,
+    sar_passes,
 )
 from ..compositing import LinearMean, median_of_present
 from ..errors import MissingFile, SourceError
@@ -28,16 +30,16 @@ from .reading import tiles
 from .stac_api import ApiCatalogue
 from .stac_catalogue import Catalogue, readable
 from .stac_incidence import check_model, mean_incidence
-from .stac_items import Item, platform
+from .stac_items import Item
 from .stac_mosaics import clear_mosaic, fractions_over, sar_mosaic, scl_mosaic
 from .stac_sensors import (
-    absolute_orbit,
     backscatter_raster,
     is_wanted_sar,
     optical_scene,
     orbit_pass,
     reflectance_raster,
     relative_orbit,
+    sar_scene,
     scl_raster,
 )
 from .stac_static import StaticCatalogue
@@ -68,12 +70,13 @@ _R = TypeVar("_R")
 class StacSource:
     """Scenes of a static STAC catalogue or a STAC API; implements `Source`."""
 
+    radar_name: str | None = None
+
     def __init__(self, name: str) -> None:
         self._catalogue = _open_catalogue(name)
         self.name = self._catalogue.name
         # What was measured is kept: the search for clear dates asks for the same months again, with more around them.
         self._optical: dict[tuple[bytes, SceneIds], OpticalAcquisition] = {}
-        self._sar: dict[tuple[bytes, str], SarScene] = {}
         self._modelled: dict[tuple[int, str], str] = {}
         """Relative orbit and pass -> the item by which its modelled angles were checked."""
 
@@ -93,13 +96,20 @@ class StacSource:
         Raises:
             SourceError: The source cannot be read, or an item in question lacks what is needed.
         """
-        items = self._catalogue.search(self._sar_collection, place.polygon, spans)
-        wanted = [item for item in items if is_wanted_sar(item, polarisations)]
-        for item in wanted:
+        found = self._catalogue.search(self._sar_collection, place.polygon, spans)
+        items = {item.id: item for item in found if is_wanted_sar(item, polarisations)}
+        for item in items.values():
             for polarisation in polarisations:
                 backscatter_raster(item, polarisation)  # raises now rather than when the plan is carried out
-        scenes = self._each(lambda item: _unless_missing(lambda: self._sar_scene(item, place)), wanted)
-        return group_sar((scene for scene in scenes if scene is not None), roi=place.polygon)
+        scenes = [sar_scene(item) for item in items.values()]
+
+        def measure(passes: Sequence[SarPass]) -> dict[str, Incidence]:
+            wanted = list(dict.fromkeys(scene.id for group in passes for scene in group))
+            angles = self._each(lambda id_: self._incidence(items[id_], place), wanted)
+            return dict(zip(wanted, angles, strict=True))
+
+        spanned = [sar_passes(s for s in scenes if span.start <= s.acquired_at < span.end) for span in spans]
+        return sar_acquisitions(spanned, measure, roi=place.polygon)
 
     def find_optical(self, place: Place, spans: Sequence[Span]) -> tuple[OpticalAcquisition, ...]:
         """List the L2A acquisitions that touch the ROI within any of the spans, with their fractions over the ROI.
@@ -118,8 +128,8 @@ class StacSource:
         Raises:
             SourceError: A scene is gone from the catalogue, or a file cannot be read.
         """
-        radar = self._items(self._sar_collection, needed.sar)
-        light = self._items(self._optical_collection, needed.optical)
+        radar = self._items(self._sar_collection, needed.sar) if needed.sar else {}
+        light = self._items(self._optical_collection, needed.optical) if needed.optical else {}
         rasters = [(item, backscatter_raster(item, p)) for item in radar.values() for p in needed.polarisations]
         rasters += [(item, raster) for item in light.values() for raster in _optical_rasters(item, needed.bands)]
         there = self._each(lambda pair: _unless_missing(lambda: self._is_there(pair[1])), rasters)
@@ -182,6 +192,7 @@ class StacSource:
         raise SourceError(
             f"{self.name}: no usable radar collection; wanted is sentinel-1-grd (calibrated, on a map grid) or sentinel-1-rtc"
             + uncalibrated
+            + ": take radar images from another source with --radar-source"
         )
 
     @cached_property
@@ -210,29 +221,12 @@ class StacSource:
         with opened(self._readable(raster)):
             return True
 
-    def _sar_scene(self, item: Item, place: Place) -> SarScene:
-        key = (_place_key(place), item.id)
-        if key not in self._sar:
-            angle, weight, source = mean_incidence(item, place, self._catalogue)
-            if (
-                source == "model"
-                and self._modelled.setdefault((relative_orbit(item), orbit_pass(item)), item.id) == item.id
-            ):
-                check_model(item, self._catalogue)
-            self._sar[key] = SarScene(
-                id=item.id,
-                acquired_at=item.started_at,
-                platform=platform(item),
-                relative_orbit=relative_orbit(item),
-                absolute_orbit=absolute_orbit(item),
-                orbit_pass=orbit_pass(item),
-                polarisations=tuple(item.properties.get("sar:polarizations", ())),
-                footprint=item.footprint,
-                incidence_deg=angle,
-                incidence_weight=weight,
-                incidence_source=source,
-            )
-        return self._sar[key]
+    def _incidence(self, item: Item, place: Place) -> Incidence:
+        found = mean_incidence(item, place, self._catalogue)
+        orbit = (relative_orbit(item), orbit_pass(item))
+        if found.source == "model" and self._modelled.setdefault(orbit, item.id) == item.id:
+            check_model(item, self._catalogue)
+        return found
 
     def _optical_acquisition(
         self, scenes: Sequence[OpticalScene], items: dict[str, Item], place: Place
@@ -260,10 +254,6 @@ class StacSource:
             return list(pool.map(measure, things))
 
 
-def _open_catalogue(name: str) -> Catalogue:
-    return ApiCatalogue(name.removeprefix("stac:")) if name.startswith("stac:") else StaticCatalogue(Path(name))
-
-
 def _optical_rasters(item: Item, bands: tuple[str, ...]) -> list[Raster]:
     """Return the rasters of the bands, then of the scene classes."""
     return [*(reflectance_raster(item, band) for band in bands), scl_raster(item)]
@@ -276,6 +266,10 @@ def _unless_missing(measure: Callable[[], _R]) -> _R | None:
     except MissingFile as error:
         log.warning("%s; left out", error)
         return None
+
+
+def _open_catalogue(name: str) -> Catalogue:
+    return ApiCatalogue(name.removeprefix("stac:")) if name.startswith("stac:") else StaticCatalogue(Path(name))
 
 
 def _place_key(place: Place) -> bytes:

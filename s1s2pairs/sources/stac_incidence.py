@@ -6,24 +6,27 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from pyproj import Transformer
 from scipy.interpolate import LinearNDInterpolator
 
 from .. import geometry
-from ..acquisition import IncidenceSource
+from ..acquisition import Incidence
 from ..bands import S1_POLARISATIONS
 from ..errors import MissingFile, SourceError
-from ..grid import WGS84, inside
+from ..grid import incidence_grid, incidence_points, inside
 from . import Place
-from .lookup import apply
-from .raster import Raster, tags_of
-from .reading import read_float
+from .raster import tags_of
+from .reading import read_smooth
 from .stac_catalogue import Catalogue, readable
 from .stac_items import Item
-from .stac_sensors import angle_raster, annotation_hrefs, backscatter_raster, holds, orbit_pass, relative_orbit
-
-_SAMPLES = 256
-"""Points of a ROI at which the smooth grids of annotation and model are taken."""
+from .stac_sensors import (
+    angle_raster,
+    annotation_hrefs,
+    backscatter_raster,
+    holds,
+    orbit_pass,
+    relative_orbit,
+    stated_incidence_deg,
+)
 
 _MODEL_SLACK_DEG = 1.0
 """How far outside the nominal swath a modelled angle may lie, and how far from what a file says of its edges. The model is good
@@ -34,54 +37,47 @@ _EDGE_TAGS = ("IncidenceNearAngle", "IncidenceFarAngle")
 log = logging.getLogger(__name__)
 
 
-def mean_incidence(item: Item, place: Place, catalogue: Catalogue) -> tuple[float, int, IncidenceSource]:
-    """Measure the mean incidence angle over a ROI, degrees from the ellipsoid normal.
+def mean_incidence(item: Item, place: Place, catalogue: Catalogue) -> Incidence:
+    """Measure the mean incidence angle over the points of a ROI's incidence grid, degrees from the ellipsoid normal.
 
     From the item's angle raster; else its property `view:incidence_angle`; else its product's annotation grid; else the orbit
-    model.
-
-    Returns:
-        The angle; over how many pixels it was taken (1 where it is not from a raster, 0 where the raster has no value in the
-        ROI); and where it is from.
+    model. A raster that is listed and not there is passed over with a warning.
 
     Raises:
         SourceError: What the item offers cannot be read, or the model does not fit the item's orbit.
     """
-    raster = angle_raster(item)
-    if raster is not None:
-        angles = _over_roi(raster, place, catalogue)
-        if angles.size:
-            return float(angles.mean(dtype=np.float64)), angles.size, "raster"
-    weight = 1 if raster is None else 0
-    stated = item.properties.get("view:incidence_angle")
+    angles = _of_raster(item, place, catalogue)
+    if angles is not None and angles.size:
+        return Incidence(mean_deg=float(angles.mean()), points=angles.size, source="raster")
+    points = 1 if angles is None else 0
+    stated = stated_incidence_deg(item)
     if stated is not None:
-        return _degrees(item, stated), weight, "property"
+        return Incidence(mean_deg=stated, points=points, source="property")
     for href in annotation_hrefs(item):
         grid = _geolocation_grid(catalogue.text(href), href)
         if len(grid):
-            return _interpolated(grid, href, place), weight, "annotation"
+            return Incidence(mean_deg=_interpolated(grid, href, place), points=points, source="annotation")
         log.info("%s: no geolocation grid in it; looking further for the angle", href)
-    return _modelled(item, place), weight, "model"
+    modelled = geometry.incidence_deg(
+        relative_orbit(item), orbit_pass(item), *incidence_points(place.polygon, place.analysis_grid)
+    )
+    if points:
+        _check_swath(item, place, modelled)
+    return Incidence(mean_deg=float(modelled.mean()), points=points, source="model")
 
 
-def _over_roi(raster: Raster, place: Place, catalogue: Catalogue) -> NDArray[np.float32]:
-    angles = read_float(readable(raster, catalogue), place.analysis_grid)
-    return angles[inside(place.polygon, place.analysis_grid) & np.isfinite(angles)]
-
-
-def _degrees(item: Item, stated: object) -> float:
-    if isinstance(stated, bool) or not isinstance(stated, int | float) or not 0 < stated < 90:
-        raise item.fault(f"`view:incidence_angle` is {stated!r}; wanted are degrees between 0 and 90")
-    return float(stated)
-
-
-def _sample_points(place: Place) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return lon and lat of some pixel centres of the ROI, evenly picked."""
-    rows, columns = np.nonzero(inside(place.polygon, place.analysis_grid))
-    step = max(1, rows.size // _SAMPLES)
-    x, y = apply(place.analysis_grid.transform, columns[::step] + 0.5, rows[::step] + 0.5)
-    lon, lat = Transformer.from_crs(str(place.analysis_grid.crs), WGS84, always_xy=True).transform(x, y)
-    return np.asarray(lon), np.asarray(lat)
+def _of_raster(item: Item, place: Place, catalogue: Catalogue) -> NDArray[np.float64] | None:
+    """Return the angles in the ROI of an item's angle raster, None where it has none."""
+    raster = angle_raster(item)
+    if raster is None:
+        return None
+    grid = incidence_grid(place.analysis_grid)
+    try:
+        angles = read_smooth(readable(raster, catalogue), grid)
+    except MissingFile as error:
+        log.warning("%s; looking further for the angle", error)
+        return None
+    return angles[inside(place.polygon, grid) & np.isfinite(angles)]
 
 
 def _geolocation_grid(text: str, href: str) -> NDArray[np.float64]:
@@ -99,7 +95,7 @@ def _interpolated(table: NDArray[np.float64], href: str, place: Place) -> float:
         raise SourceError(
             f"{href}: the geolocation grid has {len(table)} points; the product's annotation has hundreds"
         )
-    angles = LinearNDInterpolator(table[:, :2], table[:, 2])(*_sample_points(place))
+    angles = LinearNDInterpolator(table[:, :2], table[:, 2])(*incidence_points(place.polygon, place.analysis_grid))
     if not np.isfinite(angles).any():
         raise SourceError(
             f"{href}: the geolocation grid does not reach ROI {place.name}, which the item's footprint touches"
@@ -107,16 +103,14 @@ def _interpolated(table: NDArray[np.float64], href: str, place: Place) -> float:
     return float(np.nanmean(angles))
 
 
-def _modelled(item: Item, place: Place) -> float:
-    orbit, direction = relative_orbit(item), orbit_pass(item)
-    angles = geometry.incidence_deg(orbit, direction, *_sample_points(place))
+def _check_swath(item: Item, place: Place, angles: NDArray[np.float64]) -> None:
     low, high = geometry.SWATH_INCIDENCE_DEG
     if not ((angles >= low - _MODEL_SLACK_DEG) & (angles <= high + _MODEL_SLACK_DEG)).any():
         raise item.fault(
-            f"no incidence angle is given, and relative orbit {orbit} {direction} does not see ROI {place.name} (modelled angle "
-            f"{angles.mean():.1f} degrees, the swath has {low:g} to {high:g}): check the item's orbit"
+            f"no incidence angle is given, and relative orbit {relative_orbit(item)} {orbit_pass(item)} does not see ROI "
+            f"{place.name} (modelled angle {angles.mean():.1f} degrees, the swath has {low:g} to {high:g}): "
+            "check the item's orbit"
         )
-    return float(angles.mean())
 
 
 def check_model(item: Item, catalogue: Catalogue) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from pystac.utils import make_absolute_href
 
 from .. import geometry
-from ..acquisition import OpticalScene
+from ..acquisition import OpticalScene, SarScene
 from ..bands import REFLECTANCE_SCALE, S1_POLARISATIONS, S2_NODATA, SCL_NO_DATA, asset_names
 from ..errors import S1S2Error
 from ..recipe import OrbitPass
@@ -154,6 +154,25 @@ def is_wanted_sar(item: Item, polarisations: Sequence[str]) -> bool:
     return item.required("sar:instrument_mode") == "IW" and set(polarisations) <= set(held)
 
 
+def sar_scene(item: Item) -> SarScene:
+    """Read what decides about a Sentinel-1 item.
+
+    Raises:
+        SourceError: It lacks what is needed.
+    """
+    stated_incidence_deg(item)  # raises now, though perhaps another scene of the orbit gives the angle
+    return SarScene(
+        id=item.id,
+        acquired_at=item.started_at,
+        platform=platform(item),
+        relative_orbit=relative_orbit(item),
+        absolute_orbit=absolute_orbit(item),
+        orbit_pass=orbit_pass(item),
+        polarisations=tuple(item.properties.get("sar:polarizations", ())),
+        footprint=item.footprint,
+    )
+
+
 def orbit_pass(item: Item) -> OrbitPass:
     """Return whether an item was taken northbound or southbound.
 
@@ -213,6 +232,20 @@ def backscatter_raster(item: Item, polarisation: str) -> Raster:
         offset=number_of(item, key, fields.get("offset"), 0.0),
         decibel=decibel,
     )
+
+
+def stated_incidence_deg(item: Item) -> float | None:
+    """Return the incidence angle that an item states as a property, None where it states none.
+
+    Raises:
+        SourceError: What it states is no angle.
+    """
+    stated = item.properties.get("view:incidence_angle")
+    if stated is None:
+        return None
+    if isinstance(stated, bool) or not isinstance(stated, int | float) or not 0 < stated < 90:
+        raise item.fault(f"`view:incidence_angle` is {stated!r}; wanted are degrees between 0 and 90")
+    return float(stated)
 
 
 def holds(item: Item, band: str) -> bool:

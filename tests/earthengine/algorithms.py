@@ -10,8 +10,9 @@ from typing import Any
 import shapely
 import shapely.geometry
 
+from .assumptions import is_broken
 from .evaluate import implements
-from .values import Collection, Element, Feature, Geometry, Image, Refusal
+from .values import Collection, Element, Feature, Geometry, Image, Refusal, count_elements
 
 # --- Geometry and dates -------------------------------------------------------------------------------------------------
 
@@ -73,7 +74,8 @@ def filter_list_contains(leftField: str, rightValue: Any) -> Filter:  # noqa: N8
 
 @implements("Filter.dateRangeContains")
 def filter_date(leftValue: _DateRange, rightField: str) -> Filter:  # noqa: N803
-    return lambda element: leftValue.start <= element.properties[rightField] < leftValue.end
+    last = 1 if is_broken("date-end") else 0
+    return lambda element: leftValue.start <= element.properties[rightField] < leftValue.end + last
 
 
 @implements("Filter.intersects")
@@ -85,7 +87,9 @@ def filter_intersects(leftField: str, rightValue: Any) -> Filter:  # noqa: N803
         raise Refusal("Filter.intersects: a geometry in lon/lat is wanted")
     prepared = region.shape
     shapely.prepare(prepared)
-    return lambda element: element.geometry is not None and bool(prepared.intersects(element.geometry.shape))
+    if is_broken("bounds"):
+        return lambda element: True
+    return lambda element: element.geometry is not None and bool(prepared.intersects(element.geometry.straight()))
 
 
 @implements("Filter.and")
@@ -108,6 +112,8 @@ def feature(geometry: Geometry | None, metadata: dict[str, Any] | None) -> Featu
 
 @implements("Element.get")
 def element_get(object_: Element, property_: str) -> Any:
+    if property_ == "system:index" and is_broken("scene-index"):
+        return "1_" + str(object_.index)
     return object_.properties.get(property_)
 
 
@@ -120,7 +126,8 @@ def dictionary_get(dictionary: dict[str, Any], key: str) -> Any:
 
 @implements("Collection")
 def collection(features: Sequence[Element]) -> Collection:
-    return Collection(tuple(features))
+    numbered = (element.with_properties({"system:index": str(i)}) for i, element in enumerate(features))
+    return Collection(tuple(numbered))
 
 
 @implements("Collection.filter")
@@ -142,23 +149,30 @@ def collection_limit(collection: Collection, limit: int | None, key: str | None,
 def collection_map(collection: Collection, baseAlgorithm: Callable[[Any], Any], dropNulls: bool) -> Collection:  # noqa: N803
     if dropNulls:
         raise Refusal("Collection.map: dropNulls is not implemented")
+    count_elements(len(collection.elements))
     mapped = []
     for element in collection.elements:
         out = baseAlgorithm(element)
         if not isinstance(out, Element):
             raise Refusal("Collection.map: a mapped function must return a feature or an image")
-        index = element.properties.get("system:index")
-        mapped.append(out if index is None else out.with_properties({"system:index": index}))
+        mapped.append(out if element.index is None else out.with_properties({"system:index": element.index}))
     return Collection(tuple(mapped))
 
 
 @implements("Collection.merge")
 def collection_merge(collection1: Collection, collection2: Collection) -> Collection:
-    return Collection((*collection1.elements, *collection2.elements))
+    """Ids are prefixed, as the signature itself says: `1_` for the first collection's elements, `2_` for the second's."""
+    merged = [
+        element.with_properties({"system:index": f"{number}_{element.index}"})
+        for number, collection in ((1, collection1), (2, collection2))
+        for element in collection.elements
+    ]
+    return Collection(tuple(merged[: len(collection1.elements)] if is_broken("merge") else merged))
 
 
 @implements("AggregateFeatureCollection.array")
 def aggregate_array(collection: Collection, property_: str) -> list[Any]:
+    count_elements(len(collection.elements))
     found = (element.properties.get(property_) for element in collection.elements)
     return [value for value in found if value is not None]
 

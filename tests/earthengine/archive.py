@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 import rasterio
+import shapely
 import shapely.geometry
 from numpy.typing import NDArray
 from pyproj import Transformer
 
+from .assumptions import assumed
 from .values import Band, Geometry, Grid, Image, Pixels, Refusal
 
 S1_LINEAR, S1_DB = "COPERNICUS/S1_GRD_FLOAT", "COPERNICUS/S1_GRD"
@@ -108,7 +110,10 @@ def _s1_image(item: Json, path: Path, decibel: bool) -> Image:
         asset = item["assets"][polarisation.lower()]
         stored_db = str(_band_of(asset).get("unit", "")).lower() == "db"
         bands[polarisation] = _band(item, path, asset, "float32", _backscatter(stored_db, decibel))
-    bands["angle"] = _band(item, path, item["assets"]["angle"], "float32", lambda raw: (raw, np.isfinite(raw)))
+    angle = _band(item, path, item["assets"]["angle"], "float32", lambda raw: (raw, np.isfinite(raw)))
+    bands["angle"] = (
+        Band("float32", angle.smooth, angle.smooth) if assumed().angle == "bilinear" and angle.smooth else angle
+    )
     return Image(
         properties={
             "system:index": item["id"],
@@ -122,7 +127,9 @@ def _s1_image(item: Json, path: Path, decibel: bool) -> Image:
             "resolution": "H",
             "resolution_meters": 10,
         },
-        geometry=Geometry(shapely.geometry.shape(item["geometry"])),
+        geometry=Geometry(
+            shapely.LinearRing(shapely.get_coordinates(shapely.geometry.shape(item["geometry"]))), geodesic=True
+        ),
         bands=bands,
     )
 
@@ -166,7 +173,7 @@ def _s2_image(item: Json, path: Path) -> Image:
             "GENERATION_TIME": round(dt.datetime.fromisoformat(generated).timestamp() * 1000) if generated else None,
             "CLOUDY_PIXEL_PERCENTAGE": properties.get("eo:cloud_cover"),
         },
-        geometry=Geometry(shapely.geometry.shape(item["geometry"])),
+        geometry=Geometry(shapely.geometry.shape(item["geometry"]), geodesic=True),
         bands=bands,
     )
 
@@ -178,7 +185,10 @@ def _harmonised(properties: Json, fields: Json) -> Callable[[NDArray[Any]], tupl
 
     def convert(raw: NDArray[Any]) -> tuple[Any, Any]:
         exact = np.round((raw.astype(np.float64) * scale + offset) * 10_000, 6)
-        return np.clip(np.floor(exact + 0.5), 0, 65_535), raw != nodata
+        there = raw != nodata
+        if offset < 0 and assumed().dark_pixels == "masked":
+            there &= exact > 0
+        return np.clip(np.floor(exact + 0.5), 0, 65_535), there
 
     return convert
 
@@ -191,20 +201,39 @@ def _band_of(asset: Json) -> Json:
 def _band(item: Json, path: Path, asset: Json, dtype: str, convert: Callable[[NDArray[Any]], tuple[Any, Any]]) -> Band:
     file = (path.parent / asset["href"]).resolve()
 
-    def on(grid: Grid) -> Pixels:
+    def pixel_of(grid: Grid) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         raw, crs, transform = _raster(file)
         x, y = grid.centres()
         if crs != grid.crs:
             x, y = Transformer.from_crs(grid.crs, crs, always_xy=True).transform(x, y)
-        inverse = ~transform
-        columns = np.floor(inverse.a * x + inverse.b * y + inverse.c + 1e-6).astype(np.int64)
-        rows = np.floor(inverse.d * x + inverse.e * y + inverse.f + 1e-6).astype(np.int64)
+        t = ~transform
+        return raw, t.d * x + t.e * y + t.f, t.a * x + t.b * y + t.c
+
+    def nearest(grid: Grid) -> Pixels:
+        raw, row, column = pixel_of(grid)
+        rows, columns = np.floor(row + 1e-6).astype(np.int64), np.floor(column + 1e-6).astype(np.int64)
         within = (columns >= 0) & (rows >= 0) & (columns < raw.shape[1]) & (rows < raw.shape[0])
         values, there = convert(raw[np.where(within, rows, 0), np.where(within, columns, 0)])
         there = there & within
         return Pixels(np.where(there, values, 0).astype(np.float64), there)
 
-    return Band(dtype, on)
+    def bilinear(grid: Grid) -> Pixels:
+        raw, row, column = pixel_of(grid)
+        values, there = convert(raw)
+        values = np.where(there, values, 0).astype(np.float64)
+        total, weight = np.zeros(row.shape), np.zeros(row.shape)
+        top, left = np.floor(row - 0.5).astype(np.int64), np.floor(column - 0.5).astype(np.int64)
+        for down in (0, 1):
+            for right in (0, 1):
+                share = np.abs(1 - down - (row - 0.5 - top)) * np.abs(1 - right - (column - 0.5 - left))
+                at = np.clip(top + down, 0, raw.shape[0] - 1), np.clip(left + right, 0, raw.shape[1] - 1)
+                total += share * values[at]
+                weight += share * there[at]
+        within = (row >= 0) & (column >= 0) & (row < raw.shape[0]) & (column < raw.shape[1])
+        there = within & (weight > (1 - 1e-9 if assumed().bilinear_edge == "masked" else 1e-9))
+        return Pixels(np.where(there, total / np.where(weight > 0, weight, 1), 0.0), there)
+
+    return Band(dtype, nearest, bilinear)
 
 
 @lru_cache(maxsize=8192)

@@ -29,7 +29,7 @@ CREDENTIAL_VARIABLES = (
     "S1S2_EE_ANONYMOUS",
 )
 
-QUICK = Patience(attempts=12, first_wait_s=0.02, longest_wait_s=0.2, deadline_s=60.0, client_retries=0)
+QUICK = Patience(attempts=12, first_wait_s=0.02, longest_wait_s=0.2, deadline_s=60.0)
 """Waits that suit a server on this machine."""
 
 
@@ -62,8 +62,18 @@ class Server:
     def set_faults(self, **fields: Any) -> None:
         """Change what goes wrong from now on, and begin the log anew."""
         self.log.unlink(missing_ok=True)
-        body = json.dumps(dataclasses.asdict(Faults(**fields))).encode()
-        request = urllib.request.Request(f"{self.url}/faults", data=body, method="PUT")
+        self._put("faults", dataclasses.asdict(Faults(**fields)))
+
+    def assume(self, **switches: str) -> None:
+        """Be another Earth Engine that there might be (`assumptions.Assumptions`)."""
+        self._put("assumptions", switches)
+
+    def break_off(self, *names: str) -> None:
+        """Show documented behaviours no longer, by the names of `s1s2 check`."""
+        self._put("broken", names)
+
+    def _put(self, what: str, value: Any) -> None:
+        request = urllib.request.Request(f"{self.url}/{what}", data=json.dumps(value).encode(), method="PUT")
         with urllib.request.urlopen(request) as reply:
             assert reply.status == 200
 
@@ -142,6 +152,8 @@ def ask(serve: Callable[[Path], Server], monkeypatch: pytest.MonkeyPatch) -> Cal
         server = serve(archive)
         monkeypatch.setenv("S1S2_EE_URL", server.url)
         monkeypatch.setenv("S1S2_EE_ANONYMOUS", "1")
+        server.assume()
+        server.break_off()
         server.set_faults(**faults)
         return server
 

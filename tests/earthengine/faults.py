@@ -22,6 +22,10 @@ class Faults:
     """Waited before every answer, wrong or right."""
     memory_px: int = 0
     """Windows of more pixels than this exceed the user's memory; 0 for no such limit."""
+    aggregations: int = 10
+    """Reductions over a region that one request may ask for; 0 for no limit. The real number is not published."""
+    elements: int = 0
+    """Elements that a collection may have; 0 for the documented limit."""
 
     @classmethod
     def from_json(cls, text: str) -> "Faults":
@@ -41,6 +45,9 @@ class Reply:
     content_type: str = "application/json"
     act: str = "answer"
     """`answer`, `drop`, `stall`, `truncate` or `slow`."""
+    aggregations: int = 0
+    elements: int = 0
+    """What the request used up."""
 
 
 def error(status: int, code: str, message: str, *, reason: str | None = None) -> Reply:
@@ -60,6 +67,11 @@ KINDS = {
     "403-denied": error(403, "PERMISSION_DENIED", "Caller does not have required permission.", reason="forbidden"),
     "401": error(401, "UNAUTHENTICATED", "Request had invalid authentication credentials."),
     "400-memory": error(400, "INVALID_ARGUMENT", "User memory limit exceeded."),
+    "400-timeout": error(400, "INVALID_ARGUMENT", "Computation timed out."),
+    "500-timeout": error(500, "INTERNAL", "Computation timed out."),
+    "503-timeout": error(503, "UNAVAILABLE", "Computation timed out."),
+    "429-aggregations": error(429, "RESOURCE_EXHAUSTED", "Quota exceeded: Too many concurrent aggregations."),
+    "400-elements": error(400, "INVALID_ARGUMENT", "Collection query aborted after accumulating over 5000 elements."),
     "400": error(400, "INVALID_ARGUMENT", "Image.select: Band pattern 'XX' did not match any bands."),
     "drop": Reply(0, act="drop"),
     "stall": Reply(0, act="stall"),

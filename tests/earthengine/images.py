@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .archive import Archive
+from .assumptions import assumed
 from .evaluate import implements
 from .values import Band, Collection, Grid, Image, Pixels, Refusal
 
@@ -42,7 +43,9 @@ def image_constant(value: Any) -> Image:
 def image_collection_from_images(images: Sequence[Image]) -> Collection:
     out = Collection(tuple(images))
     out.images()
-    return out
+    if assumed().from_images == "keep":
+        return out
+    return Collection(tuple(image.with_properties({"system:index": str(i)}) for i, image in enumerate(images)))
 
 
 # --- Images: bands ------------------------------------------------------------------------------------------------------
@@ -70,6 +73,19 @@ def image_add_bands(dstImg: Image, srcImg: Image) -> Image:  # noqa: N803
     if shared := set(dstImg.bands) & set(srcImg.bands):
         raise Refusal(f"Image.addBands: both images have the bands {sorted(shared)}; this server does not rename them")
     return replace(dstImg, bands={**dstImg.bands, **srcImg.bands})
+
+
+@implements("Image.resample")
+def image_resample(image: Image, mode: str) -> Image:
+    if mode != "bilinear":
+        raise Refusal(f"Image.resample: the mode {mode!r} is not implemented, only bilinear is")
+
+    def smooth(band: Band) -> Band:
+        if band.smooth is None:
+            raise Refusal("Image.resample: this server interpolates only bands as they are stored")
+        return Band(band.dtype, band.smooth)
+
+    return replace(image, bands={name: smooth(band) for name, band in image.bands.items()})
 
 
 # --- Images: pixel by pixel ---------------------------------------------------------------------------------------------

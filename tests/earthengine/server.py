@@ -29,6 +29,7 @@ What is assumed about Earth Engine here, rather than documented or seen:
 """
 
 import argparse
+import hashlib
 import io
 import json
 import select
@@ -36,6 +37,7 @@ import socket
 import sys
 import threading
 import time
+from dataclasses import replace
 from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -46,6 +48,7 @@ from affine import Affine
 
 from . import algorithms, discovery, images, reducers
 from .archive import Archive
+from .assumptions import REQUEST, Assumptions, Request, assumed
 from .evaluate import Evaluation
 from .evaluate import algorithms as algorithm_list
 from .faults import Faults, FaultSource, Reply, error
@@ -57,6 +60,7 @@ MAX_BYTES = 50_331_648
 MAX_DIMENSION = 32_768
 MAX_BANDS = 1024
 MAX_IN_FLIGHT = 40
+MAX_ELEMENTS = 5000
 MAX_BODY_BYTES = 10_485_760
 _STALL_S = 600.0
 _SLOW_PARTS, _SLOW_S = 8, 0.4
@@ -74,6 +78,8 @@ class EarthEngine(ThreadingHTTPServer):
         images.ARCHIVE[:] = [Archive(archive)]
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         self.faults = FaultSource(faults)
+        self.assumptions = Assumptions()
+        self.broken: frozenset[str] = frozenset()
         self._log = log
         self._in_flight = 0
         self._lock = threading.Lock()
@@ -118,10 +124,15 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        if self.path != "/faults":
+        if self.path == "/faults":
+            self.server.faults = FaultSource(Faults.from_json(body))
+        elif self.path == "/assumptions":
+            self.server.assumptions = Assumptions.from_json(body)
+        elif self.path == "/broken":
+            self.server.broken = frozenset(json.loads(body))
+        else:
             self._send(error(404, "NOT_FOUND", f"this server has no {self.path}"))
             return
-        self.server.faults = FaultSource(Faults.from_json(body))
         self._send(Reply(200, b"{}"))
 
     def do_POST(self) -> None:
@@ -142,24 +153,27 @@ class Handler(BaseHTTPRequestHandler):
             # Counted out before the last byte: the client may send its next request the moment it has it.
         finally:
             if reply.act == "answer":
-                self._leave(start, path, reply, kind, in_flight)
+                self._leave(start, path, body, reply, kind, in_flight)
         if reply.act == "answer":
             self._send(reply)
             return
         try:
             self._send(reply)
         finally:
-            self._leave(start, path, reply, kind, in_flight)
+            self._leave(start, path, body, reply, kind, in_flight)
 
-    def _leave(self, start: float, path: str, reply: Reply, kind: str, in_flight: int) -> None:
+    def _leave(self, start: float, path: str, body: str, reply: Reply, kind: str, in_flight: int) -> None:
         self.server.leave(
             time=start,
             seconds=round(time.time() - start, 4),
             path=path,
             status=reply.status,
             bytes=len(reply.content),
+            body_sha256=hashlib.sha256(body.encode()).hexdigest(),
             fault=kind,
             in_flight=in_flight,
+            aggregations=reply.aggregations,
+            elements=reply.elements,
         )
 
     def _answer(self, path: str, body: str, in_flight: int) -> Reply:
@@ -167,7 +181,9 @@ class Handler(BaseHTTPRequestHandler):
             return error(429, "RESOURCE_EXHAUSTED", "Too many concurrent requests.")
         if len(body) > MAX_BODY_BYTES:
             return error(400, "INVALID_ARGUMENT", f"Request payload size exceeds the limit: {MAX_BODY_BYTES} bytes.")
-        return _answered(path, body, self.server.faults.faults.memory_px)
+        faults = self.server.faults.faults
+        limits = (faults.memory_px, faults.aggregations, faults.elements)
+        return _answered(path, body, limits, self.server.assumptions, self.server.broken)
 
     def _send(self, reply: Reply) -> None:
         if reply.act == "drop":
@@ -208,21 +224,34 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @lru_cache(maxsize=16)
-def _answered(path: str, body: str, memory_px: int) -> Reply:
+def _answered(
+    path: str, body: str, limits: tuple[int, int, int], assumptions: Assumptions, broken: frozenset[str]
+) -> Reply:
     """Answer a request. The last few are remembered, so that a benchmark measures its client and not this server."""
+    memory_px, aggregations, elements = limits
+    request = Request(
+        assumptions=assumptions, broken=broken, max_aggregations=aggregations, max_elements=elements or MAX_ELEMENTS
+    )
+    token = REQUEST.set(request)
     try:
-        request = json.loads(body)
-        if path.endswith("/value:compute"):
-            return _value(request)
-        if path.endswith("/image:computePixels"):
-            return _pixels(request, memory_px)
+        reply = _evaluated(path, json.loads(body), memory_px)
     except Refusal as refusal:
-        code = "NOT_FOUND" if refusal.status == 404 else "INVALID_ARGUMENT"
-        return error(refusal.status, code, str(refusal))
+        code = {404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED"}.get(refusal.status, "INVALID_ARGUMENT")
+        reply = error(refusal.status, code, str(refusal))
     except (KeyError, TypeError, ValueError, AttributeError) as fault:
         # A value of the wrong kind somewhere in the expression. A 4xx, because the client would try a 5xx again.
-        return error(400, "INVALID_ARGUMENT", f"this server cannot evaluate the expression: {fault!r}")
-    return error(404, "NOT_FOUND", f"this server has no {path}")
+        reply = error(400, "INVALID_ARGUMENT", f"this server cannot evaluate the expression: {fault!r}")
+    finally:
+        REQUEST.reset(token)
+    return replace(reply, aggregations=request.aggregations, elements=request.elements)
+
+
+def _evaluated(path: str, request: dict[str, Any], memory_px: int) -> Reply:
+    if path.endswith("/value:compute"):
+        return _value(request)
+    if path.endswith("/image:computePixels"):
+        return _pixels(request, memory_px)
+    raise Refusal(f"this server has no {path}", status=404)
 
 
 def _value(request: dict[str, Any]) -> Reply:
@@ -252,10 +281,16 @@ def _pixels(request: dict[str, Any], memory_px: int) -> Reply:
     table = np.zeros(grid.shape, dtype=[(name, band.dtype) for name, band in image.bands.items()])
     for name, band in image.bands.items():
         pixels = band.on(grid)
-        table[name] = np.where(pixels.there, pixels.values, 0)
+        masked = 0 if assumed().masked_npy == "zero" else _largest(band.dtype)
+        table[name] = np.where(pixels.there, pixels.values, masked)
     content = io.BytesIO()
     np.save(content, table, allow_pickle=False)
     return Reply(200, content.getvalue(), "application/octet-stream")
+
+
+def _largest(dtype: str) -> float:
+    kind = np.dtype(dtype)
+    return float(np.finfo(kind).max) if kind.kind == "f" else float(np.iinfo(kind).max)
 
 
 def _grid(value: dict[str, Any]) -> Grid:

@@ -5,25 +5,29 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
 
 from s1s2pairs.build import build
-from s1s2pairs.plan import Plan, place
+from s1s2pairs.plan import PeriodPlan, Plan, RoiPlan, place
 from s1s2pairs.recipe import Recipe
 from s1s2pairs.recipe_parser import parse_recipe
 from s1s2pairs.search import plan_roi
 from s1s2pairs.simulate.world import Options, simulate
-from s1s2pairs.sources.earthengine import EarthEngineSource
+from s1s2pairs.sources import Source
+from s1s2pairs.sources.earthengine import EarthEngineSource, survey
 from s1s2pairs.sources.stac import StacSource
 from s1s2pairs.tasks import SourceOpener
 
-from . import world
+from . import assumptions, world
 from .conftest import QUICK, ImpatientOpener, Server
 
 Ask = Callable[..., Server]
+Entry = dict[str, Any]
+MONTH = dt.timedelta(days=31)
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,6 @@ class Subject:
 
     archive: Path
     recipe: Recipe
-    second_request: bool = False
-    """Whether a datatake is there in several processings, partly."""
 
 
 def _real(folder: Path) -> Subject:
@@ -70,7 +72,7 @@ def _simulated(folder: Path) -> Subject:
 @pytest.fixture(scope="module", params=["awkward", "simulated", "real"])
 def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Subject:
     if request.param == "awkward":
-        return Subject(request.getfixturevalue("awkward"), world.recipe(), second_request=True)
+        return Subject(request.getfixturevalue("awkward"), world.recipe())
     if request.param == "simulated":
         return _simulated(tmp_path_factory.mktemp("simulated") / "archive")
     return _real(request.getfixturevalue("real_data"))
@@ -84,25 +86,100 @@ def test_both_sources_choose_the_same_and_give_the_same_pixels(subject: Subject,
         plan = plan_roi(theirs, roi)
         assert plan.choices is not None, plan.failure
         assert plan_roi(ours, roi) == plan
-        grid, settings = plan.choices.grid, roi.settings
         for period in plan.choices.periods:
-            radar = [a.scene_ids for a in period.sar]
-            expected = theirs.mean_sar(radar, polarisations=settings.s1_polarisations, grid=grid)
-            mean = ours.mean_sar(radar, polarisations=settings.s1_polarisations, grid=grid)
-            np.testing.assert_array_equal(mean.count, expected.count)
-            np.testing.assert_allclose(mean.linear, expected.linear, rtol=2e-7)  # the last bit of float32: 1e-6 dB
-            optical = [a.scene_ids for a in period.optical]
-            wanted = theirs.composite_optical(optical, bands=settings.s2_bands, method=period.composite, grid=grid)
-            composite = ours.composite_optical(optical, bands=settings.s2_bands, method=period.composite, grid=grid)
-            np.testing.assert_array_equal(composite.clear, wanted.clear)
-            np.testing.assert_array_equal(composite.reflectance, wanted.reflectance)
-            assert (wanted.reflectance > 0).mean() > 0.5
-            assert np.isfinite(expected.linear).mean() > 0.5
-    paths = [entry["path"].rpartition("/")[2] for entry in server.requests()]
+            assert_same_pixels(ours, theirs, plan, period)
+    search, pixels = told_apart(server)
     rois, periods = len(subject.recipe.rois), len(subject.recipe.rois[0].settings.periods)
-    # One request for each sensor, one more where a datatake has to be put together again; then one for each raster.
-    assert paths.count("value:compute") == rois * (3 if subject.second_request else 2)
-    assert paths.count("image:computePixels") == rois * periods * 2
+    # The scenes of both sensors, then what is measured of them; and one request for each raster.
+    assert len(search) == 2 * rois
+    assert [entry["aggregations"] for entry in search] == [0, 2] * rois
+    assert len(pixels) == rois * periods * 2
+
+
+def assert_same_pixels(ours: Source, theirs: Source, plan: RoiPlan, period: PeriodPlan) -> None:
+    assert plan.choices is not None
+    grid, settings = plan.choices.grid, plan.roi.settings
+    radar = [a.scene_ids for a in period.sar]
+    expected = theirs.mean_sar(radar, polarisations=settings.s1_polarisations, grid=grid)
+    mean = ours.mean_sar(radar, polarisations=settings.s1_polarisations, grid=grid)
+    np.testing.assert_array_equal(mean.count, expected.count)
+    np.testing.assert_allclose(mean.linear, expected.linear, rtol=2e-7)  # the last bit of float32: 1e-6 dB
+    optical = [a.scene_ids for a in period.optical]
+    wanted = theirs.composite_optical(optical, bands=settings.s2_bands, method=period.composite, grid=grid)
+    composite = ours.composite_optical(optical, bands=settings.s2_bands, method=period.composite, grid=grid)
+    np.testing.assert_array_equal(composite.clear, wanted.clear)
+    np.testing.assert_array_equal(composite.reflectance, wanted.reflectance)
+    assert (wanted.reflectance > 0).mean() > 0.5
+    assert np.isfinite(expected.linear).mean() > 0.5
+
+
+def told_apart(server: Server) -> tuple[list[Entry], list[Entry]]:
+    """The requests of searches, and those for pixels."""
+    entries = server.requests()
+    search = [entry for entry in entries if entry["path"].endswith("/value:compute")]
+    return search, [entry for entry in entries if entry["path"].endswith("/image:computePixels")]
+
+
+@pytest.mark.parametrize("switch", list(assumptions.others()), ids=str)
+def test_whatever_nobody_has_seen_earth_engine_do_changes_nothing(
+    switch: dict[str, str], awkward: Path, ask: Ask
+) -> None:
+    server = ask(awkward)
+    server.assume(**switch)
+    ours, theirs = EarthEngineSource(patience=QUICK), StacSource(str(awkward))
+    for roi in world.recipe().rois:
+        plan = plan_roi(theirs, roi)
+        assert plan_roi(ours, roi) == plan
+        assert plan.choices is not None
+        for period in plan.choices.periods:
+            if switch == {"dark_pixels": "masked"}:
+                assert_only_dark_pixels_are_missing(ours, theirs, plan, period)
+            else:
+                assert_same_pixels(ours, theirs, plan, period)
+
+
+def assert_only_dark_pixels_are_missing(ours: Source, theirs: Source, plan: RoiPlan, period: PeriodPlan) -> None:
+    """The one assumption that shows: then reflectance 0 is no value, and the pixel of that date is left out."""
+    assert plan.choices is not None
+    bands, grid = plan.roi.settings.s2_bands, plan.choices.grid
+    optical = [a.scene_ids for a in period.optical]
+    wanted = theirs.composite_optical(optical, bands=bands, method=period.composite, grid=grid)
+    composite = ours.composite_optical(optical, bands=bands, method=period.composite, grid=grid)
+    assert (composite.clear <= wanted.clear).all()
+    single = [theirs.composite_optical([ids], bands=bands, method="least_cloudy", grid=grid) for ids in optical]
+    dark = np.stack([(one.reflectance == 1).any(axis=0) for one in single])
+    assert (wanted.clear - composite.clear <= dark.sum(axis=0)).all()
+    untouched = ~dark.any(axis=0)
+    np.testing.assert_array_equal(composite.reflectance[:, untouched], wanted.reflectance[:, untouched])
+    assert untouched.any()
+
+
+def test_a_search_that_moves_its_window_takes_three_requests_and_few_aggregations(awkward: Path, ask: Ask) -> None:
+    server = ask(awkward)
+    roi = world.recipe().rois[0]
+    periods = tuple(replace(p, start=p.start - MONTH, end=p.end - MONTH) for p in roi.settings.periods)
+    moved = replace(roi, settings=replace(roi.settings, periods=periods, max_shift_months=6))
+    plan = plan_roi(EarthEngineSource(patience=QUICK), moved)
+    assert plan == plan_roi(StacSource(str(awkward)), moved)
+    assert plan.choices is not None
+    assert {period.month_shift for period in plan.choices.periods} == {1}
+    search, _ = told_apart(server)
+    assert [entry["aggregations"] for entry in search] == [0, 1, 2]
+
+
+def test_scenes_by_the_hundred_are_measured_in_few_aggregations(
+    awkward: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With limits so small that the tiny archive is a large one: parts stay below the most aggregations, with equal results."""
+    server = ask(awkward, aggregations=3)
+    monkeypatch.setattr(survey, "ACQUISITIONS_AT_ONCE", 2)
+    monkeypatch.setattr(survey, "ANGLES_AT_ONCE", 3)
+    monkeypatch.setattr(survey, "MAX_AGGREGATIONS", 3)
+    roi = world.recipe().rois[0]
+    assert plan_roi(EarthEngineSource(patience=QUICK), roi) == plan_roi(StacSource(str(awkward)), roi)
+    search, _ = told_apart(server)
+    assert {entry["status"] for entry in search} == {200}
+    assert [entry["aggregations"] for entry in search] == [0, 3, 3, 2]
 
 
 def test_the_whole_build_is_the_same(subject: Subject, ask: Ask, tmp_path: Path) -> None:

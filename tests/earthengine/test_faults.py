@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from s1s2pairs.build import build
-from s1s2pairs.errors import NotAuthenticated, QuotaExceeded, SourceError
+from s1s2pairs.errors import NotAuthenticated, QuotaExceeded, SourceError, SourceUnreachable
 from s1s2pairs.plan import Plan, RoiPlan, place
 from s1s2pairs.search import plan_roi
 from s1s2pairs.sources.earthengine import EarthEngineSource
@@ -66,7 +66,7 @@ def test_all_faults_at_once_from_the_search_on_with_the_client_trying_again_too(
 ) -> None:
     kinds = tuple(sorted(set(KINDS) - set(NEVER_PASSING) - {"stall"}))
     server = ask(awkward, rate=0.3, kinds=kinds, seed=1)
-    opener = ImpatientOpener(requests=3, patience=replace(QUICK, client_retries=1))
+    opener = ImpatientOpener(requests=3, patience=QUICK)
     assert build(RECIPE, opener=opener, out=str(tmp_path / "out"), workers=8).failed == ()
     assert tree(tmp_path / "out") == undisturbed
     assert len({entry["fault"] for entry in server.requests()}) > 2
@@ -101,6 +101,26 @@ def test_the_server_dies_and_comes_back(
     assert report.failed == ()
     assert tree(tmp_path / "out") == undisturbed
     assert 0 < answered[0] < len(server.requests())
+
+
+def test_a_server_that_is_gone_for_good_stops_the_whole_build(
+    awkward: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server(awkward, tmp_path / "requests.jsonl")
+    monkeypatch.setenv("S1S2_EE_URL", server.url)
+    monkeypatch.setenv("S1S2_EE_ANONYMOUS", "1")
+    server.set_faults()
+    # With a wait for each place, however short, a thousand attempts at each would outlast the test.
+    opener = ImpatientOpener(requests=4, patience=replace(QUICK, attempts=1000, unreachable_s=0.5))
+    west, east = RECIPE.rois
+    many = tuple(replace(west, name=f"place-{i}") for i in range(40))
+    source = opener.open()
+    server.kill()
+    with pytest.raises(SourceUnreachable, match="cannot be reached"):
+        source.find_optical(place(east), [place(east).windows[0].optical])
+    monkeypatch.setattr(ImpatientOpener, "open", lambda _: source)
+    with pytest.raises(SourceUnreachable, match="start the build again"):
+        build(replace(RECIPE, rois=many), opener=opener, out=str(tmp_path / "out"), workers=4)
 
 
 @pytest.mark.parametrize(
@@ -156,13 +176,31 @@ def test_a_plan_that_names_a_scene_that_is_gone_is_refused_without_trying_again(
     assert len(server.requests()) == 1
 
 
-def test_a_table_that_needs_too_much_is_asked_for_in_parts(awkward: Path, ask: Ask) -> None:
+TOO_MUCH = sorted(kind for kind in KINDS if kind.split("-")[-1] in ("memory", "timeout", "aggregations", "elements"))
+
+
+@pytest.mark.parametrize("kind", TOO_MUCH)
+def test_what_is_too_much_is_asked_for_in_parts_whatever_the_status(kind: str, awkward: Path, ask: Ask) -> None:
     server = ask(awkward)
-    source = EarthEngineSource(patience=QUICK)
-    expected = [_plan(source, name) for name in ("west", "east")]
-    server.set_faults(rate=0.4, kinds=("400-memory",), seed=3)
-    assert [_plan(source, name) for name in ("west", "east")] == expected
-    assert any(entry["fault"] == "400-memory" for entry in server.requests())
+    expected = [_plan(EarthEngineSource(patience=QUICK), name) for name in ("west", "east")]
+    server.set_faults(rate=0.5, kinds=(kind,), seed=3)
+    assert [_plan(EarthEngineSource(patience=QUICK), name) for name in ("west", "east")] == expected
+    asked = server.requests()
+    refused = [entry["body_sha256"] for entry in asked if entry["fault"] == kind]
+    assert refused
+    assert len(set(refused)) == len(refused), "what was too much is never sent again as it was"
+
+
+@pytest.mark.parametrize("limit", [{"elements": 7}, {"aggregations": 1}])
+def test_a_lower_limit_than_expected_is_kept(limit: dict[str, int], awkward: Path, ask: Ask) -> None:
+    server = ask(awkward)
+    expected = _plan(EarthEngineSource(patience=QUICK), "west")
+    server.set_faults(**limit)
+    assert _plan(EarthEngineSource(patience=QUICK), "west") == expected
+    answered = [entry for entry in server.requests() if entry["status"] == 200]
+    assert len(answered) > 2
+    for name, most in limit.items():
+        assert max(entry[name] for entry in answered) <= most
 
 
 def _plan(source: EarthEngineSource, name: str) -> RoiPlan:

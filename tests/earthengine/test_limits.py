@@ -12,8 +12,14 @@ from odc.geo.geobox import GeoBox
 from s1s2pairs.plan import RoiPlan
 from s1s2pairs.sources import Span
 from s1s2pairs.sources.earthengine import cost
-from s1s2pairs.sources.earthengine.limits import MAX_DIMENSION_PX, MAX_PIXELS_BYTES, optical_bytes, sar_bytes, windows
-from s1s2pairs.sources.earthengine.source import halves
+from s1s2pairs.sources.earthengine.limits import (
+    MAX_DIMENSION_PX,
+    MAX_PIXELS_BYTES,
+    halves,
+    optical_bytes,
+    sar_bytes,
+    windows,
+)
 
 from . import world
 
@@ -91,5 +97,5 @@ def test_halves_of_spans_hold_every_moment_once_and_cut_at_night(
 
 
 def test_a_roi_without_choices_costs_nothing() -> None:
-    failed = cost(RoiPlan(roi=world.recipe().rois[0], choices=None, failure="nothing found"))
+    failed = cost(RoiPlan(roi=world.recipe().rois[0], choices=None, failure="nothing found"), ("s1", "s2"))
     assert (failed.requests, failed.bytes, failed.eecu_seconds) == (0, 0, pytest.approx(0))

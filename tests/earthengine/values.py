@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import shapely
 import shapely.geometry
 from affine import Affine
 from numpy.typing import NDArray
+from pyproj import Geod
 from shapely.geometry.base import BaseGeometry
+
+from .assumptions import REQUEST, assumed, is_broken
+
+_GEOD = Geod(ellps="WGS84")
+_POINTS_PER_EDGE = 30
 
 
 class Refusal(Exception):
@@ -52,8 +60,12 @@ class Pixels:
 class Band:
     """One band: its type, and how its pixels are had on any grid. Each grid is computed once per request."""
 
-    def __init__(self, dtype: str, compute: Callable[[Grid], Pixels]) -> None:
+    def __init__(
+        self, dtype: str, compute: Callable[[Grid], Pixels], smooth: Callable[[Grid], Pixels] | None = None
+    ) -> None:
         self.dtype = dtype
+        self.smooth = smooth
+        """How its pixels are had by interpolation, for a band that is read and not computed."""
         self._compute = compute
         self._known: dict[Grid, Pixels] = {}
 
@@ -65,10 +77,23 @@ class Band:
 
 @dataclass(frozen=True)
 class Geometry:
-    """A geometry with straight edges in its CRS."""
+    """A geometry, with straight edges in its CRS or along geodesics."""
 
     shape: BaseGeometry
     crs: str = "EPSG:4326"
+    geodesic: bool = False
+
+    def straight(self) -> BaseGeometry:
+        """The same ground with straight edges in lon/lat."""
+        if not self.geodesic or not isinstance(self.shape, shapely.Polygon | shapely.LinearRing):
+            return self.shape
+        corners = list(shapely.get_coordinates(self.shape))
+        points = [
+            point
+            for (lon, lat), (next_lon, next_lat) in itertools.pairwise(corners)
+            for point in [(lon, lat), *_GEOD.npts(lon, lat, next_lon, next_lat, _POINTS_PER_EDGE)]
+        ]
+        return shapely.Polygon(points)
 
 
 @dataclass(frozen=True)
@@ -77,6 +102,11 @@ class Element:
 
     properties: Mapping[str, Any] = field(default_factory=dict)
     geometry: Geometry | None = None
+
+    @property
+    def index(self) -> str | None:
+        """Its `system:index`, which is the id of a feature and none of its properties."""
+        return self.properties.get("system:index")
 
     def with_properties(self, more: Mapping[str, Any]) -> Element:
         return replace(self, properties={**self.properties, **more})
@@ -131,23 +161,55 @@ def to_json(value: Any) -> Any:
         case None | bool() | int() | float() | str():
             return value
         case Geometry():
-            if value.crs != "EPSG:4326":
-                raise Refusal(f"this server gives no geometry in {value.crs} back")
-            return shapely.geometry.mapping(value.shape)
+            return _geometry(value)
         case Feature():
-            geometry = None if value.geometry is None else to_json(value.geometry)
-            properties = {name: to_json(one) for name, one in value.properties.items() if one is not None}
-            return {"type": "Feature", "geometry": geometry, "properties": properties}
+            return _feature(value, value.index or "0")
         case Collection():
             if any(isinstance(element, Image) for element in value.elements):
                 raise Refusal("this server gives no images back")
+            count_elements(len(value.elements))
             return {
                 "type": "FeatureCollection",
                 "columns": {},
-                "features": [{**to_json(one), "id": str(i)} for i, one in enumerate(value.elements)],
+                "features": [_feature(one, one.index or str(i)) for i, one in enumerate(value.elements)],
             }
         case list() | tuple():
             return [to_json(one) for one in value]
         case dict():
             return {name: to_json(one) for name, one in value.items()}
     raise Refusal(f"this server gives no {type(value).__name__} back")
+
+
+def count_elements(number: int) -> None:
+    """Take note of the size of a collection that a request goes through."""
+    request = REQUEST.get()
+    request.elements = max(request.elements, number)
+    if request.max_elements and number > request.max_elements:
+        raise Refusal(f"Collection query aborted after accumulating over {request.max_elements} elements.")
+
+
+def _feature(value: Feature, index: str) -> dict[str, Any]:
+    keep_null = assumed().null_properties == "null"
+    properties = {
+        name: to_json(one)
+        for name, one in value.properties.items()
+        if name != "system:index" and (keep_null or one is not None)
+    }
+    if is_broken("columns"):
+        properties = {}
+    geometry = None if value.geometry is None else to_json(value.geometry)
+    return {"type": "Feature", "geometry": geometry, "id": index, "properties": properties}
+
+
+def _geometry(value: Geometry) -> dict[str, Any]:
+    if value.crs != "EPSG:4326":
+        raise Refusal(f"this server gives no geometry in {value.crs} back")
+    shape = value.shape
+    if isinstance(shape, shapely.LinearRing) and assumed().footprint == "polygon":
+        shape = shapely.Polygon(shape)
+    outline = dict(shapely.geometry.mapping(shape))
+    if not value.geodesic:
+        outline["geodesic"] = False
+    elif assumed().geodesic_flag == "true":
+        outline["geodesic"] = True
+    return outline

@@ -54,6 +54,7 @@ class FakeSource:
     """Two orbits every six days, an optical overflight every five, one of three of them cloudy."""
 
     name = "catalogue:fake"
+    radar_name: str | None = None
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

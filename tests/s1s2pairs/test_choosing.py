@@ -3,6 +3,7 @@
 import datetime as dt
 import itertools
 import random
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,12 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s1s2pairs.acquisition import (
+    Incidence,
+    IncidenceSource,
     OpticalAcquisition,
     OpticalScene,
     SarAcquisition,
+    SarPass,
     SarScene,
     group_optical,
-    group_sar,
+    sar_acquisitions,
+    sar_passes,
 )
 from s1s2pairs.errors import NoAcquisitions
 from s1s2pairs.optical import choose_optical, is_clear, is_locked, mean_time, moved, search_spans, shifts
@@ -366,9 +371,6 @@ def sar_scene(
         "platform": "sentinel-1a",
         "relative_orbit": 59,
         "orbit_pass": "ascending",
-        "incidence_deg": 40.0,
-        "incidence_weight": 100,
-        "incidence_source": "raster",
         **rest,
     }
     return SarScene(
@@ -381,22 +383,63 @@ def sar_scene(
     )
 
 
+def angle(mean_deg: float, points: int = 100, source: IncidenceSource = "raster") -> Incidence:
+    return Incidence(mean_deg=mean_deg, points=points, source=source)
+
+
+def acquisitions_of(*spans: Sequence[SarScene], angles: Mapping[str, Incidence] | None = None) -> list[SarAcquisition]:
+    told = angles or {scene.id: angle(40.0) for scenes in spans for scene in scenes}
+    return list(sar_acquisitions([sar_passes(scenes) for scenes in spans], lambda _: told, roi=ROI))
+
+
 def test_slices_of_one_pass_are_one_acquisition_across_midnight() -> None:
-    slices = [
-        sar_scene("b", "2019-06-01T00:00:10", west=3.01, incidence_deg=41.0, incidence_weight=300),
-        sar_scene("a", "2019-05-31T23:59:45", east=3.01),
-    ]
-    (acquisition,) = group_sar(slices, roi=ROI)
+    slices = [sar_scene("b", "2019-06-01T00:00:10", west=3.01), sar_scene("a", "2019-05-31T23:59:45", east=3.01)]
+    (acquisition,) = acquisitions_of(slices, angles={"a": angle(40.0), "b": angle(41.0, 300)})
     assert acquisition.scene_ids == ("a", "b")
     assert acquisition.acquired_at == at("2019-05-31T23:59:45")
     assert acquisition.coverage_fraction == 1
-    assert acquisition.incidence_deg == 40.75
+    assert (acquisition.incidence_deg, acquisition.incidence_source) == (40.75, "raster")
+
+
+def test_a_slice_without_a_point_of_the_roi_has_no_say_in_the_angle() -> None:
+    slices = [sar_scene("a", "2019-06-01T17:40:00"), sar_scene("b", "2019-06-01T17:40:25")]
+    (one,) = acquisitions_of(slices, angles={"a": angle(99.0, 0, "model"), "b": angle(41.0, 7)})
+    assert (one.incidence_deg, one.incidence_source) == (41.0, "raster")
+    (none,) = acquisitions_of(slices, angles={"a": angle(39.0, 0, "model"), "b": angle(39.0, 0, "model")})
+    assert (none.incidence_deg, none.incidence_source) == (39.0, "model")
+
+
+def test_the_angle_is_measured_once_per_span_and_orbit_on_the_pass_that_covers_most() -> None:
+    scenes = [
+        sar_scene("part", "2019-06-01T17:40:00", east=3.0),
+        sar_scene("whole", "2019-06-13T17:40:00"),
+        sar_scene("later", "2019-06-25T17:40:00"),
+        sar_scene("other", "2019-06-26T17:40:00", relative_orbit=161),
+        sar_scene("back", "2019-06-27T05:40:00", orbit_pass="descending"),
+    ]
+    asked: list[str] = []
+
+    def measure(passes: Sequence[SarPass]) -> dict[str, Incidence]:
+        asked.extend(scene.id for group in passes for scene in group)
+        return {id_: angle(30.0 + number) for number, id_ in enumerate(asked)}
+
+    spans = [sar_passes(scenes), sar_passes([replace(scenes[2], id="next", acquired_at=at("2021-06-25T17:40:00"))])]
+    found = {a.scene_ids[0]: a for a in sar_acquisitions(spans, measure, roi=ROI)}
+    assert asked == ["whole", "other", "back", "next"]
+    assert {id_: a.incidence_deg for id_, a in found.items()} == {
+        "part": 30.0,
+        "whole": 30.0,
+        "later": 30.0,
+        "other": 31.0,
+        "back": 32.0,
+        "next": 33.0,
+    }
 
 
 def test_absolute_orbit_decides_where_known() -> None:
     scenes = [sar_scene("a", "2019-06-01T17:40:00", absolute=1), sar_scene("b", "2019-06-01T17:40:30", absolute=2)]
-    assert len(group_sar(scenes, roi=ROI)) == 2
-    assert len(group_sar([replace(s, absolute_orbit=None) for s in scenes], roi=ROI)) == 1
+    assert len(sar_passes(scenes)) == 2
+    assert len(sar_passes([replace(s, absolute_orbit=None) for s in scenes])) == 1
 
 
 def test_platforms_and_far_times_stay_apart() -> None:
@@ -405,12 +448,13 @@ def test_platforms_and_far_times_stay_apart() -> None:
         sar_scene("b", "2019-06-01T17:41:00", platform="sentinel-1b"),
         sar_scene("c", "2019-06-01T17:51:00"),
     ]
-    assert len(group_sar(scenes, roi=ROI)) == 3
+    assert len(sar_passes(scenes)) == 3
 
 
 def test_a_scene_listed_twice_counts_once() -> None:
     scene = sar_scene("a", "2019-06-01T17:40:00")
-    assert group_sar([scene, scene], roi=ROI) == group_sar([scene], roi=ROI)
+    assert sar_passes([scene, scene]) == sar_passes([scene])
+    assert acquisitions_of([scene], [scene]) == acquisitions_of([scene])
 
 
 def optical_scene(

@@ -14,6 +14,8 @@ from s1s2pairs.grid import (
     covered_fraction,
     grid_from_json,
     grid_to_json,
+    incidence_grid,
+    incidence_points,
     inside,
     roi_grid,
     to_crs,
@@ -117,3 +119,39 @@ def test_covered_fraction() -> None:
 def test_grid_json_round_trip(place: tuple[float, float], least: int) -> None:
     grid = roi_grid(box(*place), pixel_size_m=10, min_pixels=least)
     assert grid_from_json(grid_to_json(grid)) == grid
+
+
+@given(place=PLACES, size=st.floats(0.0002, 1.5))
+def test_few_points_a_kilometre_or_more_apart_stand_for_a_roi(place: tuple[float, float], size: float) -> None:
+    polygon = box(*place, size=size)
+    analysis = analysis_grid(polygon, roi_grid(polygon, pixel_size_m=10))
+    grid = incidence_grid(analysis)
+    assert max(grid.shape) <= 16
+    assert grid.transform.a >= 1000
+    assert grid.transform.a % 1000 == 0
+    whole, part = grid.boundingbox, analysis.boundingbox
+    assert whole.left <= part.left
+    assert whole.right >= part.right
+    assert whole.bottom <= part.bottom
+    assert whole.top >= part.top
+    lon, lat = incidence_points(polygon, analysis)
+    assert lon.size >= 1
+    if inside(polygon, grid).sum() > 1:
+        assert shapely.contains_xy(polygon.buffer(0.01), lon, lat).all()
+
+
+def test_the_mean_of_the_points_is_the_mean_over_the_roi() -> None:
+    """An angle as steep and as bent as Sentinel-1's: 17 degrees over 250 km, flatter at the far edge."""
+    polygon = shapely.Polygon([(3.0, 50.0), (3.6, 50.1), (3.5, 50.6), (3.1, 50.4)])
+    analysis = analysis_grid(polygon, roi_grid(polygon, pixel_size_m=10))
+
+    def angle(lon: np.ndarray) -> np.ndarray:
+        km = (np.asarray(lon) - 3.0) * 71
+        return 30 + 0.08 * km - 4e-5 * km**2
+
+    rows, columns = np.nonzero(inside(polygon, analysis))
+    x, y = analysis.transform.c + (columns + 0.5) * 20, analysis.transform.f - (rows + 0.5) * 20
+    every_pixel = angle(rasterio.warp.transform(str(analysis.crs), "EPSG:4326", x, y)[0])
+    points = angle(incidence_points(polygon, analysis)[0])
+    assert points.size < every_pixel.size / 1000
+    assert points.mean() == pytest.approx(every_pixel.mean(), abs=0.05)

@@ -13,7 +13,6 @@ from s1s2pairs.build import build
 from s1s2pairs.index import open_dataset
 from s1s2pairs.optical import choose_optical, is_clear
 from s1s2pairs.orbit import choose_orbit
-from s1s2pairs.orbit import search_spans as radar_spans
 from s1s2pairs.plan import place
 from s1s2pairs.recipe import Recipe, Roi
 from s1s2pairs.recipe_parser import parse_recipe
@@ -99,7 +98,7 @@ def test_highest_orbit_and_nearest_dates_are_chosen(source: Source, whole: Place
     assert optical is not None
     assert {choice.month_shift for choice in optical.values()} == {0}
     centres = {label: choice.mean_time for label, choice in optical.items()}
-    found = source.find_sar(whole, radar_spans(centres, settings), polarisations=("VV", "VH"))
+    found = source.find_sar(whole, ALL, polarisations=("VV", "VH"))
     choice = choose_orbit(found, centres=centres, settings=settings)
     assert choice.relative_orbit == 59
     assert [c.relative_orbit for c in choice.candidates] == [59, 161]
@@ -113,7 +112,7 @@ def test_dates_around_a_single_optical_image(
     for most in (8, 9, 10):
         settings = rois(archive, s1_acquisitions=[8, most])[0].settings
         centres = {"anchor": dt.datetime.fromisoformat(anchor["s2_datetime"])}
-        found = source.find_sar(whole, radar_spans(centres, settings), polarisations=("VV", "VH"))
+        found = source.find_sar(whole, ALL, polarisations=("VV", "VH"))
         choice = choose_orbit(found, centres=centres, settings=settings)
         nearest = anchor["per_orbit"]["59"][f"nearest_{most}"]
         assert {a.scene_ids[0] for a in choice.dates["anchor"]} == set(nearest["ids"])

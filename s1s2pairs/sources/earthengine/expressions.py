@@ -7,93 +7,160 @@ same scenes in dB; averaging those would be biased low, and turning them back in
 
 `COPERNICUS/S2_SR_HARMONIZED` has the +1000 of processing baselines from 04.00 on already taken off.
 
-Scenes are named by their `system:index`, which is the same in every copy of an archive.
+A search lists scenes with their properties, which aggregates nothing, and then measures those that count: many scenes as
+bands of one image, reduced once. (Mapping `reduceRegion` over scenes is what Google's debugging guide warns of, and is refused
+as "too many concurrent aggregations".) Scenes are named by their `system:index`, which is the same in every copy of an archive.
+It is sent back under a name of our own: features do not carry it among their properties, and merging renames it.
 """
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
-from typing import Any
+from typing import Any, Final
 
 import ee
 import shapely.geometry
 from odc.geo.geobox import GeoBox
 from rasterio.features import shapes
+from shapely.geometry.base import BaseGeometry
 
 from ...bands import S2_CLEAR_BAND, SCL_CLOUD, SCL_NO_DATA, SCL_SNOW
-from ...grid import inside
+from ...grid import incidence_grid, inside
 from .. import Place, SceneIds, Span
 
 SAR_COLLECTION = "COPERNICUS/S1_GRD_FLOAT"
 OPTICAL_COLLECTION = "COPERNICUS/S2_SR_HARMONIZED"
 
-SAR_PROPERTIES = (
-    "system:index",
-    "system:time_start",
-    "platform_number",
-    "relativeOrbitNumber_start",
-    "orbitNumber_start",
-    "orbitProperties_pass",
-    "resolution_meters",
-    "transmitterReceiverPolarisation",
-)
-OPTICAL_PROPERTIES = (
-    "system:index",
-    "system:time_start",
-    "SPACECRAFT_NAME",
-    "SENSING_ORBIT_NUMBER",
-    "DATATAKE_IDENTIFIER",
-    "DATASTRIP_ID",
-    "MGRS_TILE",
-    "PROCESSING_BASELINE",
-    "GENERATION_TIME",
-)
+SENSOR: Final = "sensor"
+"""Column of a listing that says which sensor's scene a row is: `sar` or `optical`."""
+SAR_COLUMNS: Final = {
+    "scene": "system:index",
+    "time_ms": "system:time_start",
+    "platform": "platform_number",
+    "relative_orbit": "relativeOrbitNumber_start",
+    "absolute_orbit": "orbitNumber_start",
+    "orbit_pass": "orbitProperties_pass",
+    "resolution_m": "resolution_meters",
+    "polarisations": "transmitterReceiverPolarisation",
+}
+"""Column of a listing -> property of a Sentinel-1 image."""
+OPTICAL_COLUMNS: Final = {
+    "scene": "system:index",
+    "time_ms": "system:time_start",
+    "platform": "SPACECRAFT_NAME",
+    "relative_orbit": "SENSING_ORBIT_NUMBER",
+    "datatake": "DATATAKE_IDENTIFIER",
+    "datastrip": "DATASTRIP_ID",
+    "tile": "MGRS_TILE",
+    "baseline": "PROCESSING_BASELINE",
+    "generated_ms": "GENERATION_TIME",
+}
+"""Column of a listing -> property of a Sentinel-2 image."""
+CLASSES: Final = ("covered", "cloud", "snow")
+"""What is counted of each optical acquisition."""
 COUNT_BAND = "count"
 
 _MAX_REGION_PIXELS = 1e9
 """`reduceRegion` refuses more than 1e7 pixels unless told otherwise; a ROI of 6 degrees has 1e9 at 20 m."""
 
 
-def sar_table(place: Place, spans: Sequence[Span], polarisations: Sequence[str]) -> Any:
-    """Ask for a row per Sentinel-1 scene: what it is, its footprint, and the mean and count of its angles over the ROI."""
-    wanted = [ee.Filter.eq("instrumentMode", "IW")]
-    wanted += [ee.Filter.listContains("transmitterReceiverPolarisation", p) for p in polarisations]
-    scenes = _matching(SAR_COLLECTION, place, spans).filter(ee.Filter.And(*wanted))
-    # Weighted by pixel area, as `mean` is: the region's edges run along pixel edges, so that every pixel weighs 1.
-    reducer = ee.Reducer.mean().combine(ee.Reducer.count(), "", True)
-    region = _region(place)
+def listing(roi: BaseGeometry, *, sar: Sequence[Span], optical: Sequence[Span]) -> Any:
+    """Ask for a row per scene that touches a ROI: what it is, and its footprint. Nothing is computed from pixels.
 
-    def row(image: Any) -> Any:
-        angle = _over_roi(image.select("angle"), reducer, place, region)
-        return _row(image, SAR_PROPERTIES, {name: angle.get(name) for name in ("angle_mean", "angle_count")})
-
-    return scenes.map(row)
-
-
-def optical_table(place: Place, spans: Sequence[Span]) -> Any:
-    """Ask for a row per Sentinel-2 scene with its footprint, and a row per datatake with the class counts over the ROI.
-
-    A datatake's counts are of the mosaic of its scenes, because neighbouring tiles overlap; the row says which scenes went in.
+    Args:
+        roi: Polygon in lon/lat.
+        sar: Stretches of time to list Sentinel-1 IW scenes of; none for none.
+        optical: The same for Sentinel-2.
     """
-    scenes = _matching(OPTICAL_COLLECTION, place, spans)
-    region = _region(place)
-    datatakes = ee.List(scenes.aggregate_array("DATATAKE_IDENTIFIER")).distinct()
+    tables = []
+    if sar:
+        scenes = _matching(SAR_COLLECTION, roi, sar).filter(ee.Filter.eq("instrumentMode", "IW"))
+        tables.append(scenes.map(lambda image: _row(image, "sar", SAR_COLUMNS)))
+    if optical:
+        scenes = _matching(OPTICAL_COLLECTION, roi, optical)
+        tables.append(scenes.map(lambda image: _row(image, "optical", OPTICAL_COLUMNS)))
+    return reduce(lambda one, other: one.merge(other), map(ee.FeatureCollection, tables))
 
-    def row(datatake: Any) -> Any:
-        return _class_counts(scenes.filter(ee.Filter.eq("DATATAKE_IDENTIFIER", datatake)), place, region)
 
-    rows = scenes.map(lambda image: _row(image, OPTICAL_PROPERTIES, {}))
-    return ee.FeatureCollection(rows).merge(ee.FeatureCollection(datatakes.map(row)))
+def _matching(collection: str, roi: BaseGeometry, spans: Sequence[Span]) -> Any:
+    times = [ee.Filter.date(_milliseconds(span.start), _milliseconds(span.end)) for span in spans]
+    touching = ee.Geometry(shapely.geometry.mapping(roi), None, False)  # straight in lon/lat, as GeoJSON is
+    return (
+        ee.ImageCollection(collection)
+        .filterBounds(touching)
+        .filter(times[0] if len(times) == 1 else ee.Filter.Or(*times))
+    )
+
+
+def _milliseconds(time: dt.datetime) -> int:
+    return round(time.timestamp() * 1000)
+
+
+def _row(image: Any, sensor: str, columns: Mapping[str, str]) -> Any:
+    # A property that an image lacks comes back as null.
+    values = {column: image.get(name) for column, name in columns.items()}
+    return ee.Feature(image.geometry(), {SENSOR: sensor, **values})
 
 
 def class_counts(place: Place, acquisitions: Sequence[SceneIds], *, tile_scale: int = 1) -> Any:
-    """Ask for the class counts over the ROI of acquisitions put together by us.
+    """Ask how many pixels of the ROI are covered, cloudy and snowy in each acquisition: one aggregation.
 
-    A higher `tile_scale` (up to 16) makes Earth Engine work in smaller pieces, which takes longer and less memory.
+    Args:
+        place: The ROI; pixels are those of its analysis grid.
+        acquisitions: Scenes of each datatake, the first on top.
+        tile_scale: Up to 16; a higher one makes Earth Engine work in smaller pieces, which takes longer and less memory.
+
+    Returns:
+        A dictionary `<number of the acquisition>_<class>` -> pixels; `tables.class_counts` reads it.
     """
-    region = _region(place)
-    groups = [ee.ImageCollection([_load(OPTICAL_COLLECTION, id_) for id_ in ids]) for ids in acquisitions]
-    return ee.FeatureCollection([_class_counts(group, place, region, tile_scale) for group in groups])
+    bands = [
+        band.rename(counted_band(number, name))
+        for number, ids in enumerate(acquisitions)
+        for name, band in _classes(ids).items()
+    ]
+    region = _region(place.polygon, place.analysis_grid)
+    return _over(_side_by_side(bands), ee.Reducer.count(), region, place.analysis_grid, tile_scale)
+
+
+def counted_band(number: int, name: str) -> str:
+    """Return the name under which a class of the n-th acquisition is counted."""
+    return f"n{number}_{name}"
+
+
+def _classes(ids: SceneIds) -> dict[str, Any]:
+    """Return, for each of `CLASSES`, an image that has a value just in the pixels of that class."""
+
+    def seen(id_: str) -> Any:
+        classes = _load(OPTICAL_COLLECTION, id_).select("SCL")
+        return classes.updateMask(classes.neq(SCL_NO_DATA))
+
+    classes = _mosaic([seen(id_) for id_ in ids])
+    cloud = classes.updateMask(_is_any_of(classes, SCL_CLOUD))
+    return {"covered": classes, "cloud": cloud, "snow": classes.updateMask(classes.eq(SCL_SNOW))}
+
+
+def incidence_angles(place: Place, scene_ids: Sequence[str], *, tile_scale: int = 1) -> Any:
+    """Ask for mean and count of the incidence angle of each scene over the points of the ROI's incidence grid: one aggregation.
+
+    Earth Engine holds the angle at points some 15 km apart, so it is interpolated; nearest neighbour would be off by up to
+    half a degree.
+
+    Returns:
+        A dictionary `<number of the scene>_mean`, `..._count`; `tables.incidence` reads it.
+    """
+    bands = [
+        _load(SAR_COLLECTION, id_).select("angle").resample("bilinear").rename(angle_band(number))
+        for number, id_ in enumerate(scene_ids)
+    ]
+    grid = incidence_grid(place.analysis_grid)
+    # Weighted by the share of each pixel in the region: its edges run along pixel edges, so that every pixel weighs 1.
+    reducer = ee.Reducer.mean().combine(ee.Reducer.count(), "", True)
+    return _over(_side_by_side(bands), reducer, _region(place.polygon, grid), grid, tile_scale)
+
+
+def angle_band(number: int) -> str:
+    """Return the name under which the n-th scene's angle is measured."""
+    return f"n{number}"
 
 
 def sar_mean(acquisitions: Sequence[SceneIds], polarisations: Sequence[str]) -> Any:
@@ -135,47 +202,7 @@ def _load(collection: str, scene_id: str) -> Any:
     return ee.Image(f"{collection}/{scene_id}")
 
 
-def _matching(collection: str, place: Place, spans: Sequence[Span]) -> Any:
-    times = [ee.Filter.date(_milliseconds(span.start), _milliseconds(span.end)) for span in spans]
-    touching = ee.Geometry(shapely.geometry.mapping(place.polygon), None, False)  # straight in lon/lat, as GeoJSON is
-    return (
-        ee.ImageCollection(collection)
-        .filterBounds(touching)
-        .filter(times[0] if len(times) == 1 else ee.Filter.Or(*times))
-    )
-
-
-def _milliseconds(time: dt.datetime) -> int:
-    return round(time.timestamp() * 1000)
-
-
-def _row(image: Any, properties: Sequence[str], measured: dict[str, Any]) -> Any:
-    # A property that an image lacks comes back as null.
-    return ee.Feature(image.geometry(), {**{name: image.get(name) for name in properties}, **measured})
-
-
-def _class_counts(scenes: Any, place: Place, region: Any, tile_scale: int = 1) -> Any:
-    """Count covered, cloudy and snowy pixels of the ROI in the mosaic of scenes."""
-
-    def seen(image: Any) -> Any:
-        classes = image.select("SCL")
-        return classes.updateMask(classes.neq(SCL_NO_DATA))
-
-    # `mosaic` lays the last image on top; the scene whose id sorts first is to give the pixel.
-    classes = scenes.sort("system:index", False).map(seen).mosaic()
-    bands = {
-        "covered": classes,
-        "cloud": classes.updateMask(_is_any_of(classes, SCL_CLOUD)),
-        "snow": classes.updateMask(classes.eq(SCL_SNOW)),
-    }
-    image = ee.Image.cat([band.rename(name) for name, band in bands.items()])
-    counts = _over_roi(image, ee.Reducer.count(), place, region, tile_scale)
-    ids = scenes.aggregate_array("system:index")
-    return ee.Feature(None, {"scenes": ids, **{name: counts.get(name) for name in bands}})
-
-
-def _over_roi(image: Any, reducer: Any, place: Place, region: Any, tile_scale: int = 1) -> Any:
-    grid = place.analysis_grid
+def _over(image: Any, reducer: Any, region: Any, grid: GeoBox, tile_scale: int) -> Any:
     return image.reduceRegion(
         reducer=reducer,
         geometry=region,
@@ -186,13 +213,12 @@ def _over_roi(image: Any, reducer: Any, place: Place, region: Any, tile_scale: i
     )
 
 
-def _region(place: Place) -> Any:
-    """Return the ROI's pixels of the analysis grid as a geometry.
+def _region(polygon: BaseGeometry, grid: GeoBox) -> Any:
+    """Return the ROI's pixels of a grid as a geometry.
 
     Its edges run along pixel edges, so that there is no doubt which pixel centres lie inside, whoever rasterises it.
     """
-    grid: GeoBox = place.analysis_grid
-    pixels = inside(place.polygon, grid)
+    pixels = inside(polygon, grid)
     parts = [
         outline["coordinates"]
         for outline, value in shapes(pixels.astype("uint8"), mask=pixels, connectivity=4, transform=grid.transform)
@@ -201,6 +227,14 @@ def _region(place: Place) -> Any:
     if len(parts) == 1:
         return ee.Geometry.Polygon(parts[0], str(grid.crs), False)
     return ee.Geometry.MultiPolygon(parts, str(grid.crs), False)
+
+
+def _side_by_side(bands: Sequence[Any]) -> Any:
+    """Make one image of many bands, added up pairwise: a graph of hundreds of steps one in the other would be refused."""
+    if len(bands) == 1:
+        return bands[0]
+    half = len(bands) // 2
+    return _side_by_side(bands[:half]).addBands(_side_by_side(bands[half:]))
 
 
 def _is_any_of(classes: Any, values: Sequence[int]) -> Any:

@@ -4,15 +4,17 @@ The limits are Google's, from https://developers.google.com/earth-engine/guides/
 https://developers.google.com/earth-engine/reference/rest/v1/projects.image/computePixels; the error texts name the same numbers.
 """
 
+import datetime as dt
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from odc.geo.geobox import GeoBox
 
 from ...plan import RoiPlan
-from .. import Cost
+from ...rasters import Sensor
+from .. import Cost, Span
 
 MAX_PIXELS_BYTES: Final = 50_331_648
 """Of one `computePixels` reply, uncompressed (48 MB)."""
@@ -21,6 +23,15 @@ MAX_REQUESTS: Final = 40
 """In flight at once, of one project and endpoint."""
 MAX_REQUESTS_PER_S: Final = 100
 MAX_TILE_SCALE: Final = 16
+MAX_AGGREGATIONS: Final = 10
+"""Reductions over a region in one request. How many Earth Engine computes at once for a user is not published; requests
+with hundreds are refused."""
+MEASURING_AT_ONCE: Final = 4
+"""Requests with reductions in flight at once: they share the user's aggregations, whatever the other limits allow."""
+ACQUISITIONS_AT_ONCE: Final = 48
+"""Optical acquisitions in one reduction, as three bands each."""
+ANGLES_AT_ONCE: Final = 300
+"""Radar scenes in one reduction, as one band each, over a few points."""
 
 SAR_VALUE_BYTES: Final = 4
 """float32: each polarisation, and the count."""
@@ -93,15 +104,45 @@ def _cuts(length: int, parts: int) -> Iterator[tuple[int, int]]:
         yield start, min(start + size, length)
 
 
-def cost(plan: RoiPlan) -> Cost:
+def halves(spans: Sequence[Span], *, longitude: float) -> tuple[list[Span], list[Span]] | None:
+    """Part stretches of time in two of about the same length, None when they make up no more than a day.
+
+    The cut lies at local solar midnight, when neither satellite passes: no overflight is cut in two.
+    """
+    total = sum(((span.end - span.start) for span in spans), dt.timedelta())
+    if total <= dt.timedelta(days=1):
+        return None
+    early: list[Span] = []
+    late: list[Span] = []
+    passed = dt.timedelta()
+    for span in sorted(spans, key=lambda span: span.start):
+        length = span.end - span.start
+        if passed + length <= total / 2:
+            early.append(span)
+        elif passed >= total / 2:
+            late.append(span)
+        else:
+            cut = _solar_midnight(span.start + (total / 2 - passed), longitude)
+            early += [Span(start=span.start, end=min(cut, span.end))] if cut > span.start else []
+            late += [Span(start=max(cut, span.start), end=span.end)] if cut < span.end else []
+        passed += length
+    return (early, late) if early and late else None
+
+
+def _solar_midnight(time: dt.datetime, longitude: float) -> dt.datetime:
+    """Return the local solar midnight nearest to a time, to the second."""
+    ahead = dt.timedelta(seconds=round(longitude * 240))
+    noon = time + ahead + dt.timedelta(hours=12)
+    return noon.replace(hour=0, minute=0, second=0, microsecond=0) - ahead
+
+
+def cost(plan: RoiPlan, sensors: Sequence[Sensor]) -> Cost:
     """Estimate what the pixels of a ROI's plan will cost; nothing for a ROI without choices."""
     if plan.choices is None:
         return Cost(requests=0, bytes=0, eecu_seconds=0.0)
     settings = plan.roi.settings
-    once = [
-        grid_cost(plan.choices.grid, bytes_per_pixel=per_pixel)
-        for per_pixel in (sar_bytes(len(settings.s1_polarisations)), optical_bytes(len(settings.s2_bands)))
-    ]
+    per_pixel = {"s1": sar_bytes(len(settings.s1_polarisations)), "s2": optical_bytes(len(settings.s2_bands))}
+    once = [grid_cost(plan.choices.grid, bytes_per_pixel=per_pixel[sensor]) for sensor in sensors]
     return Cost.total(once * len(plan.choices.periods))
 
 

@@ -1,26 +1,30 @@
 """Which of Earth Engine's failures are tried again, for how long, and how many requests run at once.
 
-The client itself tries again on 429, 5xx, rate-limit 403 and dropped connections, a few times with short waits. Above it
-stands one longer, jittered, exponential back-off for the same kinds and for damaged replies. Everything else is final at once:
-a request that is too large or needs too much memory would fail again the same way, and is split instead (`TooLarge`).
+What an error says comes before its status, which is not the same from case to case: a request that asks for too much would fail
+again the same way, so it is never sent again as it was, but made smaller (`TooLarge`). Only what is known to pass is tried again:
+429, 5xx, rate-limit 403, lost connections, damaged replies. Everything else is final at once. The client's own retries are off,
+because they go by the status alone.
 
 A refusal of access (403) is tried again too, with short waits: signing in has already shown that the credentials and the
 project serve, so a refusal may be one server's opinion. If it stays, it is about that request, and fails its ROI only.
+
+Where no connection can be made at all, for any request and for some seconds, the whole build stops (`SourceUnreachable`).
 """
 
 import json
 import logging
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import ee
 from google.auth.exceptions import GoogleAuthError, TransportError
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
-from ...errors import NotAuthenticated, QuotaExceeded, SourceError
-from .session import HOW_TO_SIGN_IN
+from ...errors import NotAuthenticated, QuotaExceeded, SourceError, SourceUnreachable
+from .session import HOW_TO_SIGN_IN, CannotConnect
 
 log = logging.getLogger(__name__)
 
@@ -28,12 +32,27 @@ T = TypeVar("T")
 
 PASSING_STATUSES: Final = frozenset({403, 408, 429, 500, 502, 503, 504})
 _RATE_LIMIT_REASONS: Final = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED"})
+_TOO_MANY_AT_ONCE: Final = "too many concurrent aggregations"
 _TOO_LARGE: Final = (
     "total request size",
     "user memory limit exceeded",
-    "computation timed out",
     "memory capacity exceeded",
+    "computation timed out",
+    "accumulating over",  # "Collection query aborted after accumulating over 5000 elements."
+    "request payload size exceeds",
+    _TOO_MANY_AT_ONCE,
 )
+"""What texts of errors say when less has to be asked for at once, whatever the status."""
+_PASSING: Final = (
+    "an internal error has occurred",
+    "internal error encountered",
+    "service is currently unavailable",
+    "too many requests",
+    "too many concurrent requests",
+    "rate limit exceeded",
+    "rate exceeded",
+)
+"""What texts of errors say when the same request may pass later, whatever the status."""
 _LONGEST_TEXT: Final = 300
 
 
@@ -48,8 +67,8 @@ class Patience:
     longest_wait_s: float = 60.0
     deadline_s: float = 330.0
     """From sending one request to its last byte. Earth Engine itself gives up after five minutes."""
-    client_retries: int = 2
-    """The client's own attempts after the first, with waits of up to 2, 4, 8 ... seconds."""
+    unreachable_s: float = 10.0
+    """How long no connection may be made, by any request, before the source counts as out of reach."""
 
 
 class DamagedReply(Exception):
@@ -63,8 +82,19 @@ class TooLarge(Exception):
 def is_passing(error: BaseException) -> bool:
     """Tell whether the same request may well succeed a little later."""
     if isinstance(error, ee.EEException):
-        return _status(error) in PASSING_STATUSES
+        if _says(error, _TOO_LARGE):
+            return False
+        return _status(error) in PASSING_STATUSES or _says(error, _PASSING)
     return isinstance(error, ConnectionError | TimeoutError | DamagedReply | json.JSONDecodeError | TransportError)
+
+
+def _is_out_of_reach(error: BaseException | None) -> bool:
+    return isinstance(error, CannotConnect | TransportError)
+
+
+def _says(error: BaseException, signs: Sequence[str]) -> bool:
+    text = str(error).lower()
+    return any(sign in text for sign in signs)
 
 
 class Gate:
@@ -75,16 +105,21 @@ class Gate:
         self._slots = threading.BoundedSemaphore(most)
         self._patience = patience
         self._wait = wait_random_exponential(multiplier=patience.first_wait_s, max=patience.longest_wait_s)
+        self._connected = time.monotonic()
+        """When a request last got through to the other side."""
 
-    def request(self, send: Callable[[], T], *, what: str) -> T:
+    def request(self, send: Callable[[], T], *, what: str, smaller: int = 0) -> T:
         """Send a request until it succeeds or fails for good.
 
         Args:
             send: Sends it once.
             what: For messages.
+            smaller: How often the request has been made smaller. Where too many are computed at once, the wait before the next
+                step grows with it.
 
         Raises:
             TooLarge: It has to be made smaller.
+            SourceUnreachable: No connection can be made.
             NotAuthenticated: The credentials were refused.
             QuotaExceeded: Earth Engine still refuses more requests after the last attempt.
             SourceError: Any other failure.
@@ -92,12 +127,19 @@ class Gate:
 
         def send_in_turn() -> T:
             with self._slots:
-                return send()
+                try:
+                    value = send()
+                except BaseException as error:
+                    if not _is_out_of_reach(error):
+                        self._connected = time.monotonic()
+                    raise
+                self._connected = time.monotonic()
+                return value
 
         retrying = Retrying(
             retry=retry_if_exception(is_passing),
             wait=self._wait_s,
-            stop=stop_after_attempt(self._patience.attempts),
+            stop=self._is_enough,
             before_sleep=lambda state: _log_wait(state, what),
             reraise=True,
         )
@@ -111,21 +153,35 @@ class Gate:
             json.JSONDecodeError,
             GoogleAuthError,
         ) as error:
+            if _says(error, [_TOO_MANY_AT_ONCE]):
+                time.sleep(min(self._patience.first_wait_s * 2**smaller, self._patience.longest_wait_s))
             raise self._explained(error, what) from error
 
     def _wait_s(self, state: RetryCallState) -> float:
         wait_s = self._wait(state)
         error = state.outcome.exception() if state.outcome else None
+        if _is_out_of_reach(error):
+            return min(wait_s, self._patience.unreachable_s / 8)
         return min(wait_s, self._patience.first_wait_s) if error is not None and _is_denial(error) else wait_s
+
+    def _is_enough(self, state: RetryCallState) -> bool:
+        """Tell whether to give up. Attempts without a connection are not counted, but timed."""
+        if _is_out_of_reach(state.outcome.exception() if state.outcome else None):
+            return time.monotonic() - self._connected > self._patience.unreachable_s
+        return state.attempt_number >= self._patience.attempts
 
     def _explained(self, error: BaseException, what: str) -> Exception:
         """Turn a final failure into one the reader can act on; only texts known to hold no secret go into it."""
         status, text = _status(error), _text(error)
         if status == 401 or (isinstance(error, GoogleAuthError) and not isinstance(error, TransportError)):
             return NotAuthenticated(f"Earth Engine refused the credentials ({text}). {HOW_TO_SIGN_IN}")
+        if _is_out_of_reach(error):
+            return SourceUnreachable(
+                f"Earth Engine cannot be reached ({text}): check the network and start the build again, it goes on where it was"
+            )
         if is_passing(error):
             return self._gave_up(error, what)
-        if any(sign in text.lower() for sign in _TOO_LARGE):
+        if _says(error, _TOO_LARGE):
             return TooLarge(text)
         return SourceError(f"Earth Engine refused {what} ({status or 'no status'}: {text}): see docs/earthengine.md")
 
@@ -173,6 +229,8 @@ def _is_rate_limit(error: BaseException) -> bool:
 def _text(error: BaseException | None) -> str:
     if isinstance(error, TimeoutError):
         return "no answer within the deadline"
+    if isinstance(error, CannotConnect | TransportError):
+        return "no connection can be made"
     if isinstance(error, ConnectionError):
         return "the connection failed"  # its own text holds addresses and, behind a proxy, passwords
     if isinstance(error, json.JSONDecodeError):

@@ -19,8 +19,9 @@ import httplib2
 import requests
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
 from googleapiclient.errors import Error as GoogleApiError
+from urllib3.exceptions import NewConnectionError
 
-from ...errors import NotAuthenticated, SourceError
+from ...errors import NotAuthenticated, SourceError, SourceUnreachable
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,10 @@ _ANONYMOUS_PROJECT = "anonymous"
 _CONNECT_S = 20.0
 _CHUNK_BYTES = 1 << 18
 _LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
+
+
+class CannotConnect(ConnectionError):
+    """No connection was made: nobody listens there, or no such host is known. The request has not been sent."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,7 +101,8 @@ class Transport:
 
         Raises:
             TimeoutError: It took longer.
-            ConnectionError: There was no connection, or it broke.
+            CannotConnect: There was no connection.
+            ConnectionError: It broke.
         """
         until = time.monotonic() + self._deadline_s
         try:
@@ -109,12 +115,16 @@ class Transport:
                 stream=True,
             ) as reply:
                 content = _read(reply, until)
+        except requests.ConnectTimeout as error:
+            raise CannotConnect("no connection") from error
         except requests.Timeout as error:
             raise TimeoutError("no answer within the deadline") from error
         except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
             # A deadline that passes while the body is read comes as one of these.
             if time.monotonic() >= until:
                 raise TimeoutError("no answer within the deadline") from error
+            if isinstance(getattr(error.args[0] if error.args else None, "reason", None), NewConnectionError):
+                raise CannotConnect("no connection") from error
             raise ConnectionError("the connection failed") from error
         except requests.exceptions.ContentDecodingError as error:
             raise ConnectionError("the reply was cut short") from error
@@ -144,12 +154,13 @@ _LOCK = threading.Lock()
 _open: Transport | None = None
 
 
-def open_session(*, project: str | None, connections: int, deadline_s: float, client_retries: int) -> Transport:
+def open_session(*, project: str | None, connections: int, deadline_s: float) -> Transport:
     """Sign in and make the process's Earth Engine client ready; an earlier session of this process ends.
 
     Raises:
         NotAuthenticated: Credentials or project are missing, or were refused.
-        SourceError: Earth Engine cannot be reached.
+        SourceUnreachable: Earth Engine cannot be reached.
+        SourceError: It answers, but not in a way that can be used.
     """
     global _open  # noqa: PLW0603 - the client is one per process, so there is one transport
     endpoints = Endpoints.from_environment()
@@ -161,7 +172,7 @@ def open_session(*, project: str | None, connections: int, deadline_s: float, cl
     with _LOCK:
         ee.Reset()  # else the client would go on using earlier credentials where now there are none
         try:
-            ee.data.setMaxRetries(client_retries)
+            ee.data.setMaxRetries(0)  # `patience` decides what is tried again
             ee.Initialize(credentials, url=endpoints.standard, project=project, http_transport=transport)
         except (ee.EEException, GoogleApiError, GoogleAuthError, ConnectionError, TimeoutError) as error:
             transport.close()
@@ -196,7 +207,9 @@ def _refused(error: BaseException, endpoints: Endpoints) -> SourceError:
     host = urlsplit(endpoints.standard).netloc
     status = getattr(getattr(error, "resp", None) or getattr(error.__context__, "resp", None), "status", None)
     if isinstance(error, ConnectionError | TimeoutError | TransportError):
-        return SourceError(f"Earth Engine cannot be reached at {host}: check the network, or name another --source")
+        return SourceUnreachable(
+            f"Earth Engine cannot be reached at {host}: check the network, or name another --source"
+        )
     if isinstance(error, ee.EEException) and str(error) == ee.NO_PROJECT_EXCEPTION:
         return NotAuthenticated(f"Earth Engine: no project was named. {HOW_TO_SIGN_IN}")
     if isinstance(error, GoogleAuthError | DefaultCredentialsError) or status in (401, 403):

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
 from rasterio.warp import reproject, transform, transform_bounds
+from scipy.interpolate import RegularGridInterpolator
 
 from s1s2pairs.errors import SourceError
 from s1s2pairs.sources.raster import Raster
-from s1s2pairs.sources.reading import read_float, read_raw, tiles
+from s1s2pairs.sources.reading import read_float, read_raw, read_smooth, tiles
 
 SOURCE = GeoBox((90, 70), Affine(10, 0, 500_000, 0, -10, 5_600_000), "EPSG:32631")
 
@@ -243,3 +244,34 @@ def test_tiles_cover_the_grid_once_and_cut_at_block_edges(
         assert columns.start == 0 or (columns.start + left) % 32 == 0
         assert (rows.stop - rows.start) * (columns.stop - columns.start) <= max(most, 16 * 32)
     assert (seen == 1).all()
+
+
+@given(
+    pixel=st.sampled_from([37.0, 100.0, 1000.0]),
+    east=st.floats(0, 600),
+    south=st.floats(0, 800),
+    crs=st.sampled_from(["EPSG:32631", "EPSG:32632"]),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+def test_a_smooth_field_is_interpolated(pixel: float, east: float, south: float, crs: str, tmp_path: Path) -> None:
+    """The oracle is scipy's interpolation between pixel centres."""
+    values = np.random.default_rng(2).uniform(30, 46, SOURCE.shape).astype(np.float32)
+    raster = write(tmp_path / "angle.tif", values, SOURCE)
+    (x0,), (y0,) = transform("EPSG:32631", crs, [500_000 + east], [5_600_000 - south])
+    grid = GeoBox((4, 3), Affine(pixel, 0, x0, 0, -pixel, y0), crs)
+    columns, rows = np.meshgrid(np.arange(3) + 0.5, np.arange(4) + 0.5)
+    x, y = transform(crs, "EPSG:32631", (x0 + pixel * columns).ravel(), (y0 - pixel * rows).ravel())
+    column, row = (np.array(x) - 500_000) / 10, (5_600_000 - np.array(y)) / 10
+    inside = (column >= 0) & (column < 70) & (row >= 0) & (row < 90)
+    field = RegularGridInterpolator((np.arange(90) + 0.5, np.arange(70) + 0.5), values.astype(np.float64))
+    clipped = np.stack([np.clip(row, 0.5, 89.5), np.clip(column, 0.5, 69.5)], axis=-1)
+    expected = np.where(inside, field(clipped), np.nan).reshape(4, 3)
+    np.testing.assert_allclose(read_smooth(raster, grid), expected, rtol=1e-9)
+
+
+def test_missing_pixels_are_left_out_of_the_interpolation(tmp_path: Path) -> None:
+    values = np.array([[30, 40], [np.nan, np.nan]], np.float32)
+    box = GeoBox((2, 2), Affine(10, 0, 0, 0, -10, 20), "EPSG:32631")
+    raster = write(tmp_path / "angle.tif", values, box, tiled=False, blockxsize=None, blockysize=None)
+    across = GeoBox((3, 3), Affine(5, 0, 2.5, 0, -5, 17.5), "EPSG:32631")
+    np.testing.assert_allclose(read_smooth(raster, across), [[30, 35, 40], [30, 35, 40], [np.nan] * 3])

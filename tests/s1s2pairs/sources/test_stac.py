@@ -154,13 +154,13 @@ def test_grd_is_preferred_and_never_mixed_with_rtc(archive: "TinyArchive", make_
 
 
 def test_angle_raster_is_averaged_over_the_roi_only(archive: "TinyArchive", make_place: Callable[..., Place]) -> None:
-    angle = np.linspace(30, 45, 32 * 32).reshape(32, 32).astype(np.float32)
-    angle[0, :4] = np.nan
+    angle = (30 + 0.01 * np.arange(32) * np.ones((32, 1))).astype(np.float32)
+    angle[20:], angle[0, :4] = 60, np.nan
     archive.sar("S", "2019-06-01T17:00:00Z", power(), angle=angle, view__incidence_angle=12.0)
     place = make_place(size_m=320)
     (acquisition,) = source_of(archive).find_sar(place, JUNE, polarisations=("VV",))
     assert inside(place.polygon, place.analysis_grid).all()
-    assert acquisition.incidence_deg == pytest.approx(np.nanmean(angle[:16, :16].astype(np.float64)), abs=1e-4)
+    assert acquisition.incidence_deg == pytest.approx(angle[1:16, :16].astype(np.float64).mean(), abs=1e-4)
     assert acquisition.incidence_source == "raster"
 
 
@@ -544,7 +544,8 @@ def test_a_missing_file_costs_an_acquisition_and_is_named(
     (archive.root / "sentinel-2-l2a" / "O1" / "scl.tif").unlink()
     (archive.root / "sentinel-1-grd" / "S1" / "angle.tif").unlink()
     assert [a.scene_ids for a in source.find_optical(place, JUNE)] == [("O7",)]
-    assert [a.scene_ids for a in source.find_sar(place, JUNE, polarisations=("VV",))] == [("S7",)]
+    radar = source.find_sar(place, JUNE, polarisations=("VV",))
+    assert [(a.scene_ids, a.incidence_source) for a in radar] == [(("S1",), "model"), (("S7",), "model")]
     for named in ("item O1, asset scl: ", "item S1, asset angle: "):
         (message,) = {r.getMessage() for r in caplog.records if r.getMessage().startswith(named)}
         assert "is not there" in message

@@ -20,5 +20,5 @@ def test_every_window_at_its_own_resolution(tmp_path: Path) -> None:
     radar_bytes = scenes * 2 * 48 * 48 * 4
     # B2 at 10 m, B11 and the scene classes at 20 m.
     optical_bytes = 48 * 48 * 2 + 24 * 24 * 2 + 24 * 24
-    assert cost_of("catalogue:x", one) == Cost(requests=scenes * 2 + 3, bytes=radar_bytes + optical_bytes)
-    assert cost_of("stac:https://example.org", failed) == Cost(requests=0, bytes=0)
+    assert cost_of("catalogue:x", None, one) == Cost(requests=scenes * 2 + 3, bytes=radar_bytes + optical_bytes)
+    assert cost_of("stac:https://example.org", None, failed) == Cost(requests=0, bytes=0)
