@@ -88,7 +88,8 @@ class OpticalScene:
     tile: str
     """MGRS tile, or whatever tells the scenes of one datatake apart; empty where unknown."""
     strip: str
-    """Sensing start of the datastrip (`20190601T105621`): two strips of one tile are no duplicates. Empty where unknown."""
+    """Sensing start of the datastrip (`20190601T105621`): two strips of one tile are no duplicates. Empty where unknown:
+    then only images of the same second are."""
     processed: str
     """Sorts the processings of one image, newest last: baseline, then time of generation."""
     footprint: BaseGeometry
@@ -271,5 +272,7 @@ def _newest(scenes: Iterable[OpticalScene]) -> list[OpticalScene]:
     newest: dict[tuple[str, str], OpticalScene] = {}
     for scene in sorted(scenes, key=lambda scene: (scene.processed, scene.id)):
         # Without a tile there is nothing to tell a duplicate by; the scene stands for itself.
-        newest[(scene.tile or scene.id, scene.strip)] = scene
+        # Without a datastrip two images of a tile are one only if they were taken in the same second.
+        strip = scene.strip or scene.acquired_at.isoformat(timespec="seconds")
+        newest[(scene.tile or scene.id, strip)] = scene
     return list(newest.values())

@@ -73,5 +73,10 @@ def asset_names(band: str) -> tuple[str, ...]:
     """
     if band in S2_BANDS:
         known = S2_BANDS[band]
-        return (known.common_name, known.padded_name, known.name)
+        # The last is CDSE's, which lists every band at every resolution: only the native one counts.
+        return (known.common_name, known.padded_name, known.name, f"{known.padded_name}_{known.resolution_m}m")
+    if band == "SCL":
+        return ("scl", "SCL", f"SCL_{SCL_RESOLUTION_M}m")
+    if band in S1_POLARISATIONS:
+        return (band.lower(), band, f"gamma0_{band.lower()}")  # the last in RTC tiles of AWS (Indigo)
     return (band.lower(), band.upper())

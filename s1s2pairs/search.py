@@ -7,7 +7,7 @@ from .optical import OpticalChoice, choose_optical, search_spans, span_of
 from .orbit import choose_orbit, search_span
 from .plan import RoiPlan, assemble, place
 from .recipe import Roi
-from .sources import Place, Source
+from .sources import Needed, Place, Source
 
 log = logging.getLogger(__name__)
 
@@ -21,26 +21,54 @@ def plan_roi(source: Source, roi: Roi) -> RoiPlan:
         GridError: The ROI lies outside UTM.
         SourceError: The source cannot be used; worth another try later.
     """
+    lost: frozenset[str] = frozenset()
+    while True:
+        plan = _plan_without(lost, source, roi)
+        missing = _missing(source, plan)
+        if not missing:
+            return plan
+        log.warning("%s: chosen again without %s, whose files are missing", roi.name, ", ".join(sorted(missing)))
+        lost |= missing
+
+
+def _plan_without(lost: frozenset[str], source: Source, roi: Roi) -> RoiPlan:
     here = place(roi)
     try:
         backscatter = source.backscatter()  # without radar there is no pair, and no need to read optical scenes
-        optical = _optical(source, here, roi)
+        optical = _optical(lost, source, here, roi)
         centres = {label: choice.mean_time for label, choice in optical.items()}
         spans = [search_span(span_of(choice.start, choice.end), roi.settings) for choice in optical.values()]
         found = source.find_sar(here, spans, polarisations=roi.settings.s1_polarisations)
-        orbit = choose_orbit(found, centres=centres, settings=roi.settings)
+        there = [acquisition for acquisition in found if lost.isdisjoint(acquisition.scene_ids)]
+        orbit = choose_orbit(there, centres=centres, settings=roi.settings)
     except NoAcquisitions as error:
-        log.info("%s: %s", roi.name, error)
-        return RoiPlan(roi=roi, choices=None, failure=str(error))
+        reason = f"{error}; left out because their files are missing: {', '.join(sorted(lost))}" if lost else str(error)
+        log.info("%s: %s", roi.name, reason)
+        return RoiPlan(roi=roi, choices=None, failure=reason)
     return assemble(roi, grid=here.grid, optical=optical, orbit=orbit, backscatter=backscatter)
 
 
-def _optical(source: Source, here: Place, roi: Roi) -> dict[str, OpticalChoice]:
+def _missing(source: Source, plan: RoiPlan) -> frozenset[str]:
+    """Return the scenes of a plan whose files are not there."""
+    if plan.choices is None:
+        return frozenset()
+    periods, settings = plan.choices.periods, plan.roi.settings
+    needed = Needed(
+        sar=tuple(acquisition.scene_ids for period in periods for acquisition in period.sar),
+        optical=tuple(acquisition.scene_ids for period in periods for acquisition in period.optical),
+        polarisations=settings.s1_polarisations,
+        bands=settings.s2_bands,
+    )
+    return source.unreadable(needed)
+
+
+def _optical(lost: frozenset[str], source: Source, here: Place, roi: Roi) -> dict[str, OpticalChoice]:
     # The unmoved windows first: most places have a clear scene there, and a look at every month within reach costs ten
     # times as much.
     for reach in (0, roi.settings.max_shift_months):
         spans = search_spans(roi.settings.periods, reach=reach)
-        choices = choose_optical(source.find_optical(here, spans), settings=roi.settings, reach=reach)
+        there = [found for found in source.find_optical(here, spans) if lost.isdisjoint(found.scene_ids)]
+        choices = choose_optical(there, settings=roi.settings, reach=reach)
         if choices is not None:
             return dict(choices)
     raise AssertionError("a search at full reach either chooses or raises NoAcquisitions")

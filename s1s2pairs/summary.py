@@ -129,11 +129,12 @@ def build_json(report: BuildReport) -> dict[str, object]:
 
 
 def verify_lines(report: VerifyReport) -> Iterator[str]:
-    """Yield what is wrong with a dataset, the verdict last."""
+    """Yield what is wrong with a dataset, then notes, the verdict last."""
     for problem in report.problems:
         yield f"{problem.path}: {problem.what}"
     for roi, reason in report.failed_rois.items():
         yield f"{roi} is not in the dataset: {reason}"
+    yield from report.notes
     checked = f"{report.rasters} rasters, {report.patches} patches, {report.rows} rows checked"
     yield f"{report.dataset}: {checked}, {len(report.problems)} problems"
 

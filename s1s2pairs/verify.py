@@ -13,6 +13,7 @@ from shapely.geometry.base import BaseGeometry
 
 from .card import CARD_RASTERS_KEY
 from .errors import DatasetError
+from .geometry import incidence_deg
 from .index import CARD_FILE, COLUMNS, INDEX_FILE, LOCK_FILE
 from .patches import patch_grid
 from .plan import Plan
@@ -25,6 +26,8 @@ from .tasks import patch_record
 from .units import PatchRecord, Unit, UnitRecord, units_of
 
 Row = Mapping[str, Any]
+_MODEL_DRIFT_DEG: Final = 0.5
+"""A modelled angle further than this from today's was made by an older model."""
 _NOT_IN_CARD: Final = "its SHA-256 is not the one in the card"
 _UNREADABLE = PatchRecord(sha256="", valid_fraction=-1.0)
 
@@ -53,6 +56,8 @@ class VerifyReport:
     """ROI -> why the build left it out: no fault of the files."""
     problems: tuple[Problem, ...]
     """By path."""
+    notes: tuple[str, ...] = ()
+    """What is worth knowing and no fault of the files."""
 
     @property
     def ok(self) -> bool:
@@ -102,7 +107,23 @@ def verify(dataset: str, *, workers: int = 2, progress: Progress | None = None) 
         rows=len(rows),
         failed_rois=failures,
         problems=tuple(sorted(problems, key=lambda problem: (problem.path, problem.what))),
+        notes=tuple(_outdated_angles(plan)),
     )
+
+
+def _outdated_angles(plan: Plan) -> Iterator[str]:
+    """Tell of ROIs whose orbit was chosen by an angle that the orbit model no longer gives."""
+    for planned in plan.rois:
+        chosen = planned.choices
+        if chosen is None or chosen.incidence_source != "model":
+            continue
+        middle = planned.roi.polygon.centroid
+        today = float(incidence_deg(chosen.relative_orbit, chosen.orbit_pass, middle.x, middle.y))
+        if not abs(today - chosen.incidence_deg) <= _MODEL_DRIFT_DEG:
+            yield (
+                f"{planned.roi.name}: its orbit was chosen by a modelled angle of {chosen.incidence_deg:.1f} degrees, which is "
+                f"{today:.1f} by today's model; a new build may choose another orbit"
+            )
 
 
 def _check_card(storage: Storage) -> tuple[list[Problem], dict[str, str], dict[str, str]]:

@@ -214,7 +214,7 @@ def _sar_orbit(site: Site, view: View, seed: int) -> SarOrbit:
     far = SWATH_INCIDENCE_DEG[1]
     partial = view.incidence_deg > far
     if partial:
-        # The model is good to a degree: an orbit it puts just outside is taken to reach into the site.
+        # An orbit that passes just outside is taken to reach into the site: real swaths end somewhere too.
         part = 0.3 + 0.4 * float(noise.uniform(seed, _LAYER, 4, site.name_key, view.relative_orbit))
         far = float(corners.min() + part * (corners.max() - corners.min()))
     limits = (Limit(plane=incidence, least=SWATH_INCIDENCE_DEG[0]), Limit.at_most(incidence, far))

@@ -107,6 +107,16 @@ class Cost:
         )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Needed:
+    """Scenes that a plan is about to choose, and what of them will be read."""
+
+    sar: tuple[SceneIds, ...]
+    optical: tuple[SceneIds, ...]
+    polarisations: tuple[str, ...]
+    bands: tuple[str, ...]
+
+
 class Source(Protocol):
     """Where scenes come from. Methods may be called from several threads at once."""
 
@@ -135,6 +145,15 @@ class Source(Protocol):
 
     def find_optical(self, place: Place, spans: Sequence[Span]) -> tuple[OpticalAcquisition, ...]:
         """List the L2A acquisitions that touch the ROI within any of the spans, with their fractions over the ROI.
+
+        One whose scene classes are not there is left out, and a warning names the file.
+
+        Raises:
+            SourceError: The source cannot be read.
+        """
+
+    def unreadable(self, needed: Needed) -> frozenset[str]:
+        """Name the scenes of which a file is not there; at most headers are read.
 
         Raises:
             SourceError: The source cannot be read.

@@ -1,11 +1,12 @@
 """Optical images from one source and radar images from another: few public services hold both."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from odc.geo.geobox import GeoBox
 
 from ..acquisition import Backscatter, OpticalAcquisition, SarAcquisition
-from . import CompositeMethod, OpticalComposite, Place, SarMean, SceneIds, Source, Span
+from . import CompositeMethod, Needed, OpticalComposite, Place, SarMean, SceneIds, Source, Span
 
 
 class PairedSource:
@@ -29,6 +30,11 @@ class PairedSource:
     def find_optical(self, place: Place, spans: Sequence[Span]) -> tuple[OpticalAcquisition, ...]:
         """Ask the optical source."""
         return self._optical.find_optical(place, spans)
+
+    def unreadable(self, needed: Needed) -> frozenset[str]:
+        """Ask each source about its own."""
+        optical, radar = replace(needed, sar=()), replace(needed, optical=())
+        return self._optical.unreadable(optical) | self._radar.unreadable(radar)
 
     def mean_sar(self, acquisitions: Sequence[SceneIds], *, polarisations: tuple[str, ...], grid: GeoBox) -> SarMean:
         """Ask the radar source."""

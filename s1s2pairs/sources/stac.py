@@ -1,8 +1,10 @@
 """The STAC source: finds items in a catalogue, reads their files on this machine."""
 
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -21,18 +23,35 @@ from ..acquisition import (
     sar_passes,
 )
 from ..compositing import LinearMean, median_of_present
-from ..errors import SourceError
-from . import CompositeMethod, OpticalComposite, Place, SarMean, SceneIds, Span
-from .reading import Raster, tiles
-from .stac_catalogue import open_catalogue, readable
-from .stac_incidence import mean_incidence
+from ..errors import MissingFile, SourceError
+from . import CompositeMethod, Needed, OpticalComposite, Place, SarMean, SceneIds, Span
+from .raster import Raster, opened
+from .reading import tiles
+from .stac_api import ApiCatalogue
+from .stac_catalogue import Catalogue, readable
+from .stac_incidence import check_model, mean_incidence
 from .stac_items import Item
 from .stac_mosaics import clear_mosaic, fractions_over, sar_mosaic, scl_mosaic
-from .stac_sensors import backscatter_raster, is_wanted_sar, optical_scene, reflectance_raster, sar_scene, scl_raster
+from .stac_sensors import (
+    backscatter_raster,
+    is_wanted_sar,
+    optical_scene,
+    orbit_pass,
+    reflectance_raster,
+    relative_orbit,
+    sar_scene,
+    scl_raster,
+)
+from .stac_static import StaticCatalogue
 
-SAR_COLLECTIONS: dict[str, Backscatter] = {"sentinel-1-grd": "sigma0", "sentinel-1-rtc": "gamma0"}
+SAR_COLLECTIONS: dict[str, Backscatter] = {
+    "sentinel-1-grd": "sigma0",
+    "sentinel-1-rtc": "gamma0",
+    "s1_rtc": "gamma0",  # Digital Earth Africa
+    "sentinel1-rtc-aws": "gamma0",  # tiles of the USA by Indigo Ag on AWS
+}
 """Collections with radar images and the coefficient they hold, the preferred first. A source uses one of them only."""
-OPTICAL_COLLECTIONS = ("sentinel-2-l2a", "sentinel-2-c1-l2a")
+OPTICAL_COLLECTIONS = ("sentinel-2-l2a", "sentinel-2-c1-l2a", "s2_l2a")
 """Collections with optical images, the preferred first."""
 
 TILE_BYTES = 128 << 20
@@ -41,6 +60,8 @@ _SAR_BYTES = 24
 """Per pixel and polarisation: the sum (8), one mosaic (4), one file's window, masks and temporaries."""
 _API_READERS = 8
 """Files of a remote catalogue read at once while measuring scenes: nearly all of that time is spent waiting."""
+
+log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -52,10 +73,12 @@ class StacSource:
     radar_name: str | None = None
 
     def __init__(self, name: str) -> None:
-        self._catalogue = open_catalogue(name)
+        self._catalogue = _open_catalogue(name)
         self.name = self._catalogue.name
         # What was measured is kept: the search for clear dates asks for the same months again, with more around them.
         self._optical: dict[tuple[bytes, SceneIds], OpticalAcquisition] = {}
+        self._modelled: dict[tuple[int, str], str] = {}
+        """Relative orbit and pass -> the item by which its modelled angles were checked."""
 
     def backscatter(self) -> Backscatter:
         """Say which backscatter coefficient this source's SAR scenes hold.
@@ -82,7 +105,7 @@ class StacSource:
 
         def measure(passes: Sequence[SarPass]) -> dict[str, Incidence]:
             wanted = list(dict.fromkeys(scene.id for group in passes for scene in group))
-            angles = self._each(lambda id_: mean_incidence(items[id_], place, self._catalogue), wanted)
+            angles = self._each(lambda id_: self._incidence(items[id_], place), wanted)
             return dict(zip(wanted, angles, strict=True))
 
         spanned = [sar_passes(s for s in scenes if span.start <= s.acquired_at < span.end) for span in spans]
@@ -96,7 +119,21 @@ class StacSource:
         """
         items = {item.id: item for item in self._catalogue.search(self._optical_collection, place.polygon, spans)}
         groups = group_optical(optical_scene(item) for item in items.values())
-        return tuple(self._each(lambda scenes: self._optical_acquisition(scenes, items, place), groups))
+        found = self._each(lambda g: _unless_missing(lambda: self._optical_acquisition(g, items, place)), groups)
+        return tuple(acquisition for acquisition in found if acquisition is not None)
+
+    def unreadable(self, needed: Needed) -> frozenset[str]:
+        """Name the scenes of which a file is not there, each with a warning; only headers are read.
+
+        Raises:
+            SourceError: A scene is gone from the catalogue, or a file cannot be read.
+        """
+        radar = self._items(self._sar_collection, needed.sar) if needed.sar else {}
+        light = self._items(self._optical_collection, needed.optical) if needed.optical else {}
+        rasters = [(item, backscatter_raster(item, p)) for item in radar.values() for p in needed.polarisations]
+        rasters += [(item, raster) for item in light.values() for raster in _optical_rasters(item, needed.bands)]
+        there = self._each(lambda pair: _unless_missing(lambda: self._is_there(pair[1])), rasters)
+        return frozenset(item.id for (item, _), found in zip(rasters, there, strict=True) if not found)
 
     def mean_sar(self, acquisitions: Sequence[SceneIds], *, polarisations: tuple[str, ...], grid: GeoBox) -> SarMean:
         """Average acquisitions in linear power on `grid`, nearest neighbour, per pixel over valid values.
@@ -130,7 +167,7 @@ class StacSource:
         if method == "least_cloudy" and len(acquisitions) != 1:
             raise ValueError(f"least_cloudy takes one acquisition, not {len(acquisitions)}")
         items = self._items(self._optical_collection, acquisitions)
-        scenes = [[self._optical_rasters(items[i], bands) for i in ids] for ids in acquisitions]
+        scenes = [[[self._readable(r) for r in _optical_rasters(items[i], bands)] for i in ids] for ids in acquisitions]
         reflectance = np.empty((len(bands), *grid.shape), np.uint16)
         clear = np.empty(grid.shape, np.uint8)
         bytes_per_pixel = 2 * len(bands) * len(acquisitions) + 16
@@ -145,18 +182,16 @@ class StacSource:
 
     @cached_property
     def _sar_collection(self) -> str:
+        uncalibrated = ""
         for collection in SAR_COLLECTIONS:
-            if collection == "sentinel-1-grd" and self._catalogue.has_raw_grd:
+            if not self._catalogue.has_collection(collection):
                 continue
-            if self._catalogue.has_collection(collection):
+            if not self._catalogue.is_uncalibrated(collection):
                 return collection
+            uncalibrated = f", and this one's {collection} holds uncalibrated amplitudes in radar geometry"
         raise SourceError(
             f"{self.name}: no usable radar collection; wanted is sentinel-1-grd (calibrated, on a map grid) or sentinel-1-rtc"
-            + (
-                ", and this one's sentinel-1-grd holds uncalibrated amplitudes in radar geometry"
-                if self._catalogue.has_raw_grd
-                else ""
-            )
+            + uncalibrated
             + ": take radar images from another source with --radar-source"
         )
 
@@ -182,10 +217,16 @@ class StacSource:
     def _readable(self, raster: Raster) -> Raster:
         return readable(raster, self._catalogue)
 
-    def _optical_rasters(self, item: Item, bands: tuple[str, ...]) -> list[Raster]:
-        """Return the rasters of the bands, then of the scene classes."""
-        rasters = [*(reflectance_raster(item, band) for band in bands), scl_raster(item)]
-        return [self._readable(raster) for raster in rasters]
+    def _is_there(self, raster: Raster) -> bool:
+        with opened(self._readable(raster)):
+            return True
+
+    def _incidence(self, item: Item, place: Place) -> Incidence:
+        found = mean_incidence(item, place, self._catalogue)
+        orbit = (relative_orbit(item), orbit_pass(item))
+        if found.source == "model" and self._modelled.setdefault(orbit, item.id) == item.id:
+            check_model(item, self._catalogue)
+        return found
 
     def _optical_acquisition(
         self, scenes: Sequence[OpticalScene], items: dict[str, Item], place: Place
@@ -211,6 +252,24 @@ class StacSource:
             return [measure(thing) for thing in things]
         with ThreadPoolExecutor(_API_READERS) as pool:
             return list(pool.map(measure, things))
+
+
+def _optical_rasters(item: Item, bands: tuple[str, ...]) -> list[Raster]:
+    """Return the rasters of the bands, then of the scene classes."""
+    return [*(reflectance_raster(item, band) for band in bands), scl_raster(item)]
+
+
+def _unless_missing(measure: Callable[[], _R]) -> _R | None:
+    """Measure something; None, with a warning, where a file that it takes is not there."""
+    try:
+        return measure()
+    except MissingFile as error:
+        log.warning("%s; left out", error)
+        return None
+
+
+def _open_catalogue(name: str) -> Catalogue:
+    return ApiCatalogue(name.removeprefix("stac:")) if name.startswith("stac:") else StaticCatalogue(Path(name))
 
 
 def _place_key(place: Place) -> bytes:

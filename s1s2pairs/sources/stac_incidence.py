@@ -1,70 +1,96 @@
 """The mean incidence angle of a Sentinel-1 item over a ROI, from the best that there is."""
 
+import logging
 import xml.etree.ElementTree as ET
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from scipy.interpolate import LinearNDInterpolator
 
 from .. import geometry
 from ..acquisition import Incidence
-from ..errors import SourceError
+from ..bands import S1_POLARISATIONS
+from ..errors import MissingFile, SourceError
 from ..grid import incidence_grid, incidence_points, inside
 from . import Place
-from .reading import Raster, read_smooth
+from .raster import tags_of
+from .reading import read_smooth
 from .stac_catalogue import Catalogue, readable
 from .stac_items import Item
-from .stac_sensors import angle_raster, annotation_href, orbit_pass, relative_orbit, stated_incidence_deg
+from .stac_sensors import (
+    angle_raster,
+    annotation_hrefs,
+    backscatter_raster,
+    holds,
+    orbit_pass,
+    relative_orbit,
+    stated_incidence_deg,
+)
 
-_MODEL_SLACK_DEG = 3.0
-"""How far outside the nominal swath a modelled angle may lie; the model is good to a degree or so."""
+_MODEL_SLACK_DEG = 1.0
+"""How far outside the nominal swath a modelled angle may lie, and how far from what a file says of its edges. The model is good
+to 0.16 degrees, real swaths end up to 0.2 beyond the nominal one, and 20 km of a footprint's outline are a degree."""
+_EDGE_TAGS = ("IncidenceNearAngle", "IncidenceFarAngle")
+"""Of the Planetary Computer's RTC files: the angle at the near and at the far edge of the whole scene, degrees."""
+
+log = logging.getLogger(__name__)
 
 
 def mean_incidence(item: Item, place: Place, catalogue: Catalogue) -> Incidence:
     """Measure the mean incidence angle over the points of a ROI's incidence grid, degrees from the ellipsoid normal.
 
     From the item's angle raster; else its property `view:incidence_angle`; else its product's annotation grid; else the orbit
-    model.
+    model. A raster that is listed and not there is passed over with a warning.
 
     Raises:
         SourceError: What the item offers cannot be read, or the model does not fit the item's orbit.
     """
-    raster = angle_raster(item)
-    if raster is not None:
-        angles = _over_roi(raster, place, catalogue)
-        if angles.size:
-            return Incidence(mean_deg=float(angles.mean()), points=angles.size, source="raster")
-    points = 1 if raster is None else 0
+    angles = _of_raster(item, place, catalogue)
+    if angles is not None and angles.size:
+        return Incidence(mean_deg=float(angles.mean()), points=angles.size, source="raster")
+    points = 1 if angles is None else 0
     stated = stated_incidence_deg(item)
     if stated is not None:
         return Incidence(mean_deg=stated, points=points, source="property")
-    href = annotation_href(item)
-    if href is not None:
-        angle = _from_annotation(catalogue.text(href), href, place)
-        return Incidence(mean_deg=angle, points=points, source="annotation")
-    angle = _modelled(item, place)
+    for href in annotation_hrefs(item):
+        grid = _geolocation_grid(catalogue.text(href), href)
+        if len(grid):
+            return Incidence(mean_deg=_interpolated(grid, href, place), points=points, source="annotation")
+        log.info("%s: no geolocation grid in it; looking further for the angle", href)
+    modelled = geometry.incidence_deg(
+        relative_orbit(item), orbit_pass(item), *incidence_points(place.polygon, place.analysis_grid)
+    )
     if points:
-        _check_swath(item, place, angle)
-    return Incidence(mean_deg=angle, points=points, source="model")
+        _check_swath(item, place, modelled)
+    return Incidence(mean_deg=float(modelled.mean()), points=points, source="model")
 
 
-def _over_roi(raster: Raster, place: Place, catalogue: Catalogue) -> NDArray[np.float64]:
+def _of_raster(item: Item, place: Place, catalogue: Catalogue) -> NDArray[np.float64] | None:
+    """Return the angles in the ROI of an item's angle raster, None where it has none."""
+    raster = angle_raster(item)
+    if raster is None:
+        return None
     grid = incidence_grid(place.analysis_grid)
-    angles = read_smooth(readable(raster, catalogue), grid)
+    try:
+        angles = read_smooth(readable(raster, catalogue), grid)
+    except MissingFile as error:
+        log.warning("%s; looking further for the angle", error)
+        return None
     return angles[inside(place.polygon, grid) & np.isfinite(angles)]
 
 
-def _from_annotation(text: str, href: str, place: Place) -> float:
+def _geolocation_grid(text: str, href: str) -> NDArray[np.float64]:
+    """Return lon, lat and angle of a product's grid points, (point, 3); no points where it has none."""
     try:
         points = ET.fromstring(text).findall(".//geolocationGridPoint")  # noqa: S314 - expat bounds entity expansion itself
-        table = np.array(
-            [
-                [float(point.findtext(tag, "")) for tag in ("longitude", "latitude", "incidenceAngle")]
-                for point in points
-            ]
-        )
+        tags = ("longitude", "latitude", "incidenceAngle")
+        return np.array([[float(point.findtext(tag, "")) for tag in tags] for point in points])
     except (ET.ParseError, ValueError) as error:
         raise SourceError(f"{href}: no Sentinel-1 annotation with a geolocation grid ({error})") from error
+
+
+def _interpolated(table: NDArray[np.float64], href: str, place: Place) -> float:
     if len(table) < 3:
         raise SourceError(
             f"{href}: the geolocation grid has {len(table)} points; the product's annotation has hundreds"
@@ -77,20 +103,46 @@ def _from_annotation(text: str, href: str, place: Place) -> float:
     return float(np.nanmean(angles))
 
 
-def _modelled(item: Item, place: Place) -> float:
-    return float(
-        np.mean(
-            geometry.incidence_deg(
-                relative_orbit(item), orbit_pass(item), *incidence_points(place.polygon, place.analysis_grid)
-            )
-        )
-    )
-
-
-def _check_swath(item: Item, place: Place, angle: float) -> None:
+def _check_swath(item: Item, place: Place, angles: NDArray[np.float64]) -> None:
     low, high = geometry.SWATH_INCIDENCE_DEG
-    if not low - _MODEL_SLACK_DEG <= angle <= high + _MODEL_SLACK_DEG:
+    if not ((angles >= low - _MODEL_SLACK_DEG) & (angles <= high + _MODEL_SLACK_DEG)).any():
         raise item.fault(
             f"no incidence angle is given, and relative orbit {relative_orbit(item)} {orbit_pass(item)} does not see ROI "
-            f"{place.name} (modelled angle {angle:.1f} degrees, the swath has {low:g} to {high:g}): check the item's orbit"
+            f"{place.name} (modelled angle {angles.mean():.1f} degrees, the swath has {low:g} to {high:g}): "
+            "check the item's orbit"
+        )
+
+
+def check_model(item: Item, catalogue: Catalogue) -> None:
+    """Compare the modelled angles along an item's footprint with what its file says of its edges; a mismatch is logged.
+
+    The edges' angles say less about a ROI than the model does: an angle does not grow evenly across the swath, and where the
+    edges lie on the ground is known no better than the footprint. But they tell when orbit or pass of an item are wrong.
+
+    Raises:
+        SourceError: The file cannot be read.
+    """
+    polarisation = next((name for name in S1_POLARISATIONS if holds(item, name)), None)
+    if polarisation is None:
+        return
+    try:
+        tags = tags_of(readable(backscatter_raster(item, polarisation), catalogue))
+    except MissingFile:
+        return  # said where the file is needed
+    try:
+        stated = [float(tags[name]) for name in _EDGE_TAGS]
+    except (KeyError, ValueError):
+        return
+    orbit, direction = relative_orbit(item), orbit_pass(item)
+    along = geometry.incidence_deg(orbit, direction, *shapely.get_coordinates(item.footprint).T)
+    modelled = [float(np.nanmin(along)), float(np.nanmax(along))] if np.isfinite(along).any() else [np.nan, np.nan]
+    if not np.allclose(modelled, stated, rtol=0, atol=_MODEL_SLACK_DEG):
+        log.warning(
+            "item %s: its file has incidence angles of %.1f to %.1f degrees, relative orbit %d %s gives %.1f to %.1f; orbit, "
+            "pass or footprint of the item are wrong, and so is the angle by which its orbit is chosen",
+            item.id,
+            *stated,
+            orbit,
+            direction,
+            *modelled,
         )

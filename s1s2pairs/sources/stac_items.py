@@ -3,7 +3,7 @@
 import datetime as dt
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,11 @@ from shapely.geometry.base import BaseGeometry
 
 from ..bands import S1_POLARISATIONS, S2_BANDS, asset_names
 from ..errors import SourceError
-from .reading import Raster
+from .raster import Raster
 
 ANNOTATION = "schema-product-"
+_NAMES_SHOWN = 12
+"""Of an item's assets, in messages."""
 _SATELLITE = re.compile(r"S([12][A-D])_")
 _WANTED = {name for band in (*S2_BANDS, *S1_POLARISATIONS, "SCL", "angle") for name in asset_names(band)}
 
@@ -29,6 +31,9 @@ class Item:
     collection: str
     properties: Mapping[str, Any]
     assets: Mapping[str, Mapping[str, Any]]
+    """Those that we may read."""
+    others: tuple[str, ...]
+    """Names of its other assets."""
     footprint: BaseGeometry
     """Ground it holds data for, lon/lat."""
     href: str
@@ -52,9 +57,16 @@ class Item:
     @property
     def acquired_at(self) -> dt.datetime:
         """Acquisition time, UTC: `datetime`, or `start_datetime` where that is null."""
-        text = self.properties.get("datetime") or self.required("start_datetime")
+        return self._time(self.properties.get("datetime") or self.required("start_datetime"))
+
+    @property
+    def started_at(self) -> dt.datetime:
+        """When recording began, UTC: `start_datetime`, or `datetime`, which of a radar slice is often the middle."""
+        return self._time(self.properties.get("start_datetime") or self.required("datetime"))
+
+    def _time(self, text: Any) -> dt.datetime:
         try:
-            time = dt.datetime.fromisoformat(text)
+            time = dt.datetime.fromisoformat(text)  # takes a blank for the T, as real items have it
         except (TypeError, ValueError) as error:
             raise self.fault(f"datetime {text!r} is no ISO 8601 time") from error
         return time.replace(tzinfo=dt.UTC) if time.tzinfo is None else time.astimezone(dt.UTC)
@@ -76,10 +88,7 @@ def item_from_json(value: object, *, href: str, collection: str | None = None) -
     properties, assets, outline = value.get("properties"), value.get("assets"), value.get("geometry")
     if not isinstance(properties, dict) or not isinstance(assets, dict):
         raise SourceError(f"{href}: item {value['id']} has no `properties` or no `assets`")
-    try:
-        footprint = shapely.geometry.shape(outline) if isinstance(outline, dict) else shapely.Point()
-    except (ValueError, TypeError, AttributeError, IndexError, KeyError, shapely.errors.ShapelyError):
-        footprint = shapely.Point()
+    footprint = _footprint(outline)
     if footprint.is_empty:
         raise SourceError(
             f"{href}: item {value['id']} has no usable `geometry`; without a footprint no ROI can be matched"
@@ -94,9 +103,22 @@ def item_from_json(value: object, *, href: str, collection: str | None = None) -
         collection=str(value.get("collection") or collection or ""),
         properties=properties,
         assets=kept,
+        others=tuple(sorted(assets.keys() - kept.keys())),
         footprint=footprint,
         href=href,
     )
+
+
+def _footprint(outline: object) -> BaseGeometry:
+    """Return a geometry of GeoJSON, empty where it is none. Empty parts, which real items have, are left out."""
+    if not isinstance(outline, dict):
+        return shapely.Point()
+    if outline.get("type") == "MultiPolygon" and isinstance(outline.get("coordinates"), list):
+        outline = outline | {"coordinates": [part for part in outline["coordinates"] if part and part[0]]}
+    try:
+        return shapely.geometry.shape(outline)
+    except (ValueError, TypeError, AttributeError, IndexError, KeyError, shapely.errors.ShapelyError):
+        return shapely.Point()
 
 
 def platform(item: Item) -> str:
@@ -118,8 +140,14 @@ def asset_of(item: Item, band: str) -> tuple[str, Mapping[str, Any]]:
         if name in item.assets:
             return name, item.assets[name]
     raise item.fault(
-        f"no asset for {band} (looked for {', '.join(names)}); it has {', '.join(sorted(item.assets)) or 'none'}"
+        f"no asset for {band} (looked for {', '.join(names)}); it has {_some_of([*item.assets, *item.others])}"
     )
+
+
+def _some_of(names: Iterable[str]) -> str:
+    listed = sorted(names)
+    more = f" and {len(listed) - _NAMES_SHOWN} more" if len(listed) > _NAMES_SHOWN else ""
+    return (", ".join(listed[:_NAMES_SHOWN]) or "none") + more
 
 
 def band_fields(asset: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,7 +181,17 @@ def raster_of(
         scale=scale,
         offset=offset,
         decibel=decibel,
+        endpoint=_endpoint(item, asset),
     )
+
+
+def _endpoint(item: Item, asset: Mapping[str, Any]) -> str:
+    """Return the URL of the object storage that an asset lies in: the first that it refers to, if any."""
+    schemes = item.properties.get("storage:schemes")
+    if not isinstance(schemes, Mapping):
+        return ""
+    named = [schemes[ref] for ref in asset.get("storage:refs") or () if isinstance(schemes.get(ref), Mapping)]
+    return str(named[0].get("platform", "")) if named and named[0].get("type") == "custom-s3" else ""
 
 
 def _crs(item: Item, key: str, asset: Mapping[str, Any]) -> str:

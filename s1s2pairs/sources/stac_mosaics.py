@@ -11,7 +11,8 @@ from ..bands import SCL_CLOUD, SCL_NO_DATA, SCL_SNOW
 from ..compositing import stored_reflectance, valid_backscatter
 from ..grid import inside
 from . import Place
-from .reading import Raster, read_float, read_raw
+from .raster import Raster
+from .reading import read_float, read_raw
 
 log = logging.getLogger(__name__)
 

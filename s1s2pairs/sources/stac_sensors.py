@@ -12,7 +12,7 @@ from ..acquisition import OpticalScene, SarScene
 from ..bands import REFLECTANCE_SCALE, S1_POLARISATIONS, S2_NODATA, SCL_NO_DATA, asset_names
 from ..errors import S1S2Error
 from ..recipe import OrbitPass
-from .reading import Raster
+from .raster import Raster
 from .stac_items import ANNOTATION, Item, asset_of, band_fields, integer_of, number_of, platform, raster_of
 
 OFFSET_BASELINE = (4, 0)
@@ -20,8 +20,20 @@ OFFSET_BASELINE = (4, 0)
 OFFSET_DATE = dt.datetime(2022, 1, 25, tzinfo=dt.UTC)
 """No image taken before had that baseline unless it was processed again."""
 _OFFSET = -0.1
+_OFFSET_APPLIED = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
+"""Set where a catalogue's files have had the offset taken off, whatever it lists."""
+_BASELINE_NAMES = (
+    "s2:processing_baseline",
+    "processing:version",
+    "sentinel:processing_baseline",
+    "s2:datatake_id",
+    "eopf:datatake_id",
+)
 
-_STRIP = re.compile(r"_S(\d{8}T\d{6})_")
+_STRIP = re.compile(r"_S(\d{8}T\d{6})(?:_|/|$)")
+"""Sensing start in the name of a datastrip ..."""
+_GRANULE = re.compile(r"/L2A_T\w{5}_A\d{6}_(\d{8}T\d{6})/")
+"""... and in the name of a granule's folder."""
 
 # --- Sentinel-2 ---------------------------------------------------------------------------------------------------------
 
@@ -33,18 +45,25 @@ def optical_scene(item: Item) -> OpticalScene:
         SourceError: It lacks what is needed.
     """
     properties = item.properties
-    strip = _STRIP.search(str(properties.get("s2:datastrip_id", "")))
     return OpticalScene(
         id=item.id,
         acquired_at=item.acquired_at,
         platform=platform(item),
         relative_orbit=integer_of(item, "sat:relative_orbit"),
-        datatake_id=properties.get("s2:datatake_id"),
+        datatake_id=properties.get("s2:datatake_id") or properties.get("eopf:datatake_id"),
         tile=_tile(properties),
-        strip=strip.group(1) if strip else "",
+        strip=_strip(item),
         processed=_processed(properties),
         footprint=item.footprint,
     )
+
+
+def _strip(item: Item) -> str:
+    """Return the sensing start of an item's datastrip, from what is named after it; empty where nothing is."""
+    named = (*(str(item.properties.get(name, "")) for name in ("s2:datastrip_id", "eopf:datastrip_id")), item.id)
+    hrefs = [str(asset.get("href", "")) for asset in item.assets.values()]
+    found = [m.group(1) for text in (*named, *hrefs) if (m := _STRIP.search(text) or _GRANULE.search(text))]
+    return found[0] if found else ""
 
 
 def _tile(properties: Mapping[str, Any]) -> str:
@@ -52,19 +71,23 @@ def _tile(properties: Mapping[str, Any]) -> str:
         return str(tile)
     if code := properties.get("grid:code"):
         return str(code).removeprefix("MGRS-")
-    parts = [properties.get(f"mgrs:{part}", "") for part in ("utm_zone", "latitude_band", "grid_square")]
-    return "".join(str(part) for part in parts)
+    for prefix in ("mgrs", "sentinel"):
+        parts = [properties.get(f"{prefix}:{part}", "") for part in ("utm_zone", "latitude_band", "grid_square")]
+        if tile := "".join(str(part) for part in parts):
+            return tile
+    return ""
 
 
 def _processed(properties: Mapping[str, Any]) -> str:
     major, minor = _baseline(properties) or (0, 0)
     made = ("s2:generation_time", "processing:datetime", "created", "updated")
     time = next((str(properties[name]) for name in made if properties.get(name)), "")
-    return f"{major:02d}.{minor:02d} {time} {properties.get('s2:sequence', '')}".rstrip()
+    sequence = properties.get("s2:sequence") or properties.get("sentinel:sequence", "")
+    return f"{major:02d}.{minor:02d} {time} {sequence}".rstrip()
 
 
 def _baseline(properties: Mapping[str, Any]) -> tuple[int, int] | None:
-    for name in ("s2:processing_baseline", "processing:version", "s2:datatake_id"):
+    for name in _BASELINE_NAMES:
         # A datatake's id (GS2A_20190601T105621_020580_N02.12) ends in the baseline.
         if found := re.fullmatch(r"(?:.*_N)?(\d+)\.(\d+)", str(properties.get(name, ""))):
             return int(found.group(1)), int(found.group(2))
@@ -83,7 +106,7 @@ def reflectance_raster(item: Item, band: str) -> Raster:
     key, asset = asset_of(item, band)
     fields = band_fields(asset)
     scale, offset = fields.get("scale"), fields.get("offset")
-    if item.properties.get("earthsearch:boa_offset_applied") is True:
+    if any(item.properties.get(name) is True for name in _OFFSET_APPLIED):
         offset = 0.0
     elif offset is None:
         offset = 0.0 if scale is not None else _offset_by_baseline(item)
@@ -127,7 +150,7 @@ def is_wanted_sar(item: Item, polarisations: Sequence[str]) -> bool:
     """
     held = item.properties.get("sar:polarizations")
     if held is None:
-        held = [name for name in S1_POLARISATIONS if any(key in item.assets for key in asset_names(name))]
+        held = [name for name in S1_POLARISATIONS if holds(item, name)]
     return item.required("sar:instrument_mode") == "IW" and set(polarisations) <= set(held)
 
 
@@ -140,7 +163,7 @@ def sar_scene(item: Item) -> SarScene:
     stated_incidence_deg(item)  # raises now, though perhaps another scene of the orbit gives the angle
     return SarScene(
         id=item.id,
-        acquired_at=item.acquired_at,
+        acquired_at=item.started_at,
         platform=platform(item),
         relative_orbit=relative_orbit(item),
         absolute_orbit=absolute_orbit(item),
@@ -225,17 +248,31 @@ def stated_incidence_deg(item: Item) -> float | None:
     return float(stated)
 
 
+def holds(item: Item, band: str) -> bool:
+    """Tell whether an item has an asset for a band."""
+    return any(key in item.assets for key in asset_names(band))
+
+
+LOCAL_ANGLES = ("s1_rtc",)
+"""Collections whose asset `angle` is the angle to the slope and not to the ellipsoid, without saying so."""
+
+
 def angle_raster(item: Item) -> Raster | None:
-    """Return the raster of incidence angles, None where the item has none."""
-    if not any(name in item.assets for name in asset_names("angle")):
+    """Return the raster of incidence angles from the ellipsoid normal, None where the item has none."""
+    if not holds(item, "angle") or item.collection in LOCAL_ANGLES:
         return None
     key, asset = asset_of(item, "angle")
+    if any("local" in str(role) for role in asset.get("roles") or ()):
+        return None
     return raster_of(item, key, nodata=number_of(item, key, band_fields(asset).get("nodata"), None))
 
 
-def annotation_href(item: Item) -> str | None:
-    """Return where the product's annotation lies, None where the item does not list it."""
-    for key, asset in sorted(item.assets.items(), reverse=True):
-        if key.startswith(ANNOTATION):
-            return make_absolute_href(str(asset.get("href")), item.href)
-    return None
+def annotation_hrefs(item: Item) -> list[str]:
+    """Return where the product's annotations lie, VV first.
+
+    What real catalogues list under the same names but is a report on radio interference, without a grid, is left out.
+    """
+    listed = [
+        str(asset.get("href")) for key, asset in sorted(item.assets.items(), reverse=True) if key.startswith(ANNOTATION)
+    ]
+    return [make_absolute_href(href, item.href) for href in listed if "/rfi/" not in href]

@@ -19,10 +19,16 @@ from odc.geo.geobox import GeoBox
 from shapely.geometry import box
 
 from s1s2pairs.acquisition import Backscatter, OpticalAcquisition, SarAcquisition, outline_wkt
-from s1s2pairs.errors import NotAuthenticated, QuotaExceeded, SourceError
-from s1s2pairs.sources import CompositeMethod, OpticalComposite, Place, SarMean, SceneIds, Source, Span
+from s1s2pairs.errors import NotAuthenticated, QuotaExceeded, SourceError, SourceUnreachable
+from s1s2pairs.sources import CompositeMethod, Needed, OpticalComposite, Place, SarMean, SceneIds, Source, Span
 
-FAULTS = {"source": SourceError, "quota": QuotaExceeded, "credentials": NotAuthenticated, "bug": ZeroDivisionError}
+FAULTS = {
+    "source": SourceError,
+    "quota": QuotaExceeded,
+    "credentials": NotAuthenticated,
+    "unreachable": SourceUnreachable,
+    "bug": ZeroDivisionError,
+}
 ORBITS = {37: ("ascending", 39.25), 110: ("descending", 35.5)}
 
 
@@ -94,6 +100,12 @@ class FakeSource:
             for span in spans
             for when in _every(5, span, dt.time(10, 30))
         )
+
+    def unreadable(self, needed: Needed) -> frozenset[str]:
+        """Name the scenes listed in `missing.json`."""
+        file = self.folder / "missing.json"
+        missing = set(json.loads(file.read_text())) if file.exists() else set()
+        return frozenset(missing.intersection(id_ for ids in (*needed.sar, *needed.optical) for id_ in ids))
 
     def mean_sar(self, acquisitions: Sequence[SceneIds], *, polarisations: tuple[str, ...], grid: GeoBox) -> SarMean:
         self._call("mean_sar", _roi(acquisitions))

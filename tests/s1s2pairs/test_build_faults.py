@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from s1s2pairs.build import BuildReport, build
-from s1s2pairs.errors import DatasetError, NotAuthenticated, SourceError
+from s1s2pairs.errors import DatasetError, NotAuthenticated, SourceError, SourceUnreachable
 from s1s2pairs.index import open_dataset
 from s1s2pairs.storage import PARTIAL, Storage
 from s1s2pairs.verify import verify
@@ -154,9 +154,12 @@ def test_a_source_that_answers_nothing_stops_the_build(run: Run, built: Built, s
 
 
 @pytest.mark.parametrize("call", ["find_sar", "mean_sar"])
-def test_refused_credentials_stop_the_build(run: Run, built: Built, source: Path, call: str) -> None:
-    inject(source, (call, "south", "credentials"))
-    with pytest.raises(NotAuthenticated):
+@pytest.mark.parametrize(("fault", "error"), [("credentials", NotAuthenticated), ("unreachable", SourceUnreachable)])
+def test_what_every_roi_would_meet_stops_the_build(
+    run: Run, built: Built, source: Path, call: str, fault: str, error: type[SourceError]
+) -> None:
+    inject(source, (call, "south", fault))
+    with pytest.raises(error):
         run(built.recipe)
 
 

@@ -16,7 +16,7 @@ from s1s2pairs.errors import RecipeError
 from s1s2pairs.plan import Plan, RoiPlan, dump_lock, is_lock, parse_lock, shared_ground
 from s1s2pairs.recipe import Period, Roi, Settings
 from s1s2pairs.search import plan_roi
-from s1s2pairs.sources import CompositeMethod, OpticalComposite, Place, SarMean, SceneIds, Span
+from s1s2pairs.sources import CompositeMethod, Needed, OpticalComposite, Place, SarMean, SceneIds, Span
 
 UTC = dt.UTC
 PERIODS = (
@@ -39,8 +39,10 @@ class Listed:
 
     name = "catalogue:listed"
 
-    def __init__(self, optical: Sequence[OpticalAcquisition], sar: Sequence[SarAcquisition]) -> None:
-        self.optical, self.sar = optical, sar
+    def __init__(
+        self, optical: Sequence[OpticalAcquisition], sar: Sequence[SarAcquisition], *, lost: Sequence[str] = ()
+    ) -> None:
+        self.optical, self.sar, self.lost = optical, sar, set(lost)
         self.asked: list[tuple[str, tuple[Span, ...]]] = []
 
     def backscatter(self) -> str:
@@ -55,6 +57,11 @@ class Listed:
     def find_optical(self, place: Place, spans: Sequence[Span]) -> tuple[OpticalAcquisition, ...]:
         self.asked.append(("optical", tuple(spans)))
         return tuple(a for a in self.optical if any(s.start <= a.acquired_at < s.end for s in spans))
+
+    def unreadable(self, needed: Needed) -> frozenset[str]:
+        assert needed.polarisations == ("VV", "VH")
+        assert needed.bands[0] == "B2"
+        return frozenset(self.lost.intersection(id_ for ids in (*needed.sar, *needed.optical) for id_ in ids))
 
     def mean_sar(self, acquisitions: Sequence[SceneIds], *, polarisations: tuple[str, ...], grid: GeoBox) -> SarMean:
         raise AssertionError("planning fetches no pixels")
@@ -122,6 +129,30 @@ def test_a_roi_with_nothing_to_choose_is_a_plan_with_a_reason() -> None:
     assert plan.failure is not None
     assert "no clear optical acquisition" in plan.failure
     assert "no radar acquisition at all" in (plan_roi(Listed(CLEAR, []), roi()).failure or "")
+
+
+def test_a_missing_file_costs_an_acquisition_and_not_the_roi(caplog: pytest.LogCaptureFixture) -> None:
+    """The chosen date, the next best one and a radar image lack a file; what stands in for a lost one may be lost as well."""
+    whole = plan_roi(Listed(CLEAR, PASSES), roi())
+    assert whole.choices is not None
+    lost = [whole.choices.periods[0].sar[3].scene_ids[0], "S2_2019-06-10", "S2_2019-06-11"]
+    spare = [optical(f"2019-06-{day}", 0.0005 * day) for day in (11, 14)]
+    least_cloudy = replace(roi(), settings=replace(roi().settings, s2_composite="least_cloudy"))
+    plan = plan_roi(Listed([*CLEAR, *spare], PASSES, lost=lost), least_cloudy)
+    assert plan.choices is not None
+    chosen = {id_ for p in plan.choices.periods for a in (*p.sar, *p.optical) for id_ in a.scene_ids}
+    assert chosen.isdisjoint(lost)
+    assert "S2_2019-06-14" in chosen
+    assert all(8 <= len(p.sar) <= 10 for p in plan.choices.periods)
+    assert "whose files are missing" in caplog.text
+    assert all(id_ in caplog.text for id_ in lost)
+
+
+def test_a_roi_with_too_few_files_says_so() -> None:
+    plan = plan_roi(Listed(CLEAR, PASSES, lost=["S2_2021-06-12"]), roi())
+    assert plan.failure is not None
+    assert "no clear optical acquisition" in plan.failure
+    assert plan.failure.endswith("left out because their files are missing: S2_2021-06-12")
 
 
 def lock(*plans: RoiPlan) -> str:

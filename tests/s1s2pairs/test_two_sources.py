@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 import rasterio
 
+from s1s2pairs.sources import Needed
+from s1s2pairs.sources.paired import PairedSource
+from tests.s1s2pairs.fake_source import FakeSource
 from tests.test_cli import Done, s1s2
 
 
@@ -101,3 +104,13 @@ def test_without_radar_the_build_says_so_before_it_looks_at_optical_scenes(
     assert done.returncode == 3
     assert "no usable radar collection" in done.stderr
     assert "--radar-source" in done.stderr
+
+
+def test_each_source_is_asked_about_its_own_files(tmp_path: Path) -> None:
+    optical, radar = FakeSource(tmp_path / "optical"), FakeSource(tmp_path / "radar")
+    for source in (optical, radar):
+        (source.folder / "missing.json").write_text(json.dumps(["S1/a", "S2/a"]))
+    needed = Needed(sar=(("S1/a",), ("S1/b",)), optical=(("S2/a",),), polarisations=("VV",), bands=("B2",))
+    assert PairedSource(optical, radar).unreadable(needed) == {"S1/a", "S2/a"}
+    (optical.folder / "missing.json").unlink()
+    assert PairedSource(optical, radar).unreadable(needed) == {"S1/a"}

@@ -2,20 +2,29 @@
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import rasterio
 
+from s1s2pairs.acquisition import SarAcquisition
+from s1s2pairs.build import BuildReport
 from s1s2pairs.errors import DatasetError
+from s1s2pairs.geometry import incidence_deg
 from s1s2pairs.index import dump_index
 from s1s2pairs.rows import read_rows
+from s1s2pairs.sources import Place
+from s1s2pairs.summary import verify_lines
 from s1s2pairs.verify import verify
-from tests.s1s2pairs.conftest import Built
+from tests.s1s2pairs.conftest import Built, tiny_recipe
+from tests.s1s2pairs.fake_source import FakeSource
 
 RASTER = "rasters/north/2019/s1.tif"
 
@@ -52,6 +61,32 @@ def test_a_whole_dataset_is_found_whole(built: Built) -> None:
     assert report.problems == ()
     assert (report.rasters, report.patches, report.rows) == (8, 48, 24)
     assert dict(report.failed_rois) == {}
+
+
+@pytest.mark.parametrize(("older_by", "noted"), [(0.0, False), (1.4, True)])
+def test_an_angle_that_an_older_model_gave_is_noted_and_no_fault(
+    run: Callable[..., BuildReport],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    older_by: float,
+    noted: bool,
+) -> None:
+    find = FakeSource.find_sar
+
+    def modelled(self: FakeSource, place: Place, *args: Any, **keywords: Any) -> tuple[SarAcquisition, ...]:
+        middle = place.polygon.centroid
+        angle = float(incidence_deg(59, "ascending", middle.x, middle.y)) + older_by
+        changes = {"relative_orbit": 59, "incidence_deg": angle, "incidence_source": "model"}
+        return tuple(replace(a, **changes) for a in find(self, place, *args, **keywords) if a.relative_orbit == 37)
+
+    monkeypatch.setattr(FakeSource, "find_sar", modelled)
+    run(tiny_recipe({"north": {}}))
+    report = verify(str(tmp_path / "out"))
+    assert report.ok
+    assert len(report.notes) == noted
+    if noted:
+        assert re.match(r"north: its orbit was chosen by a modelled angle of \d\d\.\d degrees", report.notes[0])
+        assert report.notes[0] in list(verify_lines(report))
 
 
 def test_an_index_read_back_is_written_the_same(built: Built) -> None:

@@ -13,7 +13,7 @@ from odc.geo.geobox import GeoBox
 from ...acquisition import Backscatter, OpticalAcquisition, SarAcquisition
 from ...bands import S2_CLEAR_BAND
 from ...errors import RecipeError, SourceError
-from .. import CompositeMethod, OpticalComposite, Place, SarMean, SceneIds, Span
+from .. import CompositeMethod, Needed, OpticalComposite, Place, SarMean, SceneIds, Span
 from . import expressions
 from .limits import MAX_REQUESTS, MEASURING_AT_ONCE, Window, optical_bytes, sar_bytes, windows
 from .patience import Gate, Patience, TooLarge
@@ -80,6 +80,10 @@ class EarthEngineSource:
             SourceError: Earth Engine cannot answer.
         """
         return self._survey(place).optical(spans)
+
+    def unreadable(self, needed: Needed) -> frozenset[str]:  # noqa: ARG002 - what Earth Engine lists, it holds
+        """Name none."""
+        return frozenset()
 
     def mean_sar(self, acquisitions: Sequence[SceneIds], *, polarisations: tuple[str, ...], grid: GeoBox) -> SarMean:
         """Average acquisitions in linear power on `grid`, on Earth Engine's servers.

@@ -24,12 +24,12 @@ def _feature(name: str, west: float, south: float, size: float) -> dict[str, obj
 
 
 def small_recipe() -> Recipe:
-    """Two overlapping ROIs in Flanders: there two MGRS tiles overlap and orbit 37 just reaches the place."""
+    """Two overlapping ROIs in Hainaut: there two MGRS tiles overlap and orbit 37 passes just outside."""
     collection = {
         "type": "FeatureCollection",
         "name": "small",
         "s1s2": {"patch": {"size": 32}, "season": ["06-01", "06-20"], "s1_acquisitions": [4, 6]},
-        "features": [_feature("harelbeke", 3.10, 50.83, 0.006), _feature("harelbeke-east", 3.103, 50.83, 0.006)],
+        "features": [_feature("callenelle", 3.57, 50.505, 0.006), _feature("callenelle-east", 3.573, 50.505, 0.006)],
     }
     return parse_recipe(
         json.dumps(collection), file="small", today=dt.date(2026, 1, 1), default_name="small", years=[2019, 2021]

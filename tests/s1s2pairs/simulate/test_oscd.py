@@ -53,7 +53,7 @@ def catalogued(site: Site, roi: Roi, span: Span, angles: dict[str, Incidence]) -
             )
 
 
-def test_the_orbit_picked_is_the_real_one_in_at_least_20_of_24_cities() -> None:
+def test_the_orbit_picked_is_the_real_one_in_at_least_23_of_24_cities() -> None:
     recipe = load(ROOT / "rois" / "oscd.geojson", years=(2019, 2021))
     assert isinstance(recipe, Recipe)
     picks: dict[str, int] = {}
@@ -64,4 +64,4 @@ def test_the_orbit_picked_is_the_real_one_in_at_least_20_of_24_cities() -> None:
     assert picks.keys() == CITIES.keys()
     assert len(picks) == 24
     agreeing = {city for city, orbit in picks.items() if orbit in CITIES[city]}
-    assert len(agreeing) >= 20, {city: (orbit, CITIES[city]) for city, orbit in picks.items() if city not in agreeing}
+    assert len(agreeing) >= 23, {city: (orbit, CITIES[city]) for city, orbit in picks.items() if city not in agreeing}

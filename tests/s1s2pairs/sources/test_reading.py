@@ -16,7 +16,8 @@ from rasterio.warp import reproject, transform, transform_bounds
 from scipy.interpolate import RegularGridInterpolator
 
 from s1s2pairs.errors import SourceError
-from s1s2pairs.sources.reading import Raster, read_float, read_raw, read_smooth, tiles
+from s1s2pairs.sources.raster import Raster
+from s1s2pairs.sources.reading import read_float, read_raw, read_smooth, tiles
 
 SOURCE = GeoBox((90, 70), Affine(10, 0, 500_000, 0, -10, 5_600_000), "EPSG:32631")
 
@@ -121,6 +122,23 @@ def test_twenty_metre_pixels_are_repeated_exactly(tmp_path: Path) -> None:
     )
     grid = GeoBox((72, 68), SOURCE.transform, "EPSG:32631")
     np.testing.assert_array_equal(read_raw(raster, grid, fill=0), values.repeat(2, axis=0).repeat(2, axis=1))
+
+
+def test_lossless_jpeg_2000_reads_like_any_other(tmp_path: Path) -> None:
+    """As ESA's products, and so CDSE, have their bands."""
+    values = np.random.default_rng(8).integers(1, 9000, SOURCE.shape, dtype=np.uint16)
+    profile = {
+        "driver": "JP2OpenJPEG",
+        "crs": str(SOURCE.crs),
+        "transform": SOURCE.transform,
+        "count": 1,
+        "dtype": "uint16",
+    }
+    profile |= {"height": SOURCE.height, "width": SOURCE.width, "QUALITY": "100", "REVERSIBLE": "YES"}
+    with rasterio.open(tmp_path / "B02_10m.jp2", "w", **profile) as dataset:
+        dataset.write(values, 1)
+    raster = Raster(label="item I, asset B02_10m", href=str(tmp_path / "B02_10m.jp2"), crs=str(SOURCE.crs), nodata=0)
+    np.testing.assert_array_equal(read_raw(raster, SOURCE, fill=0), values)
 
 
 def test_a_pixel_on_an_edge_takes_the_later_one(image: tuple[Raster, NDArray[np.uint16]]) -> None:

@@ -14,9 +14,9 @@ import rasterio
 from numpy.typing import NDArray
 
 from s1s2pairs import geometry
-from s1s2pairs.errors import SourceError
+from s1s2pairs.errors import MissingFile, SourceError
 from s1s2pairs.grid import inside
-from s1s2pairs.sources import Place, Source, Span, stac, stac_mosaics
+from s1s2pairs.sources import Needed, Place, Source, Span, stac, stac_mosaics
 from s1s2pairs.sources.opening import open_source
 
 if TYPE_CHECKING:
@@ -207,6 +207,24 @@ def test_then_the_annotation_grid(archive: "TinyArchive", make_place: Callable[.
     file.unlink()
     with pytest.raises(SourceError, match=r"vv\.xml: cannot be read"):
         source_of(archive).find_sar(place, JUNE, polarisations=("VV",))
+
+
+def test_a_pass_begins_at_the_start_of_its_first_slice(
+    archive: "TinyArchive", make_place: Callable[..., Place]
+) -> None:
+    for name, middle, start in (("A", "17:00:12", "17:00:00"), ("B", "17:00:37", "17:00:25")):
+        archive.sar(name, f"2019-06-01T{middle}Z", power(), start_datetime=f"2019-06-01 {start}+00:00")
+    (acquisition,) = source_of(archive).find_sar(make_place(), JUNE, polarisations=("VV",))
+    assert acquisition.acquired_at == dt.datetime(2019, 6, 1, 17, tzinfo=dt.UTC)
+
+
+def test_a_collection_of_amplitudes_on_disk_is_refused(archive: "TinyArchive") -> None:
+    archive.sar("S", "2019-06-01T17:00:00Z", power())
+    root = archive.write()
+    file = root / "sentinel-1-grd" / "collection.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"item_assets": {"vv": {"data_type": "uint16"}}}))
+    with pytest.raises(SourceError, match="this one's sentinel-1-grd holds uncalibrated amplitudes"):
+        open_source(str(root)).backscatter()
 
 
 def test_then_the_orbit_model(archive: "TinyArchive", make_place: Callable[..., Place]) -> None:
@@ -451,7 +469,7 @@ def test_a_broken_item_does_not_vanish(archive: "TinyArchive", make_place: Calla
     whole = file.read_text()
     changes: dict[str, Callable[[dict], object]] = {
         r"asset vv has no CRS": lambda item: item["properties"].pop("proj:code"),
-        r"no asset for VV \(looked for vv, VV\); it has vh": lambda item: item["assets"].pop("vv"),
+        r"no asset for VV \(looked for vv, VV, gamma0_vv\); it has vh": lambda item: item["assets"].pop("vv"),
         r"asset vh has no `href`": lambda item: item["assets"]["vh"].pop("href"),
         r"`sat:orbit_state` is missing": lambda item: item["properties"].pop("sat:orbit_state"),
         r"`sat:orbit_state` is 'up'": lambda item: item["properties"].update({"sat:orbit_state": "up"}),
@@ -488,7 +506,9 @@ def test_one_id_twice_is_refused(archive: "TinyArchive", make_place: Callable[..
 def test_a_broken_optical_item_does_not_vanish(archive: "TinyArchive", make_place: Callable[..., Place]) -> None:
     archive.optical("O", "2019-06-01T10:00:00Z", vegetation(), {"blue": reflectance()})
     source = source_of(archive)
-    with pytest.raises(SourceError, match=r"item O .*no asset for B12 \(looked for swir22, B12\); it has blue, scl"):
+    with pytest.raises(
+        SourceError, match=r"item O .*no asset for B12 \(looked for swir22, B12, B12_20m\); it has blue, scl"
+    ):
         source.composite_optical([("O",)], bands=("B2", "B12"), method="least_cloudy", grid=make_place().grid)
     del archive.items["O"]["assets"]["scl"]
     with pytest.raises(SourceError, match=r"item O .*no asset for SCL"):
@@ -508,8 +528,50 @@ def test_a_truncated_or_lost_file_is_named(archive: "TinyArchive", make_place: C
     with pytest.raises(SourceError, match=r"item O, asset scl: .*scl\.tif cannot be read"):
         source.find_optical(place, JUNE)
     (archive.root / "sentinel-2-l2a" / "O" / "scl.tif").unlink()
-    with pytest.raises(SourceError, match=r"item O, asset scl: .*scl\.tif cannot be read: .*No such file"):
+    with pytest.raises(MissingFile, match=r"item O, asset scl: .*scl\.tif is not there: No such file or directory$"):
         source.composite_optical([("O",)], bands=("B2",), method="least_cloudy", grid=place.grid)
+
+
+def test_a_missing_file_costs_an_acquisition_and_is_named(
+    archive: "TinyArchive", make_place: Callable[..., Place], caplog: pytest.LogCaptureFixture
+) -> None:
+    for day in (1, 7):
+        archive.sar(f"S{day}", f"2019-06-{day:02}T17:00:00Z", power(), angle=np.full((32, 32), 40.0))
+        archive.optical(
+            f"O{day}", f"2019-06-{day:02}T10:00:00Z", vegetation(), {"blue": reflectance(), "nir": reflectance()}
+        )
+    source, place = source_of(archive), make_place()
+    (archive.root / "sentinel-2-l2a" / "O1" / "scl.tif").unlink()
+    (archive.root / "sentinel-1-grd" / "S1" / "angle.tif").unlink()
+    assert [a.scene_ids for a in source.find_optical(place, JUNE)] == [("O7",)]
+    radar = source.find_sar(place, JUNE, polarisations=("VV",))
+    assert [(a.scene_ids, a.incidence_source) for a in radar] == [(("S1",), "model"), (("S7",), "model")]
+    for named in ("item O1, asset scl: ", "item S1, asset angle: "):
+        (message,) = {r.getMessage() for r in caplog.records if r.getMessage().startswith(named)}
+        assert "is not there" in message
+
+
+@pytest.mark.parametrize(
+    ("file", "scene"), [("sentinel-1-grd/S1/vh.tif", "S1"), ("sentinel-2-l2a/O7/nir.tif", "O7"), (None, None)]
+)
+def test_a_plan_s_files_are_looked_for(
+    archive: "TinyArchive", caplog: pytest.LogCaptureFixture, file: str | None, scene: str | None
+) -> None:
+    for day in (1, 7):
+        archive.sar(f"S{day}", f"2019-06-{day:02}T17:00:00Z", power())
+        archive.optical(
+            f"O{day}", f"2019-06-{day:02}T10:00:00Z", vegetation(), {"blue": reflectance(), "nir": reflectance()}
+        )
+    source = source_of(archive)
+    if file is not None:
+        (archive.root / file).unlink()
+    sar, optical = (("S1",), ("S7",)), (("O1",), ("O7",))
+    needed = Needed(sar=sar, optical=optical, polarisations=("VV", "VH"), bands=("B2", "B8"))
+    assert source.unreadable(needed) == (frozenset() if scene is None else {scene})
+    assert len(caplog.records) == (scene is not None)
+    (archive.root / "sentinel-2-l2a" / "O1" / "blue.tif").write_bytes(b"no image")
+    with pytest.raises(SourceError, match=r"item O1, asset blue: .* cannot be read"):
+        source.unreadable(needed)
 
 
 def test_a_scene_of_the_plan_that_is_gone(archive: "TinyArchive", make_place: Callable[..., Place]) -> None:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,8 +14,8 @@ import pytest
 import shapely
 import shapely.geometry
 
-from s1s2pairs.errors import SourceError
-from s1s2pairs.sources import Place, Span, stac_catalogue
+from s1s2pairs.errors import MissingFile, NotAuthenticated, SourceError, SourceUnreachable
+from s1s2pairs.sources import Place, Span, stac_api
 from s1s2pairs.sources.opening import open_source
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ SPANS = (
     Span(start=dt.datetime(2019, 6, 20, tzinfo=dt.UTC), end=dt.datetime(2019, 8, 1, tzinfo=dt.UTC)),
 )
 PAGE = 3
+RETRIES = stac_api._RETRIES
 random = np.random.default_rng(5)
 
 
@@ -37,6 +39,8 @@ class Api:
     failures: list[int] = field(default_factory=list)
     """Status codes to answer searches with before the first good answer."""
     files: dict[str, bytes] = field(default_factory=dict)
+    item_assets: dict[str, Any] = field(default_factory=dict)
+    """Of sentinel-1-grd."""
     url: str = ""
 
     def root(self) -> dict[str, Any]:
@@ -52,6 +56,18 @@ class Api:
         ]
         catalog = {"type": "Catalog", "id": "api", "stac_version": "1.0.0", "description": "x", "links": links}
         return catalog | {"conformsTo": conforms}
+
+    def describe(self, collection: str) -> dict[str, Any]:
+        described = {
+            "type": "Collection",
+            "id": collection,
+            "stac_version": "1.0.0",
+            "description": "x",
+            "license": "other",
+            "extent": {"spatial": {"bbox": [[-180, -90, 180, 90]]}, "temporal": {"interval": [[None, None]]}},
+            "links": [],
+        }
+        return described | ({"item_assets": self.item_assets} if collection == "sentinel-1-grd" else {})
 
     def search(self, query: dict[str, Any]) -> dict[str, Any]:
         found = [item for item in self.items if item["collection"] in query["collections"]]
@@ -108,16 +124,7 @@ def api() -> Iterator[Api]:
             elif path.startswith("/collections/"):
                 name = path.rpartition("/")[2]
                 there = any(item["collection"] == name for item in state.items)
-                described = {
-                    "type": "Collection",
-                    "id": name,
-                    "stac_version": "1.0.0",
-                    "description": "x",
-                    "license": "other",
-                    "extent": {"spatial": {"bbox": [[-180, -90, 180, 90]]}, "temporal": {"interval": [[None, None]]}},
-                    "links": [],
-                }
-                self.answer(200 if there else 404, described if there else {"code": "NotFound"})
+                self.answer(200 if there else 404, state.describe(name) if there else {"code": "NotFound"})
             else:
                 self.answer(404, {"code": "NotFound"})
 
@@ -144,7 +151,7 @@ def api() -> Iterator[Api]:
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stac_catalogue, "_RETRIES", stac_catalogue._RETRIES.new(backoff_factor=0.0))
+    monkeypatch.setattr(stac_api, "_RETRIES", stac_api._RETRIES.new(backoff_factor=0.0))
 
 
 @pytest.fixture
@@ -223,9 +230,102 @@ def test_a_lasting_fault_ends(served: "TinyArchive", api: Api, make_place: Calla
     assert len(api.asked) == 6
 
 
-def test_nobody_there(make_place: Callable[..., Place]) -> None:
-    with pytest.raises(SourceError, match=r"the STAC API http://127\.0\.0\.1:9/x cannot be used"):
+def test_nobody_there_is_said_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(stac_api, "_RETRIES", RETRIES)
+    monkeypatch.setattr("urllib3.util.retry.time.sleep", slept.append)
+    with pytest.raises(SourceUnreachable, match=r"the STAC API http://127\.0\.0\.1:9/x cannot be reached"):
         open_source("stac:http://127.0.0.1:9/x").backscatter()
+    assert 1 <= sum(slept) <= 5
+
+
+def test_an_unknown_host_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*args: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(SourceUnreachable, match=r"the STAC API https://nowhere\.example/v1 cannot be reached"):
+        open_source("stac:https://nowhere.example/v1").backscatter()
+
+
+def test_files_that_nobody_serves(served: "TinyArchive", api: Api, make_place: Callable[..., Place]) -> None:
+    place, source = make_place(), open_source(f"stac:{api.url}")
+    for item in api.items:
+        if item["id"] == "S7":
+            item["assets"]["vv"]["href"] = "http://127.0.0.1:9/vv.tif"
+    with pytest.raises(SourceUnreachable, match=r"item S7, asset vv: http://127\.0\.0\.1:9/vv\.tif cannot be reached"):
+        source.mean_sar([("S7",)], polarisations=("VV",), grid=place.grid)
+    del api.files["/files/sentinel-1-grd/S1/vv.tif"]
+    with pytest.raises(
+        MissingFile, match=rf"item S1, asset vv: {api.url}/files/.*vv\.tif is not there: HTTP response code: 404"
+    ):
+        source.mean_sar([("S1",)], polarisations=("VV",), grid=place.grid)
+
+
+S3 = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_S3_ENDPOINT",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_ENDPOINT_URL",
+    "AWS_PROFILE",
+)
+
+
+@pytest.fixture
+def in_s3(served: "TinyArchive", api: Api, monkeypatch: pytest.MonkeyPatch) -> "TinyArchive":
+    """The archive as CDSE holds one: files at `s3://`, in a service that the items name. No keys are set."""
+    for name in (*S3, "AWS_VIRTUAL_HOSTING", "AWS_HTTPS", "AWS_NO_SIGN_REQUEST"):
+        monkeypatch.delenv(name, raising=False)
+    for item in api.items:
+        item["properties"]["storage:schemes"] = {
+            "cdse-s3": {"type": "custom-s3", "platform": "https://eodata.example.eu"}
+        }
+        for asset in item["assets"].values():
+            path = asset["href"].removeprefix(api.url)
+            api.files[f"/eodata{path}"] = api.files.pop(path)
+            asset |= {"href": f"s3://eodata{path}", "storage:refs": ["cdse-s3"]}
+    return served
+
+
+@pytest.mark.parametrize(("variable", "prefix"), [("AWS_S3_ENDPOINT", ""), ("AWS_ENDPOINT_URL_S3", "http://")])
+def test_files_in_s3_are_read_with_keys_of_the_environment(
+    in_s3: "TinyArchive",
+    api: Api,
+    make_place: Callable[..., Place],
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    prefix: str,
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "me")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv(variable, prefix + api.url.removeprefix("http://"))
+    if not prefix:
+        monkeypatch.setenv("AWS_HTTPS", "NO")
+    disk, remote, place = open_source(str(in_s3.root)), open_source(f"stac:{api.url}"), make_place()
+    mean, other = (s.mean_sar([("S1",)], polarisations=("VV",), grid=place.grid) for s in (remote, disk))
+    np.testing.assert_array_equal(mean.linear, other.linear)
+
+
+@pytest.mark.parametrize("given", [(), ("AWS_S3_ENDPOINT",), ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")])
+def test_without_keys_one_message_says_what_to_set(
+    in_s3: "TinyArchive",
+    api: Api,
+    make_place: Callable[..., Place],
+    monkeypatch: pytest.MonkeyPatch,
+    given: tuple[str, ...],
+) -> None:
+    for name in given:
+        monkeypatch.setenv(name, "x")
+    message = (
+        r"s3://eodata is read with keys of https://eodata\.example\.eu: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to "
+        r"yours, and AWS_S3_ENDPOINT=eodata\.example\.eu"
+    )
+    with pytest.raises(NotAuthenticated, match=message):
+        open_source(f"stac:{api.url}").find_optical(make_place(), SPANS)
+
+
+def test_no_url() -> None:
     with pytest.raises(SourceError, match=r"stac:somewhere: no URL; give e\.g\. stac:https://"):
         open_source("stac:somewhere")
 
@@ -244,7 +344,7 @@ def test_an_api_without_such_collections(api: Api, make_place: Callable[..., Pla
 def test_known_raw_grd_is_not_taken_for_backscatter(
     served: "TinyArchive", api: Api, make_place: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stac_catalogue, "RAW_GRD_HOSTS", ("127.0.0.1",))
+    monkeypatch.setattr(stac_api, "RAW_GRD_HOSTS", ("127.0.0.1",))
     source = open_source(f"stac:{api.url}")
     with pytest.raises(SourceError, match="this one's sentinel-1-grd holds uncalibrated amplitudes in radar geometry"):
         source.backscatter()
@@ -254,12 +354,42 @@ def test_known_raw_grd_is_not_taken_for_backscatter(
     assert open_source(f"stac:{api.url}").backscatter() == "gamma0"
 
 
+RAW = {
+    # Planetary Computer, Earth Search, Copernicus Data Space: as their collections describe sentinel-1-grd.
+    "pc": {"description": "Amplitude of signal transmitted with vertical polarization and received with vertical ..."},
+    "earth-search": {"description": "VV polarization backscattering coefficient, 16-bit DN."},
+    "cdse": {"data_type": "uint16", "nodata": 0},
+}
+CALIBRATED = {
+    "float": {
+        "raster:bands": [{"data_type": "float32", "nodata": -32768}],
+        "description": "Gamma naught; amplitude squared",
+    },
+    "scaled": {"data_type": "int16", "raster:scale": 0.01, "unit": "dB"},
+    "silent": {"title": "VV"},
+}
+
+
+@pytest.mark.parametrize("name", [*RAW, *CALIBRATED])
+def test_a_collection_s_item_assets_tell_amplitudes_from_backscatter(
+    served: "TinyArchive", api: Api, make_place: Callable[..., Place], name: str
+) -> None:
+    api.item_assets = {"vv": (RAW | CALIBRATED)[name], "thumbnail": {"description": "amplitude"}}
+    source = open_source(f"stac:{api.url}")
+    if name in CALIBRATED:
+        assert source.backscatter() == "sigma0"
+    else:
+        with pytest.raises(SourceError, match="this one's sentinel-1-grd holds uncalibrated amplitudes"):
+            source.backscatter()
+        assert not api.asked
+
+
 @pytest.mark.filterwarnings("ignore:Support for class-based `config`:DeprecationWarning")
 def test_assets_are_signed_where_the_host_wants_it(
     served: "TinyArchive", api: Api, make_place: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planetary_computer = pytest.importorskip("planetary_computer")
-    monkeypatch.setattr(stac_catalogue, "PLANETARY_COMPUTER", "127.0.0.1")
+    monkeypatch.setattr(stac_api, "PLANETARY_COMPUTER", "127.0.0.1")
     signed = []
     monkeypatch.setattr(planetary_computer, "sign_url", lambda href: signed.append(href) or href)
     source = open_source(f"stac:{api.url}")

@@ -11,7 +11,7 @@ from s1s2pairs.acquisition import group_optical
 from s1s2pairs.errors import SourceError
 from s1s2pairs.sources.stac_items import Item, item_from_json, platform
 from s1s2pairs.sources.stac_sensors import (
-    annotation_href,
+    annotation_hrefs,
     backscatter_raster,
     is_wanted_sar,
     optical_scene,
@@ -139,7 +139,9 @@ def test_uncalibrated_radar_and_radar_geometry_are_refused() -> None:
 
 
 def test_a_missing_asset_is_named_with_what_there_is() -> None:
-    with pytest.raises(SourceError, match=r"no asset for B11 \(looked for swir16, B11\); it has nir08, scl"):
+    with pytest.raises(
+        SourceError, match=r"no asset for B11 \(looked for swir16, B11, B11_20m\); it has nir08, scl, thumbnail$"
+    ):
         reflectance_raster(earth_search(), "B11")
 
 
@@ -210,8 +212,18 @@ def test_an_item_need_not_name_its_satellite(id_: str, properties: dict[str, Any
 
 def test_the_annotation_is_found_beside_the_rasters() -> None:
     made = item({}, {"schema-product-vh": {"href": "./a-vh.xml"}, "schema-product-vv": {"href": "./a-vv.xml"}})
-    assert annotation_href(made) == "/archive/I/a-vv.xml"
-    assert annotation_href(item({}, {"vv": {"href": "x"}})) is None
+    assert annotation_hrefs(made) == ["/archive/I/a-vv.xml", "/archive/I/a-vh.xml"]
+    assert annotation_hrefs(item({}, {"vv": {"href": "x"}})) == []
+
+
+def test_a_report_on_interference_is_no_annotation() -> None:
+    """As Earth Search lists products of late 2022."""
+    base = "s3://sentinel-s1-l1c/GRD/2022/11/30/IW/DV/S1A_IW_GRDH_X/annotation"
+    made = item(
+        {},
+        {f"schema-product-{p}": {"href": f"{base}/{f}"} for p, f in (("vv", "rfi/rfi-iw-vv.xml"), ("vh", "iw-vh.xml"))},
+    )
+    assert annotation_hrefs(made) == [f"{base}/iw-vh.xml"]
 
 
 @pytest.mark.parametrize(
