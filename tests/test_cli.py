@@ -166,6 +166,29 @@ def test_earth_engine_without_credentials(tiny_recipe: Path, tmp_path: Path) -> 
     assert not (tmp_path / "data").exists()
 
 
+def test_check_of_a_catalogue_and_of_earth_engine_without_credentials(tiny_world: Path, tmp_path: Path) -> None:
+    done = s1s2("check", "--source", tiny_world, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "        holds  radar-pixels: " in done.stdout
+    assert "11 hold, 0 do not, 0 not testable" in done.stdout
+    told = json.loads(s1s2("check", "--source", tiny_world, "--json", cwd=tmp_path).stdout)
+    assert {one["state"] for one in told["findings"]} == {"holds"}
+    done = s1s2("check", cwd=tmp_path)
+    assert done.returncode == 3
+    assert "earthengine authenticate" in done.stderr
+
+
+def test_a_check_that_fails_exits_with_3(tiny_world: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(tiny_world, tmp_path / "copy", ignore=shutil.ignore_patterns("sentinel-1-grd")))
+    catalog = json.loads((copy / "catalog.json").read_text(encoding="utf-8"))
+    links = [link for link in catalog["links"] if "sentinel-1-grd" not in link["href"]]
+    (copy / "catalog.json").write_text(json.dumps({**catalog, "links": links}), encoding="utf-8")
+    done = s1s2("check", "--source", copy, cwd=tmp_path)
+    assert done.returncode == 3
+    assert "does not hold  radar-collection: " in done.stdout
+    assert "this breaks: builds without --radar-source" in done.stdout
+
+
 def test_as_a_program_it_ends_with_code_and_message_or_with_the_traceback_asked_for(tmp_path: Path) -> None:
     program = [sys.executable, "-c", "import sys, cli; cli.main(sys.argv[1:])", "report", "nowhere"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -73,7 +73,7 @@ class StacSource:
     radar_name: str | None = None
 
     def __init__(self, name: str) -> None:
-        self._catalogue = _open_catalogue(name)
+        self._catalogue = open_catalogue(name)
         self.name = self._catalogue.name
         # What was measured is kept: the search for clear dates asks for the same months again, with more around them.
         self._optical: dict[tuple[bytes, SceneIds], OpticalAcquisition] = {}
@@ -182,25 +182,11 @@ class StacSource:
 
     @cached_property
     def _sar_collection(self) -> str:
-        uncalibrated = ""
-        for collection in SAR_COLLECTIONS:
-            if not self._catalogue.has_collection(collection):
-                continue
-            if not self._catalogue.is_uncalibrated(collection):
-                return collection
-            uncalibrated = f", and this one's {collection} holds uncalibrated amplitudes in radar geometry"
-        raise SourceError(
-            f"{self.name}: no usable radar collection; wanted is sentinel-1-grd (calibrated, on a map grid) or sentinel-1-rtc"
-            + uncalibrated
-            + ": take radar images from another source with --radar-source"
-        )
+        return sar_collection(self._catalogue)
 
     @cached_property
     def _optical_collection(self) -> str:
-        for collection in OPTICAL_COLLECTIONS:
-            if self._catalogue.has_collection(collection):
-                return collection
-        raise SourceError(f"{self.name}: no optical collection; wanted is {' or '.join(OPTICAL_COLLECTIONS)}")
+        return optical_collection(self._catalogue)
 
     def _items(self, collection: str, acquisitions: Sequence[SceneIds]) -> dict[str, Item]:
         ids = [id_ for scene_ids in acquisitions for id_ in scene_ids]
@@ -268,7 +254,43 @@ def _unless_missing(measure: Callable[[], _R]) -> _R | None:
         return None
 
 
-def _open_catalogue(name: str) -> Catalogue:
+def sar_collection(catalogue: Catalogue) -> str:
+    """Return the collection that radar images are taken from.
+
+    Raises:
+        SourceError: There is none that can be used.
+    """
+    uncalibrated = ""
+    for collection in SAR_COLLECTIONS:
+        if not catalogue.has_collection(collection):
+            continue
+        if not catalogue.is_uncalibrated(collection):
+            return collection
+        uncalibrated = f", and this one's {collection} holds uncalibrated amplitudes in radar geometry"
+    raise SourceError(
+        f"{catalogue.name}: no usable radar collection; wanted is sentinel-1-grd (calibrated, on a map grid) or sentinel-1-rtc"
+        f"{uncalibrated}: take radar images from another source with --radar-source"
+    )
+
+
+def optical_collection(catalogue: Catalogue) -> str:
+    """Return the collection that optical images are taken from.
+
+    Raises:
+        SourceError: There is none.
+    """
+    for collection in OPTICAL_COLLECTIONS:
+        if catalogue.has_collection(collection):
+            return collection
+    raise SourceError(f"{catalogue.name}: no optical collection; wanted is {' or '.join(OPTICAL_COLLECTIONS)}")
+
+
+def open_catalogue(name: str) -> Catalogue:
+    """Open `stac:URL`, or the catalogue at a path.
+
+    Raises:
+        SourceError: There is none, or it cannot be read.
+    """
     return ApiCatalogue(name.removeprefix("stac:")) if name.startswith("stac:") else StaticCatalogue(Path(name))
 
 

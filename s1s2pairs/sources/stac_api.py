@@ -89,6 +89,10 @@ class ApiCatalogue:
             self._fetch(self._client().search(collections=[collection], ids=chunk, limit=_PAGE), collection)
         return {id_: self._known[collection, id_] for id_ in wanted if (collection, id_) in self._known}
 
+    def some(self, collection: str, most: int) -> list[Item]:
+        """Fetch the first few items that the server gives."""
+        return self._fetch(self._client().search(collections=[collection], max_items=most, limit=most), collection)
+
     def signed(self, href: str) -> str:
         """Return the URL of an asset, signed anew where the host wants that: signatures last less than an hour."""
         if not self._signs:

@@ -35,6 +35,9 @@ class Catalogue(Protocol):
     def items(self, collection: str, ids: Iterable[str]) -> dict[str, Item]:
         """Fetch items by id; ids that do not exist are left out."""
 
+    def some(self, collection: str, most: int) -> list[Item]:
+        """Fetch any few items of a collection."""
+
     def signed(self, href: str) -> str:
         """Return the URL or path under which an asset can be read now."""
 

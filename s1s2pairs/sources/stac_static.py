@@ -76,6 +76,10 @@ class StaticCatalogue:
             if entry.id in wanted
         }
 
+    def some(self, collection: str, most: int) -> list[Item]:
+        """Read the first few items of a collection."""
+        return [self._read_item(entry.href, collection) for entry in self._index()[collection][:most]]
+
     def signed(self, href: str) -> str:
         """Return the path itself."""
         return href
