@@ -88,7 +88,9 @@ def build(
     workers: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Images made at once; else 4, or for Earth Engine as many as --requests.", show_default=False
+            min=1,
+            help="Images made at once; else 4, or for Earth Engine a few more than --requests.",
+            show_default=False,
         ),
     ] = None,
     dask: Annotated[

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import rasterio
 import rasterio.errors
+import rasterio.shutil
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.io import MemoryFile
@@ -85,31 +86,39 @@ def encode(
         cog: Cloud-optimised, in blocks of 256; else in strips, for small files read whole.
     """
     predictor = 3 if layout.dtype == "float32" else 2
-    if cog:
-        options = {"driver": "COG", "blocksize": _BLOCK_PX, "overviews": "NONE", "level": _DEFLATE_LEVEL}
-    else:
-        options = {"driver": "GTiff", "interleave": "band", "zlevel": _DEFLATE_LEVEL, "blockysize": grid.shape[0]}
-    with MemoryFile() as memory:
-        with memory.open(
-            width=grid.shape[1],
-            height=grid.shape[0],
-            count=len(layout.bands),
-            dtype=layout.dtype,
-            crs=str(grid.crs),
-            transform=grid.transform,
-            nodata=layout.nodata,
-            compress="deflate",
-            predictor=predictor,
-            **options,
-        ) as file:
-            file.write(pixels)
-            file.descriptions = tuple(band.name for band in layout.bands)
-            file.units = tuple(band.unit for band in layout.bands)
-            file.scales = tuple(band.scale for band in layout.bands)
-            file.update_tags(**(tags or {}))
-            for number, band in enumerate(layout.bands, start=1):
-                file.update_tags(number, MEANING=band.meaning)
+    compression = {"compress": "deflate", "predictor": predictor}
+    profile: dict[str, Any] = {
+        "width": grid.shape[1],
+        "height": grid.shape[0],
+        "count": len(layout.bands),
+        "dtype": layout.dtype,
+        "crs": str(grid.crs),
+        "transform": grid.transform,
+        "nodata": layout.nodata,
+    }
+    with rasterio.Env(), MemoryFile() as memory:
+        if cog:
+            # Copied rather than opened as a COG, which gives the same bytes: closing one opened for writing compresses
+            # it while no other thread can run.
+            with rasterio.open("", "w", driver="MEM", **profile) as file:
+                _fill(file, pixels, layout=layout, tags=tags or {})
+                options = {"blocksize": _BLOCK_PX, "overviews": "NONE", "level": _DEFLATE_LEVEL, **compression}
+                rasterio.shutil.copy(file, memory.name, driver="COG", **options)
+        else:
+            options = {"interleave": "band", "zlevel": _DEFLATE_LEVEL, "blockysize": grid.shape[0], **compression}
+            with memory.open(driver="GTiff", **options, **profile) as file:
+                _fill(file, pixels, layout=layout, tags=tags or {})
         return bytes(memory.getbuffer())
+
+
+def _fill(file: rasterio.io.DatasetWriter, pixels: NDArray[Any], *, layout: Layout, tags: Mapping[str, str]) -> None:
+    file.write(pixels)
+    file.descriptions = tuple(band.name for band in layout.bands)
+    file.units = tuple(band.unit for band in layout.bands)
+    file.scales = tuple(band.scale for band in layout.bands)
+    file.update_tags(**tags)
+    for number, band in enumerate(layout.bands, start=1):
+        file.update_tags(number, MEANING=band.meaning)
 
 
 @contextlib.contextmanager

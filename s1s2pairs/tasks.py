@@ -4,6 +4,7 @@ import functools
 import hashlib
 import json
 import logging
+import os
 import threading
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, Self
@@ -28,6 +29,12 @@ log = logging.getLogger(__name__)
 
 LOCAL_WORKERS: Final = 4
 """Images made at once where this machine reads the scenes."""
+ENCODERS: Final = min(4, os.cpu_count() or 1)
+"""Rasters encoded and written at once in a process, whatever its workers.
+
+Requests sent together are answered together. Encoded all at once, their rasters would also be finished together, late, and
+until then no request would be under way; a few at a time, the first worker asks again while the others take their turn.
+"""
 
 
 class Opener(Protocol):
@@ -59,8 +66,12 @@ class SourceOpener:
 
     @property
     def usual_workers(self) -> int:
-        """How many images are best made at once: Earth Engine does the work elsewhere, other sources do it here."""
-        return self.requests if "earthengine" in (self.name, self.radar) else LOCAL_WORKERS
+        """How many images are best made at once.
+
+        Earth Engine does the work elsewhere: its requests are all in flight while some more images are encoded. Other
+        sources do it here.
+        """
+        return self.requests + ENCODERS if "earthengine" in (self.name, self.radar) else LOCAL_WORKERS
 
     def open(self) -> Source:
         """Open the source.
@@ -89,6 +100,7 @@ class Session:
 
 
 _OPENING = threading.Lock()
+_ENCODING = threading.BoundedSemaphore(ENCODERS)
 
 
 @functools.lru_cache(maxsize=2)
@@ -147,18 +159,14 @@ def run_raster(task: RasterTask) -> None:
     """
     unit, storage = task.unit, task.storage
     kept = _kept(unit, storage)
-    content, pixels = kept if kept is not None else _made(task)
-    patches = tuple(_cut(unit, storage, pixels))
-    record = UnitRecord(fetched=kept is None, sha256=hashlib.sha256(content).hexdigest(), patches=patches)
-    storage.write(unit.record_path, dump_record(record))
-
-
-def _made(task: RasterTask) -> tuple[bytes, NDArray[Any]]:
-    unit = task.unit
-    pixels = fetch(source_of(task.session), unit)
-    content = encode(pixels, grid=unit.choices.grid, layout=unit.layout, tags=_tags(unit))
-    task.storage.write(unit.raster_path, content)
-    return content, pixels
+    content, pixels = kept if kept is not None else (None, fetch(source_of(task.session), unit))
+    with _ENCODING:
+        if content is None:
+            content = encode(pixels, grid=unit.choices.grid, layout=unit.layout, tags=_tags(unit))
+            storage.write(unit.raster_path, content)
+        patches = tuple(_cut(unit, storage, pixels))
+        record = UnitRecord(fetched=kept is None, sha256=hashlib.sha256(content).hexdigest(), patches=patches)
+        storage.write(unit.record_path, dump_record(record))
 
 
 def fetch(source: Source, unit: Unit) -> NDArray[Any]:

@@ -6,9 +6,11 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from s1s2pairs import tasks
 from s1s2pairs.build import build
 from s1s2pairs.errors import GridError, RecipeError
 from s1s2pairs.pool import open_pool
@@ -72,6 +74,42 @@ def test_requests_are_shared_out_among_processes() -> None:
     assert earth_engine.share(5).requests * 5 <= 24
     assert earth_engine.most_processes == 24
     assert SourceOpener(name="/archive").most_processes is None
+
+
+def test_all_requests_are_in_flight_while_rasters_are_encoded() -> None:
+    assert SourceOpener(name="earthengine", requests=24).usual_workers == 24 + tasks.ENCODERS
+
+
+def test_a_few_rasters_are_encoded_at_once_while_the_source_is_asked_for_others(
+    built: Built, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch, encode, lock, all_asked = tasks.fetch, tasks.encode, threading.Lock(), threading.Event()
+    asked, encoding, most = 0, 0, 0
+
+    def counted_fetch(*arguments: Any) -> Any:
+        nonlocal asked
+        with lock:
+            asked += 1
+            if asked == 8:
+                all_asked.set()
+        return fetch(*arguments)
+
+    def slow_encode(*arguments: Any, **options: Any) -> bytes:
+        nonlocal encoding, most
+        with lock:
+            encoding += 1
+            most = max(most, encoding)
+        assert all_asked.wait(30), "whoever encodes keeps others from asking"
+        content = encode(*arguments, **options)
+        with lock:
+            encoding -= 1
+        return content
+
+    monkeypatch.setattr(tasks, "fetch", counted_fetch)
+    monkeypatch.setattr(tasks, "encode", slow_encode)
+    build(built.recipe, opener=FakeOpener(folder=str(source)), out=str(tmp_path / "out"), workers=8)
+    assert 1 <= most <= tasks.ENCODERS
+    assert tree(tmp_path / "out") == tree(built.root)
 
 
 @pytest.fixture(scope="module")

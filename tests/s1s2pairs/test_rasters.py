@@ -1,3 +1,7 @@
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import rasterio
@@ -67,6 +71,32 @@ def test_equal_input_gives_equal_bytes(radar: np.ndarray) -> None:
     first = encode(radar, grid=GRID, layout=S1)
     with rasterio.Env(GDAL_NUM_THREADS=3):
         assert encode(radar.copy(), grid=GRID, layout=S1) == first
+
+
+@pytest.mark.parametrize("cog", [True, False])
+def test_other_threads_run_while_a_raster_is_compressed(cog: bool) -> None:
+    """Else the replies of a whole pool of requests wait for every large raster."""
+    grid = GeoBox((1000, 1000), GRID.transform, "EPSG:32631")
+    pixels = np.random.default_rng(3).normal(-12, 3, (3, *grid.shape)).astype(np.float32)
+    done = threading.Event()
+
+    def longest_pause_s() -> float:
+        longest, last = 0.0, time.perf_counter()
+        while not done.wait(0.001):
+            now = time.perf_counter()
+            longest, last = max(longest, now - last), now
+        return longest
+
+    shares = []
+    with ThreadPoolExecutor(1) as other:
+        for _ in range(5):  # the machine may be busy with something else
+            done.clear()
+            pause_s, start = other.submit(longest_pause_s), time.perf_counter()
+            encode(pixels, grid=grid, layout=S1, cog=cog)
+            whole_s = time.perf_counter() - start
+            done.set()
+            shares.append(pause_s.result() / whole_s)
+    assert min(shares) < 0.5
 
 
 def test_what_is_no_raster_or_only_part_of_one_is_an_explained_error(radar: np.ndarray) -> None:
