@@ -18,7 +18,7 @@ from shapely.geometry.base import BaseGeometry
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 from urllib3.util import Retry
 
-from ..errors import SourceError, SourceUnreachable
+from ..errors import MissingFile, SourceError, SourceUnreachable
 from . import Span
 from .stac_catalogue import lists_amplitudes
 from .stac_items import Item, item_from_json
@@ -115,6 +115,8 @@ class ApiCatalogue:
         except (APIError, OSError) as error:
             if _no_connection(error):
                 raise SourceUnreachable(f"{href}: cannot be reached ({error}); check the network") from error
+            if getattr(error, "status_code", None) in (404, 410):
+                raise MissingFile(f"{href}: is not there") from error
             raise SourceError(f"{href}: cannot be read ({error})") from error
 
     def _client(self) -> pystac_client.Client:

@@ -42,7 +42,12 @@ class Catalogue(Protocol):
         """Return the URL or path under which an asset can be read now."""
 
     def text(self, href: str) -> str:
-        """Fetch a text file an item points to."""
+        """Fetch a text file an item points to.
+
+        Raises:
+            MissingFile: It is not there.
+            SourceError: It cannot be read.
+        """
 
 
 def readable(raster: Raster, catalogue: Catalogue) -> Raster:

@@ -41,7 +41,7 @@ def mean_incidence(item: Item, place: Place, catalogue: Catalogue) -> Incidence:
     """Measure the mean incidence angle over the points of a ROI's incidence grid, degrees from the ellipsoid normal.
 
     From the item's angle raster; else its property `view:incidence_angle`; else its product's annotation grid; else the orbit
-    model. A raster that is listed and not there is passed over with a warning.
+    model. A file that is listed and not there is passed over with a warning.
 
     Raises:
         SourceError: What the item offers cannot be read, or the model does not fit the item's orbit.
@@ -54,7 +54,11 @@ def mean_incidence(item: Item, place: Place, catalogue: Catalogue) -> Incidence:
     if stated is not None:
         return Incidence(mean_deg=stated, points=points, source="property")
     for href in annotation_hrefs(item):
-        grid = _geolocation_grid(catalogue.text(href), href)
+        try:
+            grid = _geolocation_grid(catalogue.text(href), href)
+        except MissingFile as error:
+            log.warning("%s; looking further for the angle", error)
+            continue
         if len(grid):
             return Incidence(mean_deg=_interpolated(grid, href, place), points=points, source="annotation")
         log.info("%s: no geolocation grid in it; looking further for the angle", href)

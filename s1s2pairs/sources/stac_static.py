@@ -11,7 +11,7 @@ import pystac
 from pystac.errors import STACError, STACTypeError
 from shapely.geometry.base import BaseGeometry
 
-from ..errors import SourceError
+from ..errors import MissingFile, SourceError
 from . import Span
 from .stac_catalogue import lists_amplitudes
 from .stac_items import Item, item_from_json
@@ -88,6 +88,8 @@ class StaticCatalogue:
         """Read a text file an item points to."""
         try:
             return str(pystac.StacIO.default().read_text(href))
+        except FileNotFoundError as error:
+            raise MissingFile(f"{href}: is not there") from error
         except (OSError, UnicodeDecodeError) as error:
             raise SourceError(f"{href}: cannot be read ({error})") from error
 

@@ -24,6 +24,8 @@ RECIPE = world.recipe()
 UNDER_DEADLINE = replace(QUICK, deadline_s=3.0, attempts=20)
 NEVER_PASSING = ("400", "401")
 """Kinds that are final at once. All others pass sooner or later, or are got round."""
+TOO_MUCH = sorted(kind for kind in KINDS if kind.split("-")[-1] in ("memory", "timeout", "aggregations", "elements"))
+"""Kinds that ask for smaller requests."""
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,7 @@ def test_a_fault_in_three_of_ten_requests_changes_nothing(
 ) -> None:
     plan, undisturbed = calm
     # A window that is refused at random is halved each time; at 0.3 now and then one would be halved down to nothing.
-    server = ask(awkward, rate=0.2 if kind == "400-memory" else 0.3, kinds=(kind,), seed=4)
+    server = ask(awkward, rate=0.2 if kind in TOO_MUCH else 0.3, kinds=(kind,), seed=4)
     opener = ImpatientOpener(patience=UNDER_DEADLINE if kind == "stall" else QUICK)
     report = build(plan, opener=opener, out=str(tmp_path / "out"), workers=4)
     assert report.failed == ()
@@ -174,9 +176,6 @@ def test_a_plan_that_names_a_scene_that_is_gone_is_refused_without_trying_again(
     with pytest.raises(SourceError, match="not found"):
         source.mean_sar([("S1A_GONE",)], polarisations=("VV",), grid=grid)
     assert len(server.requests()) == 1
-
-
-TOO_MUCH = sorted(kind for kind in KINDS if kind.split("-")[-1] in ("memory", "timeout", "aggregations", "elements"))
 
 
 @pytest.mark.parametrize("kind", TOO_MUCH)

@@ -168,7 +168,8 @@ class Gate:
     def _is_enough(self, state: RetryCallState) -> bool:
         """Tell whether to give up. Attempts without a connection are not counted, but timed."""
         if _is_out_of_reach(state.outcome.exception() if state.outcome else None):
-            return time.monotonic() - self._connected > self._patience.unreachable_s
+            since = max(self._connected, state.start_time)  # before that, nobody may have asked for long
+            return time.monotonic() - since > self._patience.unreachable_s
         return state.attempt_number >= self._patience.attempts
 
     def _explained(self, error: BaseException, what: str) -> Exception:

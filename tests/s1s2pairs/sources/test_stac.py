@@ -185,7 +185,9 @@ def annotation(points: list[tuple[float, float, float]]) -> str:
     )
 
 
-def test_then_the_annotation_grid(archive: "TinyArchive", make_place: Callable[..., Place]) -> None:
+def test_then_the_annotation_grid(
+    archive: "TinyArchive", make_place: Callable[..., Place], caplog: pytest.LogCaptureFixture
+) -> None:
     """Angles that rise linearly: interpolation must give the value at the ROI's middle."""
     archive.sar("S", "2019-06-01T17:00:00Z", power())["assets"]["schema-product-vv"] = {"href": "./vv.xml"}
     file = archive.root / "sentinel-1-grd" / "S" / "vv.xml"
@@ -205,8 +207,9 @@ def test_then_the_annotation_grid(archive: "TinyArchive", make_place: Callable[.
         with pytest.raises(SourceError, match=rf"vv\.xml: .*{reason}"):
             source_of(archive).find_sar(place, JUNE, polarisations=("VV",))
     file.unlink()
-    with pytest.raises(SourceError, match=r"vv\.xml: cannot be read"):
-        source_of(archive).find_sar(place, JUNE, polarisations=("VV",))
+    (acquisition,) = source_of(archive).find_sar(place, JUNE, polarisations=("VV",))
+    assert acquisition.incidence_source == "model"
+    assert "vv.xml: is not there; looking further for the angle" in caplog.text
 
 
 def test_a_pass_begins_at_the_start_of_its_first_slice(
