@@ -1,5 +1,6 @@
 """The Earth Engine source: the four questions of the seam, asked of Google's servers."""
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,8 +23,8 @@ from .session import is_open, open_session
 from .survey import Survey
 
 T = TypeVar("T")
-_SURVEYS_KEPT = 2 * MAX_REQUESTS
-"""At least as many as places can be searched at once."""
+_SURVEYS_KEPT = MAX_REQUESTS
+"""As many as places are searched at once; one that was dropped too early would only be asked for again."""
 
 
 class EarthEngineSource:
@@ -54,7 +55,7 @@ class EarthEngineSource:
         self.requests = requests
         self._transport = open_session(project=project, connections=requests, deadline_s=patience.deadline_s)
         self._gate = Gate(requests, patience)
-        self._measuring = Gate(min(requests, MEASURING_AT_ONCE), patience)
+        self._measuring = threading.BoundedSemaphore(MEASURING_AT_ONCE)
         self._surveys: dict[Place, Survey] = {}
         self._lock = threading.Lock()
         self._windows = ThreadPoolExecutor(requests, thread_name_prefix="earthengine")
@@ -130,13 +131,14 @@ class EarthEngineSource:
                 del self._surveys[next(iter(self._surveys))]
         return survey
 
-    def _compute(self, expression: Any, what: str, smaller: int) -> Any:
-        return self._request(lambda: ee.data.computeValue(expression), what=what, gate=self._measuring, smaller=smaller)
+    def _compute(self, expression: Any, *, what: str, smaller: int, reduces: bool) -> Any:
+        with self._measuring if reduces else contextlib.nullcontext():
+            return self._request(lambda: ee.data.computeValue(expression), what=what, smaller=smaller)
 
-    def _request(self, send: Callable[[], T], *, what: str, gate: Gate | None = None, smaller: int = 0) -> T:
+    def _request(self, send: Callable[[], T], *, what: str, smaller: int = 0) -> T:
         if not is_open(self._transport):
             raise SourceError("this Earth Engine source was ended by opening another one in the same process")
-        return (gate or self._gate).request(send, what=what, smaller=smaller)
+        return self._gate.request(send, what=what, smaller=smaller)
 
     def _pixels(self, composite: Composite, grid: GeoBox, *, bytes_per_pixel: int) -> NDArray[Any]:
         """Compute a composite on a grid, in as few requests as the limits allow: (band, y, x) of its type."""

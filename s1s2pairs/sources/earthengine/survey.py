@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import ee
 
@@ -28,8 +28,25 @@ from .limits import ACQUISITIONS_AT_ONCE, ANGLES_AT_ONCE, MAX_AGGREGATIONS, MAX_
 from .patience import TooLarge
 from .tables import ClassCounts
 
-Ask = Callable[[Any, str, int], Any]
-"""Compute an expression: (expression, what it is for messages, how often it has been made smaller) -> value."""
+
+class Ask(Protocol):
+    """Gets a value computed."""
+
+    def __call__(self, expression: Any, *, what: str, smaller: int, reduces: bool) -> Any:
+        """Compute an expression.
+
+        Args:
+            expression: What to compute.
+            what: For messages.
+            smaller: How often it has been made smaller.
+            reduces: Whether it reduces images over a region, of which few may be computed at once.
+
+        Raises:
+            TooLarge: It has to be made smaller.
+            SourceError: Earth Engine cannot answer.
+        """
+
+
 T = TypeVar("T")
 
 
@@ -111,7 +128,8 @@ class Survey:
         """Get the listing, in parts where it is too much for one request: sensor by sensor, then stretch by stretch."""
         what = f"the scenes of ROI {self._place.name}"
         try:
-            yield self._ask(expressions.listing(self._place.polygon, sar=sar, optical=optical), what, smaller)
+            listing = expressions.listing(self._place.polygon, sar=sar, optical=optical)
+            yield self._ask(listing, what=what, smaller=smaller, reduces=False)
         except TooLarge as error:
             cause = error
         else:
@@ -147,7 +165,7 @@ class Survey:
         what = f"the measurements of ROI {self._place.name}"
         try:
             asked = [part.ask(self._place, part.items, tile_scale=part.tile_scale) for part in parts]
-            replies = self._ask(ee.List(asked), what, smaller)
+            replies = self._ask(ee.List(asked), what=what, smaller=smaller, reduces=True)
         except TooLarge as error:
             for less in _less(parts, what=what, error=error):
                 self._measure_at_once(less, smaller=smaller + 1)
