@@ -68,10 +68,10 @@ class SourceOpener:
     def usual_workers(self) -> int:
         """How many images are best made at once.
 
-        Earth Engine does the work elsewhere: its requests are all in flight while some more images are encoded. Other
-        sources do it here.
+        Earth Engine does the work elsewhere: all its requests are in flight while other images are encoded or wait for
+        their turn. Other sources do it here.
         """
-        return self.requests + ENCODERS if "earthengine" in (self.name, self.radar) else LOCAL_WORKERS
+        return self.requests + 2 * ENCODERS if "earthengine" in (self.name, self.radar) else LOCAL_WORKERS
 
     def open(self) -> Source:
         """Open the source.

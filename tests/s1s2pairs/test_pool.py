@@ -77,7 +77,7 @@ def test_requests_are_shared_out_among_processes() -> None:
 
 
 def test_all_requests_are_in_flight_while_rasters_are_encoded() -> None:
-    assert SourceOpener(name="earthengine", requests=24).usual_workers == 24 + tasks.ENCODERS
+    assert SourceOpener(name="earthengine", requests=24).usual_workers == 24 + 2 * tasks.ENCODERS
 
 
 def test_a_few_rasters_are_encoded_at_once_while_the_source_is_asked_for_others(
