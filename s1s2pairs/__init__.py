@@ -11,5 +11,6 @@ Data goes one way, and each step has its modules:
 - what is left: `index` with its `rows`, `card`; checked by `verify`
 - to look at: `summary` (text); `report` with `charts`, `thumbnails`, `locator`, `verdicts`, `colours`; `map` with
   `overlays`
+- a source tried before a build: `check`, with its `findings`
 - a world to try it on: `simulate/`
 """

@@ -164,7 +164,7 @@ def test_unwritable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     before = sorted(tmp_path.rglob("*"))
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(DatasetError, match=r"report\.html: the page cannot be written: No space left"):
+    with pytest.raises(DatasetError, match=r"report\.html: cannot be written: No space left"):
         report(tmp_path)
     assert sorted(tmp_path.rglob("*")) == before
 
