@@ -18,9 +18,9 @@ from shapely.geometry.base import BaseGeometry
 from .grid import covered_fraction
 from .recipe import OrbitPass
 
-IncidenceSource = Literal["raster", "property", "annotation", "model"]
+IncidenceSource = Literal["raster", "property", "annotation", "product", "model"]
 """Where a mean incidence angle is from: the scene's angle raster, its catalogue property `view:incidence_angle`, the product's
-annotation grid, or the orbit geometry model."""
+annotation grid, the near and far angle that the product states, or the orbit geometry model."""
 Backscatter = Literal["sigma0", "gamma0"]
 
 _BASELINE = re.compile(r"_N\d\d\.\d\d$")

@@ -29,16 +29,14 @@ from .raster import Raster, opened
 from .reading import tiles
 from .stac_api import ApiCatalogue
 from .stac_catalogue import Catalogue, readable
-from .stac_incidence import check_model, mean_incidence
+from .stac_incidence import mean_incidence
 from .stac_items import Item
 from .stac_mosaics import clear_mosaic, fractions_over, sar_mosaic, scl_mosaic
 from .stac_sensors import (
     backscatter_raster,
     is_wanted_sar,
     optical_scene,
-    orbit_pass,
     reflectance_raster,
-    relative_orbit,
     sar_scene,
     scl_raster,
 )
@@ -77,8 +75,6 @@ class StacSource:
         self.name = self._catalogue.name
         # What was measured is kept: the search for clear dates asks for the same months again, with more around them.
         self._optical: dict[tuple[bytes, SceneIds], OpticalAcquisition] = {}
-        self._modelled: dict[tuple[int, str], str] = {}
-        """Relative orbit and pass -> the item by which its modelled angles were checked."""
 
     def backscatter(self) -> Backscatter:
         """Say which backscatter coefficient this source's SAR scenes hold.
@@ -105,7 +101,7 @@ class StacSource:
 
         def measure(passes: Sequence[SarPass]) -> dict[str, Incidence]:
             wanted = list(dict.fromkeys(scene.id for group in passes for scene in group))
-            angles = self._each(lambda id_: self._incidence(items[id_], place), wanted)
+            angles = self._each(lambda id_: mean_incidence(items[id_], place, self._catalogue), wanted)
             return dict(zip(wanted, angles, strict=True))
 
         spanned = [sar_passes(s for s in scenes if span.start <= s.acquired_at < span.end) for span in spans]
@@ -206,13 +202,6 @@ class StacSource:
     def _is_there(self, raster: Raster) -> bool:
         with opened(self._readable(raster)):
             return True
-
-    def _incidence(self, item: Item, place: Place) -> Incidence:
-        found = mean_incidence(item, place, self._catalogue)
-        orbit = (relative_orbit(item), orbit_pass(item))
-        if found.source == "model" and self._modelled.setdefault(orbit, item.id) == item.id:
-            check_model(item, self._catalogue)
-        return found
 
     def _optical_acquisition(
         self, scenes: Sequence[OpticalScene], items: dict[str, Item], place: Place

@@ -40,8 +40,8 @@ log = logging.getLogger(__name__)
 def mean_incidence(item: Item, place: Place, catalogue: Catalogue) -> Incidence:
     """Measure the mean incidence angle over the points of a ROI's incidence grid, degrees from the ellipsoid normal.
 
-    From the item's angle raster; else its property `view:incidence_angle`; else its product's annotation grid; else the orbit
-    model. A file that is listed and not there is passed over with a warning.
+    From the item's angle raster; else its property `view:incidence_angle`; else its product's annotation grid; else the near and
+    far angle in its file's tags; else the orbit model. A file that is listed and not there is passed over with a warning.
 
     Raises:
         SourceError: What the item offers cannot be read, or the model does not fit the item's orbit.
@@ -65,6 +65,9 @@ def mean_incidence(item: Item, place: Place, catalogue: Catalogue) -> Incidence:
     modelled = geometry.incidence_deg(
         relative_orbit(item), orbit_pass(item), *incidence_points(place.polygon, place.analysis_grid)
     )
+    between = _between_edges(item, modelled, catalogue)
+    if between is not None:
+        return Incidence(mean_deg=between, points=points, source="product")
     if points:
         _check_swath(item, place, modelled)
     return Incidence(mean_deg=float(modelled.mean()), points=points, source="model")
@@ -117,36 +120,44 @@ def _check_swath(item: Item, place: Place, angles: NDArray[np.float64]) -> None:
         )
 
 
-def check_model(item: Item, catalogue: Catalogue) -> None:
-    """Compare the modelled angles along an item's footprint with what its file says of its edges; a mismatch is logged.
+def _between_edges(item: Item, modelled: NDArray[np.float64], catalogue: Catalogue) -> float | None:
+    """Place a ROI between the near and the far angle that an item's file states; None where it states none, or nothing that fits.
 
-    The edges' angles say less about a ROI than the model does: an angle does not grow evenly across the swath, and where the
-    edges lie on the ground is known no better than the footprint. But they tell when orbit or pass of an item are wrong.
+    The model says how far across the swath the ROI lies, and how the angle grows between the edges: it gives the angles along
+    the footprint, which must agree with those stated.
 
     Raises:
         SourceError: The file cannot be read.
     """
-    polarisation = next((name for name in S1_POLARISATIONS if holds(item, name)), None)
-    if polarisation is None:
-        return
-    try:
-        tags = tags_of(readable(backscatter_raster(item, polarisation), catalogue))
-    except MissingFile:
-        return  # said where the file is needed
-    try:
-        stated = [float(tags[name]) for name in _EDGE_TAGS]
-    except (KeyError, ValueError):
-        return
+    stated = _stated_edges(item, catalogue)
+    if stated is None:
+        return None
     orbit, direction = relative_orbit(item), orbit_pass(item)
     along = geometry.incidence_deg(orbit, direction, *shapely.get_coordinates(item.footprint).T)
-    modelled = [float(np.nanmin(along)), float(np.nanmax(along))] if np.isfinite(along).any() else [np.nan, np.nan]
-    if not np.allclose(modelled, stated, rtol=0, atol=_MODEL_SLACK_DEG):
-        log.warning(
-            "item %s: its file has incidence angles of %.1f to %.1f degrees, relative orbit %d %s gives %.1f to %.1f; orbit, "
-            "pass or footprint of the item are wrong, and so is the angle by which its orbit is chosen",
-            item.id,
-            *stated,
-            orbit,
-            direction,
-            *modelled,
-        )
+    low, high = (float(np.nanmin(along)), float(np.nanmax(along))) if np.isfinite(along).any() else (np.nan, np.nan)
+    if np.allclose((low, high), stated, rtol=0, atol=_MODEL_SLACK_DEG):
+        near, far = stated
+        return float((near + (modelled - low) / (high - low) * (far - near)).mean())
+    log.warning(
+        "item %s: its file has incidence angles of %.1f to %.1f degrees, relative orbit %d %s gives %.1f to %.1f; orbit, pass or "
+        "footprint of the item are wrong; the modelled angle is taken, and may be wrong too",
+        item.id,
+        *stated,
+        orbit,
+        direction,
+        low,
+        high,
+    )
+    return None
+
+
+def _stated_edges(item: Item, catalogue: Catalogue) -> tuple[float, float] | None:
+    polarisation = next((name for name in S1_POLARISATIONS if holds(item, name)), None)
+    if polarisation is None:
+        return None
+    try:
+        tags = tags_of(readable(backscatter_raster(item, polarisation), catalogue))
+        near, far = (float(tags[name]) for name in _EDGE_TAGS)
+    except (MissingFile, KeyError, ValueError):  # a missing file is said where its pixels are needed
+        return None
+    return near, far
