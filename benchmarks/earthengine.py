@@ -1,6 +1,6 @@
 """Measure how well the Earth Engine source keeps its pool of requests busy, against the stand-in server with latency.
 
-    python benchmarks/earthengine.py [--requests 24] [--latency 0.5] [--rounds 12]
+    python benchmarks/earthengine.py [--requests 24] [--latency 0.5] [--rounds 20]
 
 The stand-in (tests/earthengine) waits `latency` seconds before it answers, so that a pool of N requests can do N / latency
 requests a second and no more. What is reported is how much of that is reached: by threads that call `mean_sar` on grids of one
@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--requests", type=int, default=24, help="in flight at once")
     parser.add_argument("--latency", type=float, default=0.5, help="seconds the server waits before each answer")
-    parser.add_argument("--rounds", type=int, default=12, help="requests for each place in the pool")
+    parser.add_argument("--rounds", type=int, default=20, help="requests for each place in the pool")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
