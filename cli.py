@@ -103,13 +103,14 @@ def build(
     as_json: AsJson = False,
 ) -> None:
     """Build a dataset from a recipe."""
-    from s1s2pairs import build as building
-    from s1s2pairs import plan as planning
-    from s1s2pairs import subject, summary
-    from s1s2pairs.tasks import SourceOpener
+    from s1s2pairs.build import build as building
+    from s1s2pairs.build.raster import SourceOpener
+    from s1s2pairs.plan import choices as planning
+    from s1s2pairs.plan import lock
+    from s1s2pairs.report import text as summary
 
-    wanted = subject.load(recipe, years=years or ())
-    name, radar = subject.sources_for(wanted, source, radar_source)
+    wanted = lock.load(recipe, years=years or ())
+    name, radar = lock.sources_for(wanted, source, radar_source)
     opener = SourceOpener(name=name, radar=radar, project=project, requests=requests)
     folder = out or f"data/{wanted.name}"
     workers = workers or opener.usual_workers
@@ -145,12 +146,12 @@ def simulate(
     quiet: Quiet = False,
 ) -> None:
     """Write a STAC archive of a simulated world, to build from without account or network."""
-    from s1s2pairs import subject
+    from s1s2pairs.plan import lock
     from s1s2pairs.progress import counting
-    from s1s2pairs.recipe import Recipe as ParsedRecipe
+    from s1s2pairs.recipe.settings import Recipe as ParsedRecipe
     from s1s2pairs.simulate.world import simulate as write_world
 
-    wanted = subject.load(recipe, years=years or (), default_years=DEFAULT_YEARS)
+    wanted = lock.load(recipe, years=years or (), default_years=DEFAULT_YEARS)
     if not isinstance(wanted, ParsedRecipe):
         raise S1S2Error(f"{recipe}: a locked recipe cannot be simulated; give the recipe it was made from")
     with counting(_bar(quiet=quiet), "simulating overflights") as count:
@@ -171,8 +172,8 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Ask a source, with a few small requests, whether everything a build relies on holds there."""
-    from s1s2pairs import findings
-    from s1s2pairs.check import check as try_source
+    from s1s2pairs.check import findings
+    from s1s2pairs.check.check import check as try_source
 
     found = try_source(source, project=project, save=save)
     if as_json:
@@ -185,8 +186,8 @@ def check(
 @app.command()
 def verify(dataset: DatasetFolder, quiet: Quiet = False, as_json: AsJson = False) -> None:
     """Check every file of a dataset against its hash, shape, grid and row."""
-    from s1s2pairs import summary
-    from s1s2pairs.verify import verify as check
+    from s1s2pairs.dataset.verify import verify as check
+    from s1s2pairs.report import text as summary
 
     report = check(str(dataset), progress=_bar(quiet=quiet or as_json))
     if as_json:
@@ -199,7 +200,7 @@ def verify(dataset: DatasetFolder, quiet: Quiet = False, as_json: AsJson = False
 @app.command()
 def report(dataset: DatasetFolder, quiet: Quiet = False) -> None:
     """Write one HTML page about a dataset: what was chosen and why, pictures, histograms."""
-    from s1s2pairs.report import report as write_report
+    from s1s2pairs.report.page import report as write_report
 
     say(str(write_report(dataset)), quiet=quiet)
 
@@ -215,7 +216,7 @@ def draw_map(
     quiet: Quiet = False,
 ) -> None:
     """Write an interactive HTML map of ROIs and chosen footprints."""
-    from s1s2pairs.map import make_map
+    from s1s2pairs.report.web_map import make_map
 
     say(str(make_map(path, out, source_layers=earthengine, project=project)), quiet=quiet)
 
@@ -262,8 +263,8 @@ def train(
 ) -> None:
     """Train a network on a dataset."""
     from models.hardware import is_first_process
-    from models.run import default_dataset
-    from models.train import train as run_training
+    from models.runs.record import default_dataset
+    from models.train.loop import train as run_training
 
     logging.getLogger("lightning_fabric").setLevel(logging.getLogger().level)  # importing it has set INFO
     dataset = data or (default_dataset() if resume is None else None)
@@ -304,9 +305,9 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure runs, and the baselines that need no training, on one split."""
-    from models.evaluate import evaluate as measure
-    from models.report import HTML_NAME, JSON_NAME, MARKDOWN_NAME, write_results
-    from models.run import default_dataset
+    from models.evaluate.evaluate import evaluate as measure
+    from models.evaluate.page import HTML_NAME, JSON_NAME, MARKDOWN_NAME, write_results
+    from models.runs.record import default_dataset
     from s1s2pairs.progress import counting_stages
 
     with counting_stages(_bar(quiet=quiet or as_json)) as count:
@@ -350,7 +351,7 @@ def translate(
     quiet: Quiet = False,
 ) -> None:
     """Predict whole scenes with a trained network."""
-    from models.translate import translate as predict
+    from models.translate.translate import translate as predict
     from s1s2pairs.progress import counting
 
     with counting(_bar(quiet=quiet), "translating rows") as count:

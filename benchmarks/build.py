@@ -36,16 +36,16 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
-from s1s2pairs.bands import S2_BANDS, SCL_CLOUD
-from s1s2pairs.build import build, plan_only
+from s1s2pairs.build.build import build, plan_only
+from s1s2pairs.build.raster import SourceOpener
+from s1s2pairs.dataset.contents import Unit, units_of
+from s1s2pairs.dataset.patches import patch_grid
+from s1s2pairs.dataset.rasters import encode
 from s1s2pairs.grid import footprint_lonlat
-from s1s2pairs.patches import patch_grid
-from s1s2pairs.plan import Plan, parse_lock
-from s1s2pairs.rasters import encode
-from s1s2pairs.recipe_parser import parse_recipe
-from s1s2pairs.sources.opening import open_source
-from s1s2pairs.tasks import SourceOpener
-from s1s2pairs.units import Unit, units_of
+from s1s2pairs.plan.choices import Plan, parse_lock
+from s1s2pairs.recipe.parser import parse_recipe
+from s1s2pairs.sensors import S2_BANDS, SCL_CLOUD
+from s1s2pairs.sources.registry import open_source
 
 CRS, ORIGIN, YEARS, ROIS = "EPSG:32631", (450_000, 5_400_000), (2019, 2021), 4
 SAR_DATES, OPTICAL_DATES = 10, 5

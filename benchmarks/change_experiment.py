@@ -15,13 +15,13 @@ import math
 import statistics
 from pathlib import Path
 
-from models.evaluate import evaluate
-from models.train import train
-from s1s2pairs.build import build
-from s1s2pairs.recipe import Recipe
+from models.evaluate.evaluate import evaluate
+from models.train.loop import train
+from s1s2pairs.build.build import build
+from s1s2pairs.build.raster import SourceOpener
+from s1s2pairs.plan.lock import load
+from s1s2pairs.recipe.settings import Recipe
 from s1s2pairs.simulate.world import Options, simulate
-from s1s2pairs.subject import load
-from s1s2pairs.tasks import SourceOpener
 
 SIDE_KM = 5.0
 COLUMNS, ROWS = 8, 4

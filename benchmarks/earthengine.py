@@ -25,12 +25,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from s1s2pairs.build import build
-from s1s2pairs.plan import Plan, place
-from s1s2pairs.search import plan_roi
+from s1s2pairs.build.build import build
+from s1s2pairs.build.raster import SourceOpener
+from s1s2pairs.plan.choices import Plan, place
+from s1s2pairs.plan.search import plan_roi
 from s1s2pairs.sources.earthengine import EarthEngineSource
 from s1s2pairs.sources.earthengine.limits import sar_bytes, windows
-from s1s2pairs.tasks import SourceOpener
 from tests.earthengine.world import recipe, write_archive
 
 ENOUGH = 0.85

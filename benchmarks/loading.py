@@ -21,10 +21,10 @@ import rasterio
 import torch
 
 from models import zoo
-from models.data import PairDataset
+from models.data.dataset import PairDataset
 from models.scaling import Scaling
 from models.task import Batch, Stack
-from s1s2pairs.index import open_dataset
+from s1s2pairs.dataset.index import open_dataset
 
 Reader = Callable[[Sequence[int]], Batch]
 FLOOR = "np.memmap floor"

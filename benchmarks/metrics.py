@@ -16,10 +16,10 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
-from models import metrics
+from models.evaluate.scores import tally_batch
+from models.metrics import pixels
+from models.metrics.ssim import RADIUS, mean_ssim, ssim_map
 from models.scaling import Scaling
-from models.ssim import RADIUS, mean_ssim, ssim_map
-from models.tally import tally_batch
 from models.task import Batch, Stack, Task
 
 S2_BANDS = ("B2", "B3", "B4", "B8", "B11", "B12")
@@ -41,7 +41,7 @@ def ours(prediction: Tensor, target: Tensor, batch: int) -> tuple[Tensor, Tensor
     for p, t in zip(prediction.split(batch), target.split(batch), strict=True):
         valid = torch.ones_like(t[:, :1], dtype=torch.bool)
         similarities.append(mean_ssim(ssim_map(p, t, valid), valid))
-        ratios.append(metrics.psnr(metrics.weighted_mse(p, t, valid.float())))
+        ratios.append(pixels.psnr(pixels.weighted_mse(p, t, valid.float())))
     return torch.cat(similarities).cpu(), torch.cat(ratios).cpu()
 
 

@@ -9,8 +9,8 @@ from typing import Final, Literal, TypeAlias
 
 import torch
 
-from s1s2pairs.bands import S1_POLARISATIONS, S2_BANDS
 from s1s2pairs.errors import RunError
+from s1s2pairs.sensors import S1_POLARISATIONS, S2_BANDS
 
 Sensor: TypeAlias = Literal["s1", "s2"]
 

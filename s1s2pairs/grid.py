@@ -14,8 +14,8 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 from shapely.geometry.base import BaseGeometry
 
-from .bands import SCL_RESOLUTION_M
 from .errors import GridError
+from .sensors import SCL_RESOLUTION_M
 
 WGS84 = "EPSG:4326"
 INCIDENCE_POINTS = 16

@@ -77,8 +77,8 @@ def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_world(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A simulated archive of the tiny places, 2019 and 2021, as small as the rules allow."""
+    from s1s2pairs.plan.lock import load
     from s1s2pairs.simulate.world import Options, simulate
-    from s1s2pairs.subject import load
 
     folder = tmp_path_factory.mktemp("world") / "world"
     few = Options(orbits_per_pass=1, optical_margin_months=0, sar_margin_days=20)

@@ -32,11 +32,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from s1s2pairs.bands import DEFAULT_S2_BANDS
+from s1s2pairs.sensors import DEFAULT_S2_BANDS
 
-from ..adversarial import conditional_gan_step
-from ..layers import Decoder, Encoder, PatchDiscriminator, change_map, reversed_change_map
-from ..losses import change_weighted_l1, masked_l1
+from ..blocks.adversarial import conditional_gan_step
+from ..blocks.layers import Decoder, Encoder, PatchDiscriminator, change_map, reversed_change_map
+from ..blocks.losses import change_weighted_l1, masked_l1
 from ..task import Batch, Stack, Task
 from ..translator import Translator, check_config, require_positive
 

@@ -14,7 +14,7 @@ import shapely.geometry
 from affine import Affine
 from numpy.typing import NDArray
 
-from ..bands import S2_BANDS
+from ..sensors import S2_BANDS
 from .noise import Floats
 from .scenes import OpticalScene, SarScene
 from .site import Outline, Site, footprint_lonlat

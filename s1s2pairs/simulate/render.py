@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from ..grid import to_crs
-from ..recipe import Roi
+from ..recipe.settings import Roi
 from . import archive, truth
 from .ground import make_ground
 from .landcover import LandCover, land_cover
 from .noise import Floats
-from .optical import BANDS_10M, OpticalImage, observe, reprocessed
-from .sar import backscatter, make_look, measured, structure
 from .scenes import OpticalOverflight, OpticalScene, SarScene, optical_scenes
+from .sentinel1 import backscatter, make_look, measured, structure
+from .sentinel2 import BANDS_10M, OpticalImage, observe, reprocessed
 from .site import HALO_PX, Bounds, Site
 
 _ANGLE_STEPS = 1024.0

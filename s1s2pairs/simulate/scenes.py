@@ -7,19 +7,11 @@ from typing import Final
 
 import numpy as np
 
-from ..geometry import (
-    SWATH_INCIDENCE_DEG,
-    Overflight,
-    View,
-    incidence_deg,
-    overflights,
-    seconds_after_node,
-    views,
-)
-from ..recipe import Period
+from ..recipe.settings import Period
+from ..s1_orbits import SWATH_INCIDENCE_DEG, Overflight, View, incidence_deg, overflights, seconds_after_node, views
 from . import noise
-from .optical import Sky, sky
-from .optical_orbit import SWATH_HALF_KM, Datatake, Tile, datatakes, swath_offset_km, tiles
+from .s2_orbits import SWATH_HALF_KM, Datatake, Tile, datatakes, swath_offset_km, tiles
+from .sentinel2 import Sky, sky
 from .site import Bounds, Limit, Outline, Plane, Site, fit_plane, outline
 
 _LAYER: Final = 500

@@ -14,7 +14,7 @@ from shapely.geometry import Polygon, box
 from shapely.geometry.base import BaseGeometry
 
 from ..grid import WGS84, roi_grid
-from ..recipe import Roi
+from ..recipe.settings import Roi
 from .ground import Frame
 from .noise import Floats
 

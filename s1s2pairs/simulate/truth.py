@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..recipe import Period, Roi, Settings
+from ..recipe.settings import Period, Roi, Settings
 
 Json = dict[str, Any]
 

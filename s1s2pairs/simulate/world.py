@@ -20,13 +20,13 @@ import numpy as np
 from affine import Affine
 
 from ..errors import SourceError
-from ..recipe import Period, Recipe, Roi
+from ..recipe.settings import Period, Recipe, Roi
 from . import archive, truth
 from .ground import make_ground
 from .landcover import Cover, changed, land_cover
 from .render import SiteYear, Written, render, without_halo
-from .sar import LOOKS
 from .scenes import optical_overflights, reprocessed_day, sar_orbits, sar_scenes
+from .sentinel1 import LOOKS
 from .site import Site, find_sites
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from shapely.geometry.base import BaseGeometry
 
-from ..acquisition import Backscatter, OpticalAcquisition, SarAcquisition
+from ..acquisitions import Backscatter, OpticalAcquisition, SarAcquisition
 
 SceneIds = tuple[str, ...]
 """Scenes of one acquisition, in the order in which they are laid side by side: the first with a value in a pixel gives it."""

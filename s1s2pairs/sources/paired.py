@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from odc.geo.geobox import GeoBox
 
-from ..acquisition import Backscatter, OpticalAcquisition, SarAcquisition
+from ..acquisitions import Backscatter, OpticalAcquisition, SarAcquisition
 from . import CompositeMethod, Needed, OpticalComposite, Place, SarMean, SceneIds, Source, Span
 
 

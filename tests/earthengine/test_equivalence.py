@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 import rasterio
 
-from s1s2pairs.build import build
-from s1s2pairs.plan import PeriodPlan, Plan, RoiPlan, place
-from s1s2pairs.recipe import Recipe
-from s1s2pairs.recipe_parser import parse_recipe
-from s1s2pairs.search import plan_roi
+from s1s2pairs.build.build import build
+from s1s2pairs.build.raster import SourceOpener
+from s1s2pairs.plan.choices import PeriodPlan, Plan, RoiPlan, place
+from s1s2pairs.plan.search import plan_roi
+from s1s2pairs.recipe.parser import parse_recipe
+from s1s2pairs.recipe.settings import Recipe
 from s1s2pairs.simulate.world import Options, simulate
 from s1s2pairs.sources import Source
 from s1s2pairs.sources.earthengine import EarthEngineSource, survey
-from s1s2pairs.sources.stac import StacSource
-from s1s2pairs.tasks import SourceOpener
+from s1s2pairs.sources.stac.source import StacSource
 
 from . import assumptions, world
 from .conftest import QUICK, ImpatientOpener, Server

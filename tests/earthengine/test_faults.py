@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from s1s2pairs.build import build
+from s1s2pairs.build.build import build
 from s1s2pairs.errors import NotAuthenticated, QuotaExceeded, SourceError, SourceUnreachable
-from s1s2pairs.plan import Plan, RoiPlan, place
-from s1s2pairs.search import plan_roi
+from s1s2pairs.plan.choices import Plan, RoiPlan, place
+from s1s2pairs.plan.search import plan_roi
 from s1s2pairs.sources.earthengine import EarthEngineSource
 from tests.s1s2pairs.conftest import tree
 

@@ -14,12 +14,12 @@ import pytest
 import shapely
 from googleapiclient.errors import HttpError
 
-from s1s2pairs.acquisition import SarScene
+from s1s2pairs.acquisitions import SarScene
 from s1s2pairs.errors import NotAuthenticated, QuotaExceeded, SourceError, SourceUnreachable
-from s1s2pairs.sources.earthengine import known, tables
-from s1s2pairs.sources.earthengine.patience import Gate, Patience, TooLarge
+from s1s2pairs.sources.earthengine import answers, known
+from s1s2pairs.sources.earthengine.answers import ClassCounts
+from s1s2pairs.sources.earthengine.retry import Gate, Patience, TooLarge
 from s1s2pairs.sources.earthengine.session import CannotConnect
-from s1s2pairs.sources.earthengine.tables import ClassCounts
 
 RING = [[17.1, 48.4], [20.6, 48.9], [20.2, 50.1], [16.9, 49.7], [17.1, 48.4]]
 
@@ -50,7 +50,7 @@ def table(*features: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_row_without_columns_index_or_polygon_is_read() -> None:
-    (scene,), optical = tables.scenes(table(radar_row()))
+    (scene,), optical = answers.scenes(table(radar_row()))
     assert optical == []
     assert scene.id == "S1A_IW_GRDH_1SDV_20200501T163455_20200501T163520_032375_03BF51_67BA"
     assert scene.acquired_at == dt.datetime(2020, 5, 1, 16, 34, 55, tzinfo=dt.UTC)
@@ -66,17 +66,17 @@ def test_a_planar_footprint_stays_straight_and_a_value_may_be_null_or_absent() -
     row = radar_row(absolute_orbit=None)
     row["geometry"] = {"type": "Polygon", "coordinates": [RING], "geodesic": False, "evenOdd": True}
     row["properties"]["absolute_orbit"] = None
-    (scene,), _ = tables.scenes(table(row))
+    (scene,), _ = answers.scenes(table(row))
     assert scene.absolute_orbit is None
     assert scene.footprint.equals(shapely.Polygon(RING))
 
 
 def test_scenes_of_other_resolution_are_left_out_and_lacking_ones_named() -> None:
-    assert tables.scenes(table(radar_row(resolution_m=40))) == ([], [])
+    assert answers.scenes(table(radar_row(resolution_m=40))) == ([], [])
     with pytest.raises(SourceError, match=r"S1A_IW.* `relative_orbit`"):
-        tables.scenes(table(radar_row(relative_orbit=None)))
+        answers.scenes(table(radar_row(relative_orbit=None)))
     with pytest.raises(SourceError, match="no table of scenes"):
-        tables.scenes({"error": 1})
+        answers.scenes({"error": 1})
 
 
 def test_an_optical_row() -> None:
@@ -97,7 +97,7 @@ def test_an_optical_row() -> None:
             "generated_ms": 1588423522000,
         },
     }
-    _, (scene,) = tables.scenes(table(row))
+    _, (scene,) = answers.scenes(table(row))
     assert (scene.platform, scene.tile, scene.strip) == ("sentinel-2b", "33UXP", "20200502T104026")
     assert scene.processed == "02.14 001588423522000"
     assert scene.acquired_at.microsecond == 24_000
@@ -105,14 +105,14 @@ def test_an_optical_row() -> None:
 
 def test_measurements_come_as_whole_numbers_or_null() -> None:
     reply = {"n0_cloud": 12, "n0_covered": 900.0, "n0_snow": 0, "n1_cloud": 0, "n1_covered": 0, "n1_snow": 0}
-    counts = tables.class_counts(reply, 2)
+    counts = answers.class_counts(reply, 2)
     assert counts[0] == ClassCounts(covered=900, cloud=12, snow=0)
     with pytest.raises(SourceError, match="None for 'n2_covered'"):
-        tables.class_counts(reply, 3)
+        answers.class_counts(reply, 3)
     place = known.field()
-    (scene,), _ = tables.scenes(table(radar_row(relative_orbit=15)))
+    (scene,), _ = answers.scenes(table(radar_row(relative_orbit=15)))
     scenes: list[SarScene] = [scene, scene]
-    one, none = tables.incidence({"n0_mean": 33, "n0_count": 1, "n1_mean": None, "n1_count": 0}, scenes, place)
+    one, none = answers.incidence({"n0_mean": 33, "n0_count": 1, "n1_mean": None, "n1_count": 0}, scenes, place)
     assert (one.mean_deg, one.points, one.source) == (33.0, 1, "raster")
     assert (none.points, none.source) == (0, "model")
     assert none.mean_deg == pytest.approx(31.5, abs=0.3)

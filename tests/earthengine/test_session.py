@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from s1s2pairs.errors import NotAuthenticated, RecipeError, SourceError
-from s1s2pairs.search import plan_roi
+from s1s2pairs.plan.search import plan_roi
 from s1s2pairs.sources.earthengine import EarthEngineSource
-from s1s2pairs.sources.opening import open_source
+from s1s2pairs.sources.registry import open_source
 
 from . import world
 from .conftest import QUICK, Server

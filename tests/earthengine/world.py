@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from s1s2pairs.grid import footprint_lonlat
-from s1s2pairs.recipe import Recipe
-from s1s2pairs.recipe_parser import parse_recipe
+from s1s2pairs.recipe.parser import parse_recipe
+from s1s2pairs.recipe.settings import Recipe
 
 YEARS = (2019, 2021)
 LON, LAT = 5.995, 50.0

@@ -14,8 +14,8 @@ import torch
 from rasterio.transform import Affine
 from shapely.geometry import box
 
-from s1s2pairs.bands import DEFAULT_S2_BANDS
-from s1s2pairs.index import CARD_FILE, COLUMNS, INDEX_FILE, dump_index
+from s1s2pairs.dataset.index import CARD_FILE, COLUMNS, INDEX_FILE, dump_index
+from s1s2pairs.sensors import DEFAULT_S2_BANDS
 
 torch.set_num_threads(1)
 

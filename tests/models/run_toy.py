@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from models import networks
-from models.train import train
+from models.train.loop import train
 
 if __name__ == "__main__":
     torch.set_num_threads(1)

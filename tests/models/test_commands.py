@@ -13,10 +13,11 @@ import rasterio
 import torch
 
 import cli
-from models import checkpoint, zoo
+from models import zoo
+from models.runs import checkpoint
 from models.scaling import Scaling
-from models.translate import translate
-from s1s2pairs import map as maps
+from models.translate.translate import translate
+from s1s2pairs.report import web_map as maps
 
 from .conftest import write_dataset
 

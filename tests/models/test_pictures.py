@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from models.data import PairDataset
+from models.data.dataset import PairDataset
 from models.pictures import MISSING_RGB, Panel, _error_limit, draw_sample, sample_panels
 from models.scaling import Scaling
 from models.task import Batch, Stack, Task

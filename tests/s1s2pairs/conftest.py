@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from s1s2pairs.build import BuildReport, build
-from s1s2pairs.recipe import Recipe
-from s1s2pairs.recipe_parser import parse_recipe
+from s1s2pairs.build.build import BuildReport, build
+from s1s2pairs.recipe.parser import parse_recipe
+from s1s2pairs.recipe.settings import Recipe
 from tests.s1s2pairs.fake_source import FakeOpener
 
 SETTINGS = {"patch": {"size": 16}, "s2_bands": ["B4", "B8"]}

@@ -18,7 +18,7 @@ import numpy as np
 from odc.geo.geobox import GeoBox
 from shapely.geometry import box
 
-from s1s2pairs.acquisition import Backscatter, OpticalAcquisition, SarAcquisition, outline_wkt
+from s1s2pairs.acquisitions import Backscatter, OpticalAcquisition, SarAcquisition, outline_wkt
 from s1s2pairs.errors import NotAuthenticated, QuotaExceeded, SourceError, SourceUnreachable
 from s1s2pairs.sources import CompositeMethod, Needed, OpticalComposite, Place, SarMean, SceneIds, Source, Span
 

@@ -20,7 +20,7 @@ except ImportError as error:
     ) from error
 
 from .limits import cost
-from .patience import Patience
+from .retry import Patience
 from .source import EarthEngineSource
 
 __all__ = ["EarthEngineSource", "Patience", "cost"]

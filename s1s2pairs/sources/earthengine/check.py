@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 import ee
 
+from ...check.findings import CheckReport
 from ...files import write_whole
-from ...findings import CheckReport
 from .beliefs import try_all
-from .patience import Gate, Patience
 from .probe import Probe
+from .retry import Gate, Patience
 from .session import open_session
 
 RECORDING_FORMAT: Final = 1

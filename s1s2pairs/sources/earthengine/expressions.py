@@ -24,8 +24,8 @@ from odc.geo.geobox import GeoBox
 from rasterio.features import shapes
 from shapely.geometry.base import BaseGeometry
 
-from ...bands import S2_CLEAR_BAND, SCL_CLOUD, SCL_NO_DATA, SCL_SNOW
 from ...grid import incidence_grid, inside
+from ...sensors import S2_CLEAR_BAND, SCL_CLOUD, SCL_NO_DATA, SCL_SNOW
 from .. import Place, SceneIds, Span
 
 SAR_COLLECTION = "COPERNICUS/S1_GRD_FLOAT"

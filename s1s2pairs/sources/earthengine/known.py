@@ -15,10 +15,10 @@ from typing import Final
 
 import shapely
 
-from ...geometry import CYCLE as SAR_CYCLE
-from ...geometry import ORBITS_PER_CYCLE as SAR_ORBITS_PER_CYCLE
-from ...geometry import OrbitPass
 from ...grid import analysis_grid, roi_grid
+from ...s1_orbits import CYCLE as SAR_CYCLE
+from ...s1_orbits import ORBITS_PER_CYCLE as SAR_ORBITS_PER_CYCLE
+from ...s1_orbits import OrbitPass
 from .. import Place, SearchWindow, Span
 
 FIELD: Final = shapely.box(5.8662, 52.7132, 5.8750, 52.7183)

@@ -12,8 +12,8 @@ from typing import Final
 
 from odc.geo.geobox import GeoBox
 
-from ...plan import RoiPlan
-from ...rasters import Sensor
+from ...dataset.rasters import Sensor
+from ...plan.choices import RoiPlan
 from .. import Cost, Span
 
 MAX_PIXELS_BYTES: Final = 50_331_648

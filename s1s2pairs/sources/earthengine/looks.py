@@ -4,17 +4,17 @@ import ee
 import numpy as np
 import shapely
 
-from ...acquisition import OpticalScene, SarScene
-from ...bands import SCL_CLOUD, SCL_NO_DATA, SCL_SNOW
-from ...compositing import median_of_present
+from ...acquisitions import OpticalScene, SarScene
 from ...errors import SourceError
-from ...geometry import incidence_deg
 from ...grid import WGS84, incidence_points, inside, to_crs
+from ...s1_orbits import incidence_deg
+from ...sensors import SCL_CLOUD, SCL_NO_DATA, SCL_SNOW
 from .. import Span
-from . import expressions, known, tables
+from ..compositing import median_of_present
+from . import answers, expressions, known
 from .limits import MAX_PIXELS_BYTES, Window
-from .patience import TooLarge
 from .probe import Probe, Unseen
+from .retry import TooLarge
 
 Seen = tuple[bool, str]
 """Whether it holds, and what was seen."""
@@ -152,7 +152,7 @@ def angles(probe: Probe) -> Seen:
     """Look at incidence angles against the orbit model."""
     scenes = probe.one_of_each_orbit()
     reply = probe.value(expressions.incidence_angles(probe.place, [scene.id for scene in scenes]))
-    seen = tables.incidence(reply, scenes, probe.place)
+    seen = answers.incidence(reply, scenes, probe.place)
     where = incidence_points(probe.place.polygon, probe.place.analysis_grid)
     off = [
         one.mean_deg - float(incidence_deg(scene.relative_orbit, scene.orbit_pass, *where).mean())
@@ -168,12 +168,12 @@ def angles(probe: Probe) -> Seen:
 def class_counts(probe: Probe) -> Seen:
     """Look at counts against the pixels themselves."""
     id_ = probe.optical_pair[0]
-    counted = tables.class_counts(probe.value(expressions.class_counts(probe.place, [(id_,)])), 1)[0]
+    counted = answers.class_counts(probe.value(expressions.class_counts(probe.place, [(id_,)])), 1)[0]
     classes = probe.classes(id_)[inside(probe.place.polygon, probe.place.analysis_grid)]
     covered = int((classes != SCL_NO_DATA).sum())
     cloud = int(np.isin(classes, SCL_CLOUD).sum())
     snow = int((classes == SCL_SNOW).sum())
-    wanted = tables.ClassCounts(covered=covered, cloud=cloud, snow=snow)
+    wanted = answers.ClassCounts(covered=covered, cloud=cloud, snow=snow)
     return counted == wanted and classes.max() <= 11, f"{id_}: {counted}, in its pixels {wanted}"
 
 

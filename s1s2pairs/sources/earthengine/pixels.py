@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from .limits import Window
-from .patience import DamagedReply
+from .retry import DamagedReply
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,12 +10,12 @@ from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from ...acquisition import OpticalScene, SarScene
-from ...bands import S2_CLEAR_BAND
-from . import expressions, known, tables
+from ...acquisitions import OpticalScene, SarScene
+from ...sensors import S2_CLEAR_BAND
+from . import answers, expressions, known
 from .limits import Window
-from .patience import Gate
 from .pixels import Composite
+from .retry import Gate
 
 POLARISATIONS: Final = ("VV", "VH")
 OPTICAL_BANDS: Final = ("B4", "B8", "B11")
@@ -70,7 +70,7 @@ class Probe:
 
     @cached_property
     def _scenes(self) -> tuple[list[SarScene], list[OpticalScene]]:
-        return tables.scenes(self.listing)
+        return answers.scenes(self.listing)
 
     @property
     def sar(self) -> list[SarScene]:
@@ -126,7 +126,7 @@ class Probe:
         if len(covering) < 2:
             raise Unseen(f"{len(covering)} optical scenes cover the field, two are wanted")
         reply = self.value(expressions.class_counts(self.place, [(id_,) for id_ in covering]))
-        counts = tables.class_counts(reply, len(covering))
+        counts = answers.class_counts(reply, len(covering))
         ranked = sorted(zip(counts, covering, strict=True), key=lambda pair: (-pair[0].covered, pair[0].cloud, pair[1]))
         return [id_ for _, id_ in ranked[:2]]
 

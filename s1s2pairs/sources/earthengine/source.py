@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from ...acquisition import Backscatter, OpticalAcquisition, SarAcquisition
-from ...bands import S2_CLEAR_BAND
+from ...acquisitions import Backscatter, OpticalAcquisition, SarAcquisition
 from ...errors import RecipeError, SourceError
+from ...sensors import S2_CLEAR_BAND
 from .. import CompositeMethod, Needed, OpticalComposite, Place, SarMean, SceneIds, Span
 from . import expressions
 from .limits import MAX_REQUESTS, MEASURING_AT_ONCE, Window, optical_bytes, sar_bytes, windows
-from .patience import Gate, Patience, TooLarge
 from .pixels import Composite
+from .retry import Gate, Patience, TooLarge
 from .session import is_open, open_session
 from .survey import Survey
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 import ee
 
-from ...acquisition import (
+from ...acquisitions import (
     Incidence,
     OpticalAcquisition,
     OpticalScene,
@@ -23,10 +23,10 @@ from ...acquisition import (
 from ...errors import SourceError
 from ...grid import inside
 from .. import Place, SceneIds, Span, joined
-from . import expressions, tables
+from . import answers, expressions
+from .answers import ClassCounts
 from .limits import ACQUISITIONS_AT_ONCE, ANGLES_AT_ONCE, MAX_AGGREGATIONS, MAX_TILE_SCALE, halves
-from .patience import TooLarge
-from .tables import ClassCounts
+from .retry import TooLarge
 
 
 class Ask(Protocol):
@@ -80,7 +80,7 @@ class Survey:
         self._measure(groups, self._measured_ahead(ahead))
         roi_pixels = int(inside(self._place.polygon, self._place.analysis_grid).sum())
         return tuple(
-            tables.optical_acquisition(group, self._counts[_ids(group)], roi_pixels=roi_pixels) for group in groups
+            answers.optical_acquisition(group, self._counts[_ids(group)], roi_pixels=roi_pixels) for group in groups
         )
 
     def sar(self, spans: Sequence[Span], polarisations: Sequence[str]) -> tuple[SarAcquisition, ...]:
@@ -118,7 +118,7 @@ class Survey:
         new_sar = joined([span for span in sar if not _is_within(span, known_sar)])
         new_optical = joined([span for span in optical if not _is_within(span, known_optical)])
         for table in self._tables(new_sar, new_optical) if new_sar or new_optical else ():
-            found_sar, found_optical = tables.scenes(table)
+            found_sar, found_optical = answers.scenes(table)
             self._sar |= {scene.id: scene for scene in found_sar}
             self._optical |= {scene.id: scene for scene in found_optical}
         known_sar += new_sar
@@ -176,11 +176,11 @@ class Survey:
             part.keep(part.items, reply)
 
     def _keep_counts(self, acquisitions: Sequence[SceneIds], reply: Any) -> None:
-        counted = tables.class_counts(reply, len(acquisitions))
+        counted = answers.class_counts(reply, len(acquisitions))
         self._counts |= zip(acquisitions, counted, strict=True)
 
     def _keep_angles(self, scene_ids: Sequence[str], reply: Any) -> None:
-        measured = tables.incidence(reply, [self._sar[id_] for id_ in scene_ids], self._place)
+        measured = answers.incidence(reply, [self._sar[id_] for id_ in scene_ids], self._place)
         self._angles |= zip(scene_ids, measured, strict=True)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..losses import masked_l1
+from ..blocks.losses import masked_l1
 from ..task import Batch, Stack, Task
 from ..translator import Translator, frozen
 

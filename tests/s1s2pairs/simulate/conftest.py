@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from s1s2pairs.recipe import Recipe
-from s1s2pairs.recipe_parser import parse_recipe
+from s1s2pairs.recipe.parser import parse_recipe
+from s1s2pairs.recipe.settings import Recipe
 from s1s2pairs.simulate.ground import Frame, Ground, make_ground
 from s1s2pairs.simulate.world import Options, simulate
 

@@ -17,10 +17,10 @@ import shapely.geometry
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from s1s2pairs import geometry
+from s1s2pairs import s1_orbits
 from s1s2pairs.errors import SourceError
 from s1s2pairs.grid import inside, roi_grid, to_crs
-from s1s2pairs.recipe import Recipe, Roi
+from s1s2pairs.recipe.settings import Recipe, Roi
 from s1s2pairs.simulate import render, world
 from s1s2pairs.simulate.world import Options, simulate
 
@@ -184,7 +184,7 @@ def test_angles_are_the_geometry_models(archive: Path) -> None:
             x, y = dataset.xy(row, column)
             (lon,), (lat,) = rasterio.warp.transform(dataset.crs, "EPSG:4326", [x], [y])
         properties = item["properties"]
-        modelled = geometry.incidence_deg(properties["sat:relative_orbit"], properties["sat:orbit_state"], lon, lat)
+        modelled = s1_orbits.incidence_deg(properties["sat:relative_orbit"], properties["sat:orbit_state"], lon, lat)
         assert angle[row, column] == pytest.approx(float(modelled), abs=0.002)
 
 

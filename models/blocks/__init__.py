@@ -1,0 +1,1 @@
+"""Layers and losses that three or more networks share."""

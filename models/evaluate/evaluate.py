@@ -1,0 +1,168 @@
+"""Score trained runs and the baselines on one split of a dataset.
+
+Every run is scored on the same pixels as the others that predict the same target, and so are the baselines. A network
+that reads no reference (a plain translation) still is scored on changed and unchanged ground: the evaluation loads the
+reference beside its inputs.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from s1s2pairs.errors import RunError
+
+from ..data.dataset import PairDataset, RawBatch
+from ..hardware import choose_device, memory_advice
+from ..pictures import sample_panels
+from ..task import Batch
+from ..translator import Translator
+from .entries import baseline_entries, load_groups
+from .results import DIRECTIONS, Direction, Entry, Evaluation, Picture, Rank, Row
+from .scores import Column, Tally, tally_batch
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_BATCH_SIZE: Final = 8
+Progress = Callable[[str, int, int], None]
+"""Called with what is being scored, samples done and samples in all."""
+
+
+def evaluate(
+    runs: Sequence[Path],
+    data: Path,
+    *,
+    split: str = "test",
+    which: Literal["best", "last"] = "best",
+    device: str = "auto",
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Score runs, and the baselines that apply to their tasks.
+
+    Args:
+        runs: Folders of runs, or of checkpoints.
+        data: A built dataset.
+        split: `train`, `val` or `test`.
+        which: Which checkpoint of each run.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        batch_size: Samples predicted at once.
+        progress: Told how far it is.
+
+    Raises:
+        RunError: No runs; a run is missing or broken; the dataset lacks what a task needs; the split is empty.
+        DatasetError: The dataset is missing or damaged.
+    """
+    if not runs:
+        raise RunError("No runs to evaluate: give one or more run folders, as made by `s1s2 train`.")
+    choose_device(device)  # refuse a device that is not there before anything is loaded
+    entries: list[Entry] = []
+    rows: list[Row] = []
+    pictures: list[Picture] = []
+    groups = load_groups(runs, which)
+    for group in groups:
+        dataset = PairDataset(data, group.task, split=split, scaling=group.scaling)
+        scorer = _Scorer(dataset=dataset, device=choose_device(device), batch_size=batch_size, progress=progress)
+        for entry, predict in baseline_entries(group, marked=len(groups) > 1):
+            entries.append(entry)
+            rows.extend(_rows(entry, scorer.tally(entry.run, predict), dataset))
+        for entry, loaded in group.runs:
+            loaded.translator.to(scorer.device)
+            tally = scorer.tally(entry.run, loaded.translator)
+            entries.append(entry)
+            rows.extend(_rows(entry, tally, dataset))
+            pictures.extend(scorer.pictures(entry.run, loaded.translator, tally))
+            loaded.translator.cpu()
+    return Evaluation(
+        dataset=str(data), split=split, entries=tuple(entries), rows=tuple(rows), pictures=tuple(pictures)
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Scorer:
+    """Runs predictors over one dataset."""
+
+    dataset: PairDataset
+    device: torch.device
+    batch_size: int
+    progress: Progress | None
+
+    @torch.inference_mode()
+    def tally(self, name: str, predict: Callable[[Batch], Tensor]) -> Tally:
+        """Score every sample."""
+        task, scaling = self.dataset.task, self.dataset.scaling
+        tallies: list[Tally] = []
+        total = len(self.dataset)
+        for start in range(0, total, self.batch_size):
+            numbers = range(start, min(start + self.batch_size, total))
+            raw = self._read(numbers)
+            batch = self.dataset.scale(raw)
+            with memory_advice(f"{len(numbers)} patches"):
+                prediction = predict(batch).float()
+                tallies.append(tally_batch(prediction, self.dataset.observed(raw), batch, task, scaling))
+            if self.progress is not None:
+                self.progress(name, numbers.stop, total)
+        return Tally.concatenate(tallies)
+
+    @torch.inference_mode()
+    def pictures(self, run: str, translator: Translator, tally: Tally) -> Iterator[Picture]:
+        """Draw the worst, the median and the best sample by PSNR."""
+        psnr = tally.per_image[Column("psnr", "all", None)]
+        order = np.argsort(psnr, kind="stable")[: int(np.isfinite(psnr).sum())]  # NaN (nothing valid) sorts last
+        if not order.size:
+            return
+        ranks: tuple[Rank, ...] = ("worst", "median", "best")
+        for rank, place in zip(ranks, (0, (order.size - 1) // 2, -1), strict=True):
+            number = int(tally.samples[order[place]])
+            sample = self.dataset.samples[number]
+            batch = self.dataset.scale(self._read([number]))
+            yield Picture(
+                run=run,
+                rank=rank,
+                patch_id=sample.patch_id,
+                direction=sample.direction,
+                psnr_db=float(psnr[order[place]]),
+                panels=sample_panels(
+                    batch,
+                    translator(batch).float(),
+                    row=0,
+                    task=translator.task,  # shows what this network read, not what others read besides
+                    scaling=self.dataset.scaling,
+                ),
+            )
+
+    def _read(self, numbers: Sequence[int]) -> RawBatch:
+        return {key: values.to(self.device, non_blocking=True) for key, values in self.dataset.read(numbers).items()}
+
+
+def _rows(entry: Entry, tally: Tally, dataset: PairDataset) -> Iterator[Row]:
+    """Pool a tally for every direction over all ROIs, and for every ROI over both directions and all bands."""
+    samples = [dataset.samples[number] for number in tally.samples]
+    directions = np.array([sample.direction for sample in samples])
+    rois = np.array([sample.roi for sample in samples])
+    groups: list[tuple[Direction, str | None, NDArray[np.bool_]]] = [
+        *((direction, None, (directions == direction) | (direction == "both")) for direction in DIRECTIONS),
+        *(("both", str(roi), rois == roi) for roi in np.unique(rois)),
+    ]
+    for direction, roi, members in groups:
+        for column, value in tally.pool(members).items():
+            if roi is None or column.band is None:
+                yield Row(
+                    run=entry.run,
+                    network=entry.network,
+                    seed=entry.seed,
+                    split=dataset.split,
+                    direction=direction,
+                    ground=column.ground,
+                    roi=roi,
+                    band=column.band,
+                    metric=column.metric,
+                    value=value.value,
+                    n=value.n,
+                )

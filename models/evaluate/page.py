@@ -1,0 +1,211 @@
+"""Write an evaluation as JSON, Markdown and one HTML page that needs no other file."""
+
+import base64
+import io
+import json
+import math
+from dataclasses import asdict
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..metrics.change import MIN_PIXELS, THRESHOLD
+from ..metrics.names import METRICS
+from ..metrics.pixels import PSNR_CEILING_DB
+from ..runs.checkpoint import JSON_NAME as CHECKPOINT_JSON
+from ..scaling import Scaling
+from .results import Evaluation
+from .tables import Cell, Ranking, Table, best_cells, rankings, tables
+
+JSON_NAME: Final = "evaluation.json"
+MARKDOWN_NAME: Final = "evaluation.md"
+HTML_NAME: Final = "evaluation.html"
+COMPARISON_FOLDER: Final = Path("evaluation")
+TEMPLATE: Final = "evaluation.html.j2"
+JPEG_QUALITY: Final = 78
+LOSSLESS_PX: Final = 100
+"""Images with fewer pixels a side are PNG: enlarged on the page, JPEG's blocks would show."""
+AT_CEILING: Final = "†"
+
+
+def write_evaluation(evaluation: Evaluation, folder: Path) -> tuple[Path, Path, Path]:
+    """Write `evaluation.json`, `.md` and `.html`; each appears only when whole.
+
+    Args:
+        evaluation: What to write.
+        folder: Made if missing; earlier files of these names are replaced.
+
+    Returns:
+        The three paths.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    contents = {JSON_NAME: to_json(evaluation), MARKDOWN_NAME: to_markdown(evaluation), HTML_NAME: to_html(evaluation)}
+    for name, text in contents.items():
+        partial = folder / f"{name}.partial"
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(folder / name)
+    return folder / JSON_NAME, folder / MARKDOWN_NAME, folder / HTML_NAME
+
+
+def write_results(evaluation: Evaluation, out: Path | None = None) -> Path:
+    """Write every run's part into its own folder, and with several runs the comparison of all.
+
+    Args:
+        evaluation: What to write.
+        out: Folder of the comparison; none takes `evaluation/`. A single run has no comparison, unless `out` asks for one.
+
+    Returns:
+        The folder with everything: the comparison's, or the single run's.
+    """
+    folders = {entry.run: _run_folder(Path(entry.path)) for entry in evaluation.entries if entry.path is not None}
+    for run, folder in folders.items():
+        write_evaluation(evaluation.of_run(run), folder)
+    if out is None and len(folders) == 1:
+        return next(iter(folders.values()))
+    comparison = COMPARISON_FOLDER if out is None else out
+    write_evaluation(evaluation, comparison)
+    return comparison
+
+
+def to_json(evaluation: Evaluation) -> str:
+    """Return the tidy rows, with what was scored beside them."""
+    document = {
+        "dataset": evaluation.dataset,
+        "split": evaluation.split,
+        "entries": [asdict(entry) for entry in evaluation.entries],
+        "ranking": [ranking_rows(ranking) for ranking in rankings(evaluation)],
+        "rows": [asdict(row) for row in evaluation.rows],
+    }
+    return json.dumps(document, indent=1, allow_nan=False)
+
+
+def ranking_rows(ranking: Ranking) -> dict[str, object]:
+    """Return a ranking as JSON values."""
+    names = [f"{metric} {ground}" for metric, ground in ranking.criteria]
+    places = [{**place._asdict(), "ranks": dict(zip(names, place.ranks, strict=True))} for place in ranking.places]
+    return {"target": ranking.target, "criteria": names, "places": places}
+
+
+def to_markdown(evaluation: Evaluation) -> str:
+    """Return rankings and tables as Markdown; the best value of a column is bold."""
+    lines = [
+        f"# Evaluation on {dataset_name(evaluation)}, split {evaluation.split}",
+        "",
+        *(f"- {note}" for note in notes()),
+        "",
+    ]
+    for ranking in rankings(evaluation):
+        lines += [f"## Ranking: {ranking.target}", "", *_markdown_ranking(ranking), ""]
+    for table in tables(evaluation):
+        lines += [f"## {table_title(table)}", "", *_markdown_table(table), ""]
+    return "\n".join(lines)
+
+
+def to_html(evaluation: Evaluation) -> str:
+    """Return one page with rankings, tables and pictures, everything inside."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["cell"] = format_cell
+    environment.filters["data_uri"] = image_uri
+    environment.filters["title"] = table_title
+    environment.globals["metrics"] = METRICS
+    template = environment.from_string((files(__package__) / TEMPLATE).read_text(encoding="utf-8"))
+    found = tables(evaluation)
+    used = {metric for table in found for metric in table.metrics}
+    return template.render(
+        evaluation=evaluation,
+        dataset=dataset_name(evaluation),
+        notes=notes(),
+        rankings=rankings(evaluation),
+        tables=[(table, best_cells(table)) for table in found],
+        legend={name: metric for name, metric in METRICS.items() if name in used},
+        lossless_px=LOSSLESS_PX,
+        ceiling_mark=AT_CEILING,
+    )
+
+
+def dataset_name(evaluation: Evaluation) -> str:
+    """Return the name of the dataset's folder: where it lies is nobody's business but the writer's."""
+    return Path(evaluation.dataset).resolve().name
+
+
+def notes() -> tuple[str, ...]:
+    """Return what a reader of the tables must know."""
+    low, high = Scaling().s1_ranges_db["VV"]
+    dates = (
+        "T1 is the reference date of a sample, T2 the predicted one; forward predicts the later period from the earlier, "
+        "backward the earlier from the later. So s1_t2 (VV) is Sentinel-1's VV at the predicted date."
+    )
+    grounds = (
+        f"Changed ground: radar at the two dates differs by more than {THRESHOLD:g} of the scaling range "
+        f"({THRESHOLD * (high - low):.2f} dB on VV's default range), closed, areas under {MIN_PIXELS} px dropped; unchanged is "
+        "its complement. Tasks without radar at both dates use the target's sensor."
+    )
+    signs = (
+        "PSNR and SSIM are on images scaled to [0, 1]. ↑ higher is better, ↓ lower is better, → 1 nearer to 1 is better. "
+        "± is the sample standard deviation over seeds; – means that nothing supports a value."
+    )
+    perfect = (
+        f"{AT_CEILING} PSNR of an image without error is infinite; {PSNR_CEILING_DB:g} dB is put in its place, and means may "
+        "contain such values."
+    )
+    return dates, grounds, signs, perfect
+
+
+def table_title(table: Table) -> str:
+    """Return a table's heading, such as `s1_t2 (VV): PSNR [dB] ↑ on changed ground by ROI`."""
+    return f"{table.target}: {METRICS[table.metric].head + ' ' if table.metric else ''}{table.about}"
+
+
+def format_cell(value: Cell, metric: str) -> str:
+    """Return `mean ± spread`, or a dash where there is nothing; a value at its metric's ceiling is marked."""
+    if value.mean is None:
+        return "–"
+    digits, ceiling = METRICS[metric].decimals, METRICS[metric].ceiling
+    spread = "" if value.spread is None or math.isnan(value.spread) else f" ± {value.spread:.{digits}f}"
+    mean = round(value.mean, digits) + 0.0  # + 0.0 turns -0.0 into 0.0
+    mark = AT_CEILING if ceiling is not None and mean >= ceiling else ""
+    return f"{mean:.{digits}f}{mark}{spread}"
+
+
+def image_uri(rgb: NDArray[np.uint8]) -> str:
+    """Return (y, x, colour) uint8 as a data URI, as small as looks well."""
+    grey = bool((rgb == rgb[..., :1]).all())
+    image = Image.fromarray(rgb[..., 0] if grey else rgb)
+    kind = "png" if max(image.size) < LOSSLESS_PX else "jpeg"
+    file = io.BytesIO()
+    image.save(file, kind, quality=JPEG_QUALITY, optimize=True)
+    return f"data:image/{kind};base64," + base64.b64encode(file.getvalue()).decode("ascii")
+
+
+def _run_folder(path: Path) -> Path:
+    """Return the run's folder, also for the folder of one of its checkpoints."""
+    return path.resolve().parent.parent if (path / CHECKPOINT_JSON).is_file() else path
+
+
+def _markdown_ranking(ranking: Ranking) -> list[str]:
+    head = ["place", "network", "mean rank", *(f"rank by {METRICS[m].label}, {g} ground" for m, g in ranking.criteria)]
+    body = [
+        [str(place.place), place.label, f"{place.mean_rank:.2f}", *(f"{rank:g}" for rank in place.ranks)]
+        for place in ranking.places
+    ]
+    return _markdown(head, body)
+
+
+def _markdown_table(table: Table) -> list[str]:
+    best = best_cells(table)
+    body = []
+    for line, (label, cells) in enumerate(table.lines):
+        texts = [format_cell(value, metric) for value, metric in zip(cells, table.metrics, strict=True)]
+        body.append([label, *(f"**{text}**" if (line, place) in best else text for place, text in enumerate(texts))])
+    columns = table.columns if table.metric else [METRICS[metric].head for metric in table.metrics]
+    return _markdown(["network", *columns], body)
+
+
+def _markdown(head: list[str], body: list[list[str]]) -> list[str]:
+    lines = [head, ["---"] * len(head), *body]
+    return ["| " + " | ".join(text.replace("|", "\\|") for text in line) + " |" for line in lines]

@@ -1,0 +1,83 @@
+"""What an evaluation found, as plain values: numbers, who they belong to, pictures."""
+
+from dataclasses import dataclass, replace
+from typing import Final, Literal, TypeAlias
+
+from ..pictures import Panel
+from .scores import Ground
+
+Direction: TypeAlias = Literal["both", "forward", "backward"]
+DIRECTIONS: Final[tuple[Direction, ...]] = ("both", "forward", "backward")
+Rank: TypeAlias = Literal["worst", "median", "best"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One number of an evaluation."""
+
+    run: str
+    network: str
+    seed: int | None
+    split: str
+    direction: Direction
+    ground: Ground
+    roi: str | None
+    """None: all ROIs of the split."""
+    band: str | None
+    """None: all bands of the target together. `NDVI` stands beside the bands where the target has B4 and B8."""
+    metric: str
+    value: float | None
+    """None where no pixel supports it (n is 0 then) or where it is undefined."""
+    n: int
+    """Samples the value rests on."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One run or baseline: a line of the tables."""
+
+    run: str
+    network: str
+    label: str
+    """The network's name, with the settings that differ between the runs of it; runs of one label differ in their seed only."""
+    seed: int | None
+    target: str
+    """What is predicted, such as `s1_t2 (VV)`; only entries of one target are ranked against each other."""
+    baseline: bool
+    path: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Picture:
+    """One sample as a run predicted it."""
+
+    run: str
+    rank: Rank
+    patch_id: str
+    direction: str
+    psnr_db: float
+    panels: tuple[Panel, ...]
+    """Inputs, prediction, target and error."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """Everything known about some runs on one split."""
+
+    dataset: str
+    split: str
+    entries: tuple[Entry, ...]
+    rows: tuple[Row, ...]
+    pictures: tuple[Picture, ...]
+
+    def of_run(self, run: str) -> "Evaluation":
+        """Return the part about one run and the baselines of its target."""
+        target = next(entry.target for entry in self.entries if entry.run == run)
+        kept = tuple(entry for entry in self.entries if entry.run == run or (entry.baseline and entry.target == target))
+        names = {entry.run for entry in kept}
+        return replace(
+            self,
+            entries=kept,
+            rows=tuple(row for row in self.rows if row.run in names),
+            pictures=tuple(picture for picture in self.pictures if picture.run == run),
+        )

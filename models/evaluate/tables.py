@@ -1,0 +1,214 @@
+"""Tables and rankings from the rows of an evaluation."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from ..metrics.names import METRICS
+from .results import DIRECTIONS, Direction, Evaluation, Row
+from .scores import GROUNDS, Ground
+
+RANKED_BY: Final[tuple[tuple[str, Ground], ...]] = (
+    ("psnr", "changed"),
+    ("ssim", "changed"),
+    ("psnr", "unchanged"),
+    ("ssim", "unchanged"),
+)
+"""A network that only copies wins on unchanged ground, one that only invents on changed ground; all four count alike."""
+DETAILED: Final = ("psnr", "ssim")
+"""Metrics shown by direction, by band and by ROI; the JSON has them all."""
+
+
+class Cell(NamedTuple):
+    """A metric of one network, over its seeds."""
+
+    mean: float | None
+    spread: float | None
+    """Sample standard deviation over the seeds; None with fewer than two."""
+    seeds: int
+    n: int
+    """Fewest samples any seed's value rests on."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """Networks by metrics, or by groups of samples or pixels for one metric."""
+
+    target: str
+    about: str
+    """What the table is about, besides its metric."""
+    metric: str | None
+    """The metric of all columns; None where each column is another metric."""
+    columns: tuple[str, ...]
+    metrics: tuple[str, ...]
+    """What each column measures."""
+    lines: tuple[tuple[str, tuple[Cell, ...]], ...]
+    """(label, cells) of each network, best first where there is a ranking."""
+
+
+class Place(NamedTuple):
+    """A network's place among those with the same target."""
+
+    place: int
+    label: str
+    mean_rank: float
+    ranks: tuple[float, ...]
+    """One for each of the ranking's criteria; networks that tie share the mean of their ranks."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ranking:
+    """Places of all networks that predict one target."""
+
+    target: str
+    criteria: tuple[tuple[str, Ground], ...]
+    """Metric and ground of each."""
+    places: tuple[Place, ...]
+
+
+def best_cells(table: Table) -> set[tuple[int, int]]:
+    """Return (line, column) of the best values of each column; nothing in a table of one network."""
+    best: set[tuple[int, int]] = set()
+    for place, metric in enumerate(table.metrics):
+        means = {line: cells[place].mean for line, (_, cells) in enumerate(table.lines)}
+        scores = {line: METRICS[metric].better(mean) for line, mean in means.items() if mean is not None}
+        if len(scores) > 1:
+            top = max(scores.values())
+            best.update((line, place) for line, score in scores.items() if score == top)
+    return best
+
+
+def rankings(evaluation: Evaluation) -> tuple[Ranking, ...]:
+    """Rank the networks of each target by their mean rank over `RANKED_BY`, both directions and all ROIs together.
+
+    A criterion that some network has no value for (no changed ground in the split) is left out for all.
+    """
+    return tuple(_rank(_Cells(evaluation), target) for target in _targets(evaluation))
+
+
+def tables(evaluation: Evaluation) -> tuple[Table, ...]:
+    """Return the tables of an evaluation: by ground, by direction, by band and by ROI, for each target."""
+    cells = _Cells(evaluation)
+    found: list[Table] = []
+    for target in _targets(evaluation):
+        labels = [place.label for place in _rank(cells, target).places]
+        for ground in GROUNDS:
+            columns = {metric: _Wanted(metric=metric, ground=ground) for metric in cells.metrics(labels, ground)}
+            found.append(_table(cells, labels, columns, target=target, metric=None, about=f"{ground} ground"))
+        bands, rois = cells.bands(labels), cells.rois(labels)
+        found += [
+            _table(cells, labels, _by_direction(metric), target=target, metric=metric, about="forward and backward")
+            for metric in DETAILED
+        ]
+        for metric in DETAILED if len(bands) > 1 else ():
+            by_band = {band: _Wanted(metric=metric, band=band) for band in bands}
+            found.append(_table(cells, labels, by_band, target=target, metric=metric, about="by band"))
+        for metric in DETAILED:
+            for ground in GROUNDS:
+                by_roi = {roi: _Wanted(metric=metric, ground=ground, roi=roi) for roi in rois}
+                about = f"on {ground} ground by ROI"
+                found.append(_table(cells, labels, by_roi, target=target, metric=metric, about=about))
+    return tuple(found)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Wanted:
+    """Which rows a cell is about."""
+
+    metric: str
+    ground: Ground = "all"
+    direction: Direction = "both"
+    roi: str | None = None
+    band: str | None = None
+
+
+class _Cells:
+    """Rows of an evaluation, found by label and what they are about."""
+
+    def __init__(self, evaluation: Evaluation) -> None:
+        self.entries = evaluation.entries
+        labels = {entry.run: entry.label for entry in evaluation.entries}
+        self._rows: dict[tuple[str, _Wanted], list[Row]] = defaultdict(list)
+        for row in evaluation.rows:
+            about = _Wanted(metric=row.metric, ground=row.ground, direction=row.direction, roi=row.roi, band=row.band)
+            self._rows[labels[row.run], about].append(row)
+
+    def cell(self, label: str, wanted: _Wanted) -> Cell:
+        """Return mean and spread over the seeds of a network."""
+        rows = [row for row in self._rows.get((label, wanted), []) if row.value is not None]
+        values = [row.value for row in rows if row.value is not None]
+        if not values:
+            return Cell(None, None, 0, 0)
+        spread = statistics.stdev(values) if len(values) > 1 else None
+        return Cell(statistics.fmean(values), spread, len(values), min(row.n for row in rows))
+
+    def metrics(self, labels: Sequence[str], ground: Ground) -> list[str]:
+        """Return the metrics some label has on a ground, in the order of the rows."""
+        return self._distinct(
+            labels, lambda about: about.metric if about == _Wanted(metric=about.metric, ground=ground) else None
+        )
+
+    def bands(self, labels: Sequence[str]) -> list[str]:
+        """Return the bands scored singly."""
+        return self._distinct(labels, lambda about: about.band)
+
+    def rois(self, labels: Sequence[str]) -> list[str]:
+        """Return the ROIs scored singly."""
+        return self._distinct(labels, lambda about: about.roi)
+
+    def _distinct(self, labels: Sequence[str], name: Callable[[_Wanted], str | None]) -> list[str]:
+        names = (name(about) for label, about in self._rows if label in labels)
+        return list(dict.fromkeys(found for found in names if found is not None))
+
+
+def _targets(evaluation: Evaluation) -> list[str]:
+    return list(dict.fromkeys(entry.target for entry in evaluation.entries))
+
+
+def _by_direction(metric: str) -> dict[str, _Wanted]:
+    return {
+        f"{ground}, {direction}": _Wanted(metric=metric, ground=ground, direction=direction)
+        for ground in GROUNDS
+        for direction in DIRECTIONS
+        if direction != "both"
+    }
+
+
+def _table(
+    cells: _Cells,
+    labels: Sequence[str],
+    columns: Mapping[str, _Wanted],
+    *,
+    target: str,
+    metric: str | None,
+    about: str,
+) -> Table:
+    return Table(
+        target=target,
+        about=about,
+        metric=metric,
+        columns=tuple(columns),
+        metrics=tuple(wanted.metric for wanted in columns.values()),
+        lines=tuple((label, tuple(cells.cell(label, wanted) for wanted in columns.values())) for label in labels),
+    )
+
+
+def _rank(cells: _Cells, target: str) -> Ranking:
+    labels = list(dict.fromkeys(entry.label for entry in cells.entries if entry.target == target))
+    criteria: list[tuple[str, Ground]] = []
+    ranks: list[list[float]] = []
+    for metric, ground in RANKED_BY:
+        values = [cells.cell(label, _Wanted(metric=metric, ground=ground)).mean for label in labels]
+        known = [METRICS[metric].better(value) for value in values if value is not None]
+        if len(known) == len(labels):
+            criteria.append((metric, ground))
+            ranks.append([1 + sum(o > v for o in known) + (known.count(v) - 1) / 2 for v in known])
+    by_label = {label: tuple(column[i] for column in ranks) for i, label in enumerate(labels)}
+    means = {label: statistics.fmean(own) if own else 1.0 for label, own in by_label.items()}
+    places = [
+        Place(1 + sum(other < means[label] for other in means.values()), label, means[label], by_label[label])
+        for label in sorted(labels, key=lambda label: means[label])
+    ]
+    return Ranking(target=target, criteria=tuple(criteria), places=tuple(places))

@@ -1,0 +1,288 @@
+"""Checkpoints: weights and optimizer state as safetensors, everything else as JSON. Nothing is ever unpickled.
+
+A checkpoint is a folder::
+
+    checkpoint.json                  network, config, task, scaling, position in the run; names the two files that belong to it
+    weights-00000120.safetensors
+    optimizers-00000120.safetensors
+
+The JSON file is the point of commitment: tensors are written first, under names nothing refers to yet, then the JSON file is
+replaced in one step, then the old tensors go. Killed at any moment, the folder holds the old checkpoint or the new one.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.optim import Optimizer
+
+from s1s2pairs.errors import RunError
+
+from .. import zoo
+from ..hardware import choose_device
+from ..scaling import Scaling
+from ..translator import Translator
+from .optimizer_state import flatten, restore
+
+FORMAT: Final = 1
+JSON_NAME: Final = "checkpoint.json"
+PICKLE_SUFFIXES: Final = (".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin", ".tar")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Position:
+    """How far a run has come, and its best validation so far."""
+
+    epoch: int = 0
+    """Epoch under way, from 0; the number of finished ones when `step_in_epoch` is 0."""
+    step_in_epoch: int = 0
+    """Batches of this epoch already used."""
+    step: int = 0
+    """Batches used since the start."""
+    best_value: float | None = None
+    """Lowest validation L1, None before the first validation and in runs without a val split."""
+    best_step: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checkpoint:
+    """What `checkpoint.json` holds. Tensors are read when asked for."""
+
+    format: int
+    network: str
+    config: dict[str, Any]
+    """Every field of the network's `Config`."""
+    task: dict[str, Any]
+    """For readers; the task is rebuilt from the config."""
+    scaling: Scaling
+    position: Position
+    precision_state: dict[str, int | float]
+    """State of the loss scaler of 16-mixed; empty in other precisions."""
+    optimizers: dict[str, dict[str, Any]]
+    """Per part: `param_groups`, and those state values that are no tensors."""
+    files: dict[str, str]
+    """`weights` and `optimizers`: file names in the checkpoint's folder."""
+    sizes_bytes: dict[str, int]
+    """Size of each of the files, to notice truncation before anything is parsed."""
+
+
+def save(
+    folder: Path,
+    *,
+    network: str,
+    translator: Translator,
+    optimizers: Mapping[str, Optimizer],
+    scaling: Scaling,
+    position: Position,
+    precision_state: Mapping[str, int | float] | None = None,
+) -> None:
+    """Replace the checkpoint in `folder` by the present state, in one step.
+
+    Args:
+        folder: Made if missing.
+        network: The network's file name in the zoo.
+        translator: Weights and buffers to save; parts may be wrapped for training.
+        optimizers: One per part of the translator.
+        scaling: How the data was scaled.
+        position: How far the run is.
+        precision_state: State of the loss scaler, if there is one.
+
+    Raises:
+        OSError: The folder cannot be written; it still holds the previous checkpoint.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors, described = flatten({part: optimizer.state_dict() for part, optimizer in optimizers.items()})
+    files = {name: f"{name}-{position.step:08d}.safetensors" for name in ("weights", "optimizers")}
+    _write_tensors(folder / files["weights"], translator.state_dict())
+    _write_tensors(folder / files["optimizers"], tensors)
+    checkpoint = Checkpoint(
+        format=FORMAT,
+        network=network,
+        config=dataclasses.asdict(translator.config),  # type: ignore[call-overload]  # every Config is a dataclass
+        task=dataclasses.asdict(translator.task),
+        scaling=scaling,
+        position=position,
+        precision_state=dict(precision_state or {}),
+        optimizers=described,
+        files=files,
+        sizes_bytes={name: (folder / file).stat().st_size for name, file in files.items()},
+    )
+    _commit(folder, checkpoint)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Make `target` the same checkpoint as `source`, sharing the disk space where the file system can."""
+    checkpoint = read(source)
+    target.mkdir(parents=True, exist_ok=True)
+    for file in checkpoint.files.values():
+        partial = target / f"{file}.partial"
+        partial.unlink(missing_ok=True)
+        try:
+            os.link(source / file, partial)
+        except OSError:  # no hard links on this file system
+            shutil.copy2(source / file, partial)
+        partial.replace(target / file)
+    _commit(target, checkpoint)
+
+
+def read(folder: Path) -> Checkpoint:
+    """Read what a checkpoint says of itself, and check that its files are whole.
+
+    Raises:
+        RunError: There is no checkpoint, or it is truncated, damaged or a pickle.
+    """
+    _refuse_pickle(folder)
+    path = folder / JSON_NAME
+    if not path.is_file():
+        raise RunError(f"{folder} is no checkpoint: it has no {JSON_NAME}. Give a run folder or its checkpoints/last.")
+    try:
+        checkpoint = TypeAdapter(Checkpoint).validate_json(path.read_bytes())
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise RunError(f"{path} is damaged or truncated. Use the run's other checkpoint, or train again.") from error
+    if checkpoint.format != FORMAT:
+        raise RunError(
+            f"{path} has format {checkpoint.format}, this version reads {FORMAT}. Use the version that wrote it."
+        )
+    for name, file in checkpoint.files.items():
+        size = (folder / file).stat().st_size if (folder / file).is_file() else 0
+        if size != checkpoint.sizes_bytes[name]:
+            raise RunError(
+                f"{folder / file} is truncated or missing: {size} bytes instead of {checkpoint.sizes_bytes[name]}. "
+                "Copy it again, use the run's other checkpoint, or train again."
+            )
+    return checkpoint
+
+
+def find(run_or_checkpoint: Path, which: Literal["best", "last"]) -> Path:
+    """Return the folder of a run's checkpoint; a checkpoint's own folder is returned as it is.
+
+    Raises:
+        RunError: The path is missing, holds no checkpoint, or is a pickle.
+    """
+    _refuse_pickle(run_or_checkpoint)
+    if not run_or_checkpoint.is_dir():
+        raise RunError(
+            f"There is no run folder {run_or_checkpoint}. Runs are made by `s1s2 train`, by default under runs/."
+        )
+    if (run_or_checkpoint / JSON_NAME).is_file():
+        return run_or_checkpoint
+    folder = run_or_checkpoint / "checkpoints" / which
+    if not (folder / JSON_NAME).is_file():
+        raise RunError(
+            f"{run_or_checkpoint} has no checkpoint {which!r} yet: there is no {folder / JSON_NAME}. "
+            "Wait for the first epoch to end, or train again."
+        )
+    return folder
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loaded:
+    """A trained network, ready to predict."""
+
+    translator: Translator
+    """In evaluation mode, on the device asked for."""
+    scaling: Scaling
+    checkpoint: Checkpoint
+
+
+def load_translator(run_or_checkpoint: Path, which: Literal["best", "last"] = "best", device: str = "auto") -> Loaded:
+    """Rebuild a trained network from a run folder or from one checkpoint's folder.
+
+    Args:
+        run_or_checkpoint: Folder of a run, or of a checkpoint in it.
+        which: Which of a run's checkpoints; not used when a checkpoint's own folder is given.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        RunError: Missing, damaged, a pickle, of an unknown network, or the device is not there.
+    """
+    target = choose_device(device)
+    folder = find(run_or_checkpoint, which)
+    checkpoint = read(folder)
+    translator = zoo.create_from_config(checkpoint.network, checkpoint.config)
+    load_weights(folder, checkpoint, translator)
+    return Loaded(translator=translator.to(target).eval(), scaling=checkpoint.scaling, checkpoint=checkpoint)
+
+
+def load_weights(folder: Path, checkpoint: Checkpoint, translator: Translator) -> None:
+    """Put a checkpoint's weights into a translator whose parts are not wrapped yet.
+
+    Raises:
+        RunError: The weights belong to another network or another configuration of it.
+    """
+    weights = _read_tensors(folder / checkpoint.files["weights"])
+    own = translator.state_dict()
+    wrong = sorted(key for key in own.keys() | weights.keys() if _shape(own, key) != _shape(weights, key))
+    if wrong:
+        raise RunError(
+            f"{folder} holds weights of another network than {checkpoint.network} as configured here: "
+            f"{len(wrong)} tensors differ, the first is {wrong[0]} "
+            f"({_shape(weights, wrong[0])} in the file, {_shape(own, wrong[0])} wanted)."
+        )
+    translator.load_state_dict(weights)
+
+
+def load_optimizers(folder: Path, checkpoint: Checkpoint, optimizers: Mapping[str, Optimizer]) -> None:
+    """Put a checkpoint's optimizer state into the optimizers of a new run.
+
+    Raises:
+        RunError: The checkpoint is of a network with other parts.
+    """
+    if checkpoint.optimizers.keys() != optimizers.keys():
+        raise RunError(
+            f"{folder} has optimizers for {', '.join(checkpoint.optimizers)}, this network for {', '.join(optimizers)}: "
+            "it is a checkpoint of another network."
+        )
+    tensors = _read_tensors(folder / checkpoint.files["optimizers"])
+    for part, optimizer in optimizers.items():
+        restore(optimizer, part, tensors, checkpoint.optimizers[part])
+
+
+def _shape(tensors: Mapping[str, Tensor], key: str) -> tuple[int, ...] | None:
+    return tuple(tensors[key].shape) if key in tensors else None
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    partial = path.with_name(f"{path.name}.partial")
+    save_file({key: value.detach().contiguous() for key, value in tensors.items()}, partial)
+    with partial.open("rb+") as file:
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise RunError(f"{path} is no readable safetensors file ({error}). Use the run's other checkpoint.") from error
+
+
+def _commit(folder: Path, checkpoint: Checkpoint) -> None:
+    partial = folder / f"{JSON_NAME}.partial"
+    with partial.open("w", encoding="utf-8") as file:
+        json.dump(dataclasses.asdict(checkpoint), file, indent=2)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(folder / JSON_NAME)
+    for path in folder.glob("*.safetensors*"):
+        if path.name not in checkpoint.files.values():
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+
+
+def _refuse_pickle(path: Path) -> None:
+    if path.suffix.lower() in PICKLE_SUFFIXES or path.is_file():
+        raise RunError(
+            f"{path} is refused: a checkpoint is a folder of safetensors and JSON. Pickles (.pt, .pth, .ckpt, ...) can run "
+            "code when opened and are never loaded. Give a run folder made by `s1s2 train`."
+        )

@@ -1,0 +1,218 @@
+"""The folder of a run, and `run.json` in it: everything needed to say what was trained, on what, by which code."""
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import json
+import platform
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from s1s2pairs.dataset.index import INDEX_FILE
+from s1s2pairs.errors import DatasetError, RunError
+
+from ..scaling import Scaling
+from .settings import TrainSettings
+
+RUN_FILE: Final = "run.json"
+RUNS_FOLDER: Final = Path("runs")
+DATA_FOLDER: Final = Path("data")
+PACKAGES: Final = ("s1s2pairs", "torch", "lightning-fabric", "numpy", "rasterio", "safetensors")
+"""Packages whose versions are kept with a run."""
+GIT_TIMEOUT_S: Final = 10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunRecord:
+    """What `run.json` holds."""
+
+    network: str
+    """The network's file name in the zoo."""
+    seed: int
+    task: dict[str, Any]
+    config: dict[str, Any]
+    """Every setting of the network, defaults included."""
+    training: TrainSettings
+    scaling: Scaling
+    dataset: str
+    """Path of the dataset, absolute."""
+    dataset_sha256: str
+    """Of its index, which holds the hash of every patch."""
+    samples: dict[str, int]
+    """Samples per split used."""
+    best_by: str
+    """How `checkpoints/best` is chosen."""
+    device: str
+    precision: str
+    processes: int
+    started_at: str
+    versions: dict[str, str]
+    git: dict[str, str | bool] | None
+    """Commit of this code, and whether files differed from it. None outside a git checkout."""
+    resumed: tuple[dict[str, Any], ...] = ()
+    """One entry per time the run went on: when, at which step, from which checkpoint, with which versions."""
+    status: Literal["running", "finished", "stopped"] = "running"
+    """A run that was killed still says `running`."""
+    result: dict[str, Any] = field(default_factory=dict)
+    """Steps, epochs and best validation, once finished; the reason, once stopped."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunResult:
+    """What a finished run came to."""
+
+    run: Path
+    steps: int
+    epochs: int
+    """Whole epochs."""
+    best_l1: float | None
+    """Lowest validation L1 on the network's scale; None without a val split."""
+    best_step: int | None
+
+    def __str__(self) -> str:
+        """Return one line for the end of a command."""
+        best = "" if self.best_l1 is None else f", best val L1 {self.best_l1:.4g} at step {self.best_step}"
+        return f"{self.run}: {self.epochs} epochs, {self.steps} steps{best}"
+
+
+def default_dataset(root: Path = DATA_FOLDER) -> Path:
+    """Return the only dataset under `root`.
+
+    Raises:
+        RunError: There is none, or more than one.
+    """
+    found = sorted(index.parent for index in root.glob(f"*/{INDEX_FILE}"))
+    if not found:
+        raise RunError(
+            f"There is no dataset under {root}/. Build one with `s1s2 build RECIPE`, or name it with --data."
+        )
+    if len(found) > 1:
+        raise RunError(
+            f"There are {len(found)} datasets under {root}/: {', '.join(map(str, found))}. Choose with --data."
+        )
+    return found[0]
+
+
+def claim_folder(out: Path | None, name: str) -> Path:
+    """Make the folder of a new run.
+
+    Args:
+        out: The folder wanted; none takes the first free `runs/<name>-<n>`.
+        name: The network's name as the user typed it.
+
+    Raises:
+        RunError: The folder already holds something.
+    """
+    if out is not None:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise RunError(f"{out} is not empty. Choose another --out, or go on with that run by --resume {out}.")
+        out.mkdir(parents=True, exist_ok=True)
+        return out
+    RUNS_FOLDER.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        folder = RUNS_FOLDER / f"{name}-{number}"
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
+
+
+def write_record(run: Path, record: RunRecord) -> None:
+    """Write `run.json` in one step."""
+    partial = run / f"{RUN_FILE}.partial"
+    partial.write_text(json.dumps(dataclasses.asdict(record), indent=2) + "\n", encoding="utf-8")
+    partial.replace(run / RUN_FILE)
+
+
+def read_record(run: Path) -> RunRecord:
+    """Read `run.json`.
+
+    Raises:
+        RunError: It is missing or damaged.
+    """
+    path = run / RUN_FILE
+    try:
+        return TypeAdapter(RunRecord).validate_json(path.read_bytes())
+    except OSError as error:
+        raise RunError(f"{run} is no run folder: it has no {RUN_FILE}. Runs are made by `s1s2 train`.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise RunError(f"{path} is damaged or of another version: {where}: {first['msg']}. Train again.") from error
+
+
+@contextlib.contextmanager
+def kept_record(run: Path, record: RunRecord, *, enabled: bool) -> Iterator[Callable[[RunResult], RunResult]]:
+    """Write `run.json` when a run begins, and again when it ends or stops, whatever the reason.
+
+    Args:
+        run: Folder of the run.
+        record: What it says at the beginning.
+        enabled: Whether this process writes.
+
+    Yields:
+        What takes the result, and gives it back.
+    """
+
+    def write(status: Literal["running", "finished", "stopped"], result: dict[str, Any]) -> None:
+        if enabled:
+            write_record(run, dataclasses.replace(record, status=status, result=result))
+
+    def finish(result: RunResult) -> RunResult:
+        described = dataclasses.asdict(result)
+        write("finished", described | {"run": str(result.run), "at": now()})
+        return result
+
+    write("running", {})
+    try:
+        yield finish
+    except BaseException as error:  # also when the user stops it
+        write("stopped", {"reason": f"{type(error).__name__}: {error}", "at": now()})
+        raise
+
+
+def check_same_dataset(record: RunRecord, sha256: str, dataset: Path) -> None:
+    """Refuse to go on with a run on other data.
+
+    Raises:
+        DatasetError: The dataset is not the one the run began with.
+    """
+    if sha256 != record.dataset_sha256:
+        raise DatasetError(
+            f"{dataset}: its index is not the one this run was trained on (SHA-256 {sha256[:12]}, the run has "
+            f"{record.dataset_sha256[:12]}). Restore the dataset, or train anew."
+        )
+
+
+def now() -> str:
+    """Return the time, UTC, to the second, in ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide what a run gives."""
+    found = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {"python": platform.python_version(), **found}
+
+
+def git_state() -> dict[str, str | bool] | None:
+    """Return commit and cleanness of the checkout this file lies in, None when there is no git or no checkout."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]  # a fixed program, no shell
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=GIT_TIMEOUT_S)  # noqa: S603
+        return done.stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain", "-uno"))}
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,315 @@
+"""The training loop.
+
+One loop serves every network: a network's step yields `(part, loss)` whenever it wants that part updated; the loop clears
+gradients, propagates back, clips, steps and resumes it. Each part is set up with its own optimizer through Lightning
+Fabric, which brings devices, mixed precision and DDP.
+
+Runs can be repeated and resumed because nothing depends on history but weights and optimizer state: the order of the data
+is a function of (seed, epoch), and torch's random numbers are seeded anew at each step from (seed, process, step).
+"""
+
+import dataclasses
+import inspect
+import logging
+import os
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+
+from s1s2pairs.errors import RunError
+
+from ..data.dataset import RawBatch
+from ..data.loader import EpochBatches, make_loader, to_network
+from ..hardware import (
+    Hardware,
+    choose_hardware,
+    default_workers,
+    explain_failure,
+    is_first_process,
+    numerics,
+    seed_step,
+)
+from ..runs import checkpoint
+from ..runs.checkpoint import Position
+from ..runs.record import RunResult, claim_folder, kept_record
+from .monitor import Monitor
+from .setup import Start, begin_record, make_optimizers, set_learning_rates, start_new, start_resumed
+from .validation import draw, validate
+from .watch import LossWatch
+
+logger = logging.getLogger(__name__)
+
+
+def train(
+    network: str,
+    dataset: Path | None,
+    *,
+    settings: Mapping[str, str] | None = None,
+    out: Path | None = None,
+    resume: Path | None = None,
+    device: str = "auto",
+    devices: int | None = None,
+    precision: str | None = None,
+    quiet: bool = False,
+) -> RunResult:
+    """Train a network, or go on with a run.
+
+    Args:
+        network: A network of the zoo, or an alias.
+        dataset: Folder made by `s1s2 build`; may be None when a run goes on.
+        settings: `key=value` settings of the loop and of the network, as typed.
+        out: Folder of a new run; none takes the first free `runs/<network>-<n>`.
+        resume: Folder of a run, or of one of its checkpoints, to go on from.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        devices: Processes on this machine; none means 1, or what torchrun started.
+        precision: `32-true`, `bf16-mixed` or `16-mixed`; none means bf16-mixed on CUDA, 32-true elsewhere.
+        quiet: Show no progress.
+
+    Raises:
+        RunError: An argument does not fit, a loss is no number, or memory is too small.
+        DatasetError: The dataset is missing or damaged.
+    """
+    hardware = choose_hardware(device, devices, precision)
+    if resume is not None:
+        if out is not None:
+            raise RunError("--out and --resume contradict each other: a resumed run stays in its folder.")
+        start = start_resumed(network, resume, dataset, settings or {})
+    elif dataset is None:
+        raise RunError("No dataset given: name one with --data.")
+    else:
+        start = start_new(network, dataset, settings or {})
+    size = start.translator.config.batch_size
+    batches = EpochBatches(start.train_data, batch_size=size, seed=start.training.seed, world_size=hardware.processes)
+    fabric = _make_fabric(hardware)
+    folder = start.run or (claim_folder(out, network) if is_first_process() else None)
+    if os.environ.get("LT_CLI_USED") != "1":  # `fabric run` has launched already
+        fabric.launch()
+    folder = Path(fabric.broadcast(str(folder)))
+    batches.rank = fabric.global_rank
+    with numerics(fabric.device, deterministic=start.training.deterministic):
+        try:
+            with kept_record(folder, begin_record(start, hardware), enabled=fabric.is_global_zero) as finish:
+                return finish(_Loop(fabric, start, batches, folder, quiet=quiet).run())
+        except (RuntimeError, MemoryError) as error:
+            explained = explain_failure(error)
+            if explained is None:
+                raise
+            raise explained from error
+
+
+def _make_fabric(hardware: Hardware) -> Fabric:
+    chosen = [hardware.device.index] if hardware.device.index is not None else hardware.devices
+    # Buffers (batch statistics) are not copied between processes: doing so between two forward passes of one step would
+    # overwrite what the first still needs. The first process's are saved. The option changed its name in PyTorch 2.13.
+    names = inspect.signature(DistributedDataParallel).parameters
+    option: dict[str, Any] = {"forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers": False}
+    strategy = DDPStrategy(**option) if hardware.processes > 1 else "auto"
+    try:
+        return Fabric(
+            accelerator=hardware.device.type,
+            devices=chosen,
+            num_nodes=hardware.nodes,
+            strategy=strategy,
+            precision=hardware.precision,
+        )
+    except ValueError as error:  # `fabric run` was given something else than the command
+        raise RunError(f"{error} Leave --accelerator and --strategy to `s1s2 train`.") from error
+
+
+class _Loop:
+    """One run, in one process."""
+
+    def __init__(self, fabric: Fabric, start: Start, batches: EpochBatches, folder: Path, *, quiet: bool) -> None:
+        self.fabric, self.start, self.folder, self.quiet = fabric, start, folder, quiet
+        self.training, self.position = start.training, start.position
+        self.translator = start.translator.to(fabric.device)
+        if self.training.channels_last or (self.training.channels_last is None and fabric.device.type == "cuda"):
+            for part in self.translator.parts:  # before optimizer state is laid out like the weights
+                getattr(self.translator, part).to(memory_format=torch.channels_last)
+        precision = fabric.strategy.precision
+        self.plain_optimizers = make_optimizers(start, scaled_loss=bool(precision.state_dict()))
+        if start.checkpoint is not None and start.checkpoint.precision_state:
+            precision.load_state_dict(start.checkpoint.precision_state)
+        self.optimizers = self._set_up()
+        self.batches = batches
+        workers = default_workers() if self.training.workers is None else self.training.workers
+        pin_memory = fabric.device.type == "cuda"
+        self.loader = make_loader(start.train_data, self.batches, workers=workers, pin_memory=pin_memory)
+        self.watch = LossWatch(start.train_data.samples, fabric.device, self._gather)
+        # Looking costs nothing on a single CPU process, and stops a bad loss before it reaches the weights.
+        self.check_each_loss = fabric.world_size == 1 and fabric.device.type == "cpu"
+        self.monitor: Monitor | None = None
+        self.looked_at = (time.monotonic(), self.position.step)
+
+    def run(self) -> RunResult:
+        """Train to the end."""
+        if self.fabric.is_global_zero:
+            self._complete_best()
+            self.monitor = Monitor(
+                self.folder,
+                position=self.position,
+                total_steps=self._last_step(),
+                epochs=self.translator.config.epochs,
+                quiet=self.quiet,
+            )
+            best = "by lowest val L1" if self.start.val_data else "the last one, as the dataset has no val split"
+            self.monitor.say(
+                f"{self.folder}: {self._last_step()} steps on {self.fabric.device}; best checkpoint {best}"
+            )
+        with self.monitor or nullcontext():
+            self._epochs()
+        return RunResult(
+            run=self.folder,
+            steps=self.position.step,
+            epochs=self.position.epoch,
+            best_l1=self.position.best_value,
+            best_step=self.position.best_step,
+        )
+
+    def _epochs(self) -> None:
+        while self.position.epoch < self.translator.config.epochs and self.position.step < self._last_step():
+            set_learning_rates(self.plain_optimizers, self.translator.learning_rate_factor(self.position.epoch))
+            self.batches.epoch, self.batches.first = self.position.epoch, self.position.step_in_epoch
+            self.translator.train()
+            for raw in self.loader:
+                self._step(raw)
+                if self.position.step == self._last_step():
+                    break
+            self._look()
+            trained = self.position
+            improved = self._validate()
+            if trained.step_in_epoch == len(self.batches):
+                self.position = replace(self.position, epoch=trained.epoch + 1, step_in_epoch=0)
+            self._save(best=improved)
+            self._draw(trained)
+            self.looked_at = (time.monotonic(), self.position.step)
+
+    def _step(self, raw: RawBatch) -> None:
+        """Train on one batch."""
+        step = self.position.step
+        self.watch.begin(step, raw["sample"])
+        batch = to_network(self.start.train_data, raw, self.fabric.device)
+        seed_step(self.training.seed, self.fabric.global_rank, step, self.fabric.device)
+        for part, loss in self.translator.training_step(batch):
+            self.watch.add(step, f"{part}_loss", loss)
+            if self.check_each_loss:
+                self.watch.check()
+            optimizer = self.optimizers[part]
+            optimizer.zero_grad(set_to_none=True)
+            self.fabric.backward(loss)
+            if self.training.clip_norm is not None:
+                module = getattr(self.translator, part)
+                self.fabric.clip_gradients(
+                    module, optimizer, max_norm=self.training.clip_norm, error_if_nonfinite=False
+                )
+            optimizer.step()
+        for name, value in self.translator.logged.items():
+            self.watch.add(step, name, value)
+        self.position = replace(self.position, step=step + 1, step_in_epoch=self.position.step_in_epoch + 1)
+        if self.position.step % self.training.log_every_steps == 0:
+            self._look()
+        every = self.training.checkpoint_every_steps
+        if every is not None and self.position.step % every == 0:
+            self._look()
+            self._save(best=False)
+
+    def _set_up(self) -> dict[str, Optimizer]:
+        """Wrap each part and its optimizer for this run's devices and precision."""
+        wrapped: dict[str, Optimizer] = {}
+        for part in self.translator.parts:
+            module = getattr(self.translator, part)
+            if self.training.compile:
+                module = torch.compile(module)
+            module, wrapped[part] = self.fabric.setup(module, self.plain_optimizers[part])
+            setattr(self.translator, part, module)
+        return wrapped
+
+    def _look(self) -> None:
+        """Log the losses since the last look; raises if one was no number."""
+        losses = self.watch.look()
+        before, step = self.looked_at
+        if not losses or step == self.position.step:
+            return
+        self.looked_at = (time.monotonic(), self.position.step)
+        samples = (self.position.step - step) * self.translator.config.batch_size * self.fabric.world_size
+        if self.monitor is not None:
+            self.monitor.trained(self.position, losses, samples / (self.looked_at[0] - before))
+
+    def _validate(self) -> bool:
+        """Score the val split; return whether it was the best so far, or whether there is none to say otherwise."""
+        data = self.start.val_data
+        if data is None:
+            return True
+        found = validate(
+            self.translator,
+            data,
+            self.fabric.device,
+            rank=self.fabric.global_rank,
+            world_size=self.fabric.world_size,
+            add_up=self._add_up,
+        )
+        if self.monitor is not None:
+            self.monitor.validated(self.position, dataclasses.asdict(found))
+        improved = self.position.best_value is None or found.l1 < self.position.best_value
+        if improved:
+            self.position = replace(self.position, best_value=found.l1, best_step=self.position.step)
+        return improved
+
+    def _save(self, *, best: bool) -> None:
+        """Replace `checkpoints/last`, and make `best` the same if it is."""
+        if not self.fabric.is_global_zero:
+            return
+        folder = self.folder / "checkpoints"
+        try:
+            checkpoint.save(
+                folder / "last",
+                network=self.start.network,
+                translator=self.translator,
+                optimizers=self.plain_optimizers,
+                scaling=self.start.scaling,
+                position=self.position,
+                precision_state=self.fabric.strategy.precision.state_dict(),
+            )
+            if best:
+                checkpoint.copy(folder / "last", folder / "best")
+        except OSError as error:
+            raise RunError(
+                f"{folder} cannot be written ({error.strerror or error}). The checkpoint there is still the previous one; "
+                f"make room and go on with --resume {self.folder}."
+            ) from error
+
+    def _complete_best(self) -> None:
+        """Make up for a kill between the writing of `last`, the best so far, and of `best`."""
+        source, best = self.start.checkpoint_folder, self.folder / "checkpoints" / "best"
+        if source not in (None, best) and self.position.step == self.position.best_step:
+            checkpoint.copy(source, best)
+
+    def _draw(self, position: Position) -> None:
+        if self.monitor is not None and self.training.pictures:
+            data = self.start.val_data or self.start.train_data
+            for name, png in draw(self.translator, data, self.fabric.device, self.training.pictures):
+                self.monitor.picture(name, position, png)
+
+    def _gather(self, values: Tensor) -> Tensor:
+        """Return (process, k) from each process's (k,): each adds its row to zeros."""
+        table = values.new_zeros((self.fabric.world_size, *values.shape))
+        table[self.fabric.global_rank] = values
+        return self._add_up(table)
+
+    def _add_up(self, values: Tensor) -> Tensor:
+        """Return the sum over all processes."""
+        return cast(Tensor, self.fabric.all_reduce(values, reduce_op="sum"))
+
+    def _last_step(self) -> int:
+        steps = self.translator.config.epochs * len(self.batches)
+        return min(steps, self.training.max_steps or steps)

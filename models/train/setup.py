@@ -1,0 +1,196 @@
+"""What a run starts from: a fresh network, or the checkpoint of an earlier run; and the data it trains on."""
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch.optim import Optimizer
+
+from s1s2pairs.dataset.index import open_dataset
+from s1s2pairs.errors import RunError
+
+from .. import zoo
+from ..data.dataset import PairDataset
+from ..hardware import Hardware
+from ..runs import checkpoint
+from ..runs.checkpoint import Checkpoint, Position
+from ..runs.record import RunRecord, check_same_dataset, git_state, installed_versions, now, read_record
+from ..runs.settings import CHANGEABLE, TrainSettings, split
+from ..scaling import Scaling
+from ..translator import Translator
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Start:
+    """Everything a run needs before the first step, checked."""
+
+    network: str
+    """The network's file name in the zoo."""
+    translator: Translator
+    """On the CPU, with fresh weights from the seed, or with the checkpoint's."""
+    training: TrainSettings
+    scaling: Scaling
+    dataset: Path
+    dataset_sha256: str
+    train_data: PairDataset
+    val_data: PairDataset | None
+    """None when the dataset has no val split."""
+    position: Position = dataclasses.field(default_factory=Position)
+    run: Path | None = None
+    """Folder of the run that goes on; None for a new one."""
+    checkpoint_folder: Path | None = None
+    checkpoint: Checkpoint | None = None
+    record: RunRecord | None = None
+    """What the run that goes on wrote of itself."""
+
+
+def start_new(network: str, dataset: Path, given: Mapping[str, str]) -> Start:
+    """Prepare a run from nothing.
+
+    Raises:
+        RunError: Unknown network or setting, wrong value; the dataset lacks what the network needs.
+        DatasetError: The dataset is missing or damaged.
+    """
+    training, theirs = split(network, given)
+    torch.manual_seed(training.seed)
+    translator = zoo.create(network, theirs)
+    name, _ = zoo.resolve(network)
+    return _with_data(name, translator, training, Scaling(s2_range=training.s2_range), dataset)
+
+
+def start_resumed(network: str, path: Path, dataset: Path | None, given: Mapping[str, str]) -> Start:
+    """Prepare to go on with a run.
+
+    Args:
+        network: The network, or alias, the run is expected to train.
+        path: Folder of the run, which goes on from its `last` checkpoint, or of one of its checkpoints.
+        dataset: Where the dataset is now; none means where it was.
+        given: Settings to change; only those that decide how long and how it runs.
+
+    Raises:
+        RunError: No such run or checkpoint, it is of another network, or a setting cannot be changed any more.
+        DatasetError: The dataset is missing, damaged, or not the one the run began with.
+    """
+    folder = checkpoint.find(path, "last")
+    run = path if folder != path else folder.parent.parent
+    saved, record = checkpoint.read(folder), read_record(run)
+    name, preset = zoo.resolve(network)
+    if name != saved.network:
+        raise RunError(f"{folder} is a checkpoint of {saved.network}, not of {name}: use `s1s2 train {saved.network}`.")
+    for key, value in preset.items():
+        if str(saved.config.get(key)) != value:
+            raise RunError(
+                f"{network} stands for {key}={value}, but {folder} has {key}={saved.config.get(key)}: "
+                f"use `s1s2 train {saved.network}`, which goes on with what the run has."
+            )
+    fixed = [key for key in given if key not in CHANGEABLE]
+    if fixed:
+        raise RunError(
+            f"{', '.join(fixed)} cannot be changed in a run that has begun; {', '.join(CHANGEABLE)} can. Train anew."
+        )
+    changed, theirs = split(network, given)
+    training = replace(record.training, **{key: getattr(changed, key) for key in given if key not in theirs})
+    translator = zoo.create_from_config(saved.network, {**saved.config, **theirs})
+    checkpoint.load_weights(folder, saved, translator)
+    position = saved.position
+    if position.epoch >= translator.config.epochs or position.step >= (training.max_steps or position.step + 1):
+        raise RunError(
+            f"{run} is finished after {position.step} steps, {position.epoch} epochs. Train on with --set epochs=N or "
+            "--set max_steps=N above that."
+        )
+    start = _with_data(name, translator, training, saved.scaling, dataset or Path(record.dataset))
+    check_same_dataset(record, start.dataset_sha256, start.dataset)
+    return replace(start, position=position, run=run, checkpoint_folder=folder, checkpoint=saved, record=record)
+
+
+def make_optimizers(start: Start, *, scaled_loss: bool) -> dict[str, Optimizer]:
+    """Make the optimizer of each part, on the device where the network is; with its state, if a run goes on.
+
+    Args:
+        start: What the run starts from.
+        scaled_loss: Whether a loss scaler is at work (16-mixed). A fused kernel takes the scale off the gradients by itself,
+            too late for clipping them.
+    """
+    fused = not (scaled_loss and start.training.clip_norm is not None)  # there are kernels for both CPU and CUDA
+    optimizers = start.translator.optimizers(fused=fused)
+    for optimizer in optimizers.values():
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+    if start.checkpoint is not None and start.checkpoint_folder is not None:
+        checkpoint.load_optimizers(start.checkpoint_folder, start.checkpoint, optimizers)
+    return optimizers
+
+
+def set_learning_rates(optimizers: Mapping[str, Optimizer], factor: float) -> None:
+    """Set every learning rate to `factor` times what it was at first."""
+    for optimizer in optimizers.values():
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
+
+
+def _with_data(name: str, translator: Translator, training: TrainSettings, scaling: Scaling, dataset: Path) -> Start:
+    opened, task = open_dataset(dataset), translator.task
+    train_data = PairDataset(
+        dataset, task, split="train", scaling=scaling, two_way=training.two_way, crop=training.crop
+    )
+    translator.check_patch(train_data.batch([0], [(0, 0)] if training.crop else None))
+    val_data = None
+    if "val" in set(opened.index["split"]):
+        val_data = PairDataset(dataset, task, split="val", scaling=scaling, two_way=training.two_way)
+        translator.check_patch(val_data.batch([0]))
+    else:
+        logger.warning("%s has no val split: checkpoints/best will be the last one, never chosen on test.", dataset)
+    return Start(
+        network=name,
+        translator=translator,
+        training=training,
+        scaling=scaling,
+        dataset=dataset.resolve(),
+        dataset_sha256=opened.sha256,
+        train_data=train_data,
+        val_data=val_data,
+    )
+
+
+def begin_record(start: Start, hardware: Hardware) -> RunRecord:
+    """Return what `run.json` says when a run begins or goes on."""
+    config = dataclasses.asdict(start.translator.config)  # type: ignore[call-overload]  # every Config is a dataclass
+    if start.record is not None:
+        entry = {
+            "at": now(),
+            "step": start.position.step,
+            "checkpoint": str(start.checkpoint_folder),
+            "device": hardware.device.type,
+            "precision": hardware.precision,
+            "processes": hardware.processes,
+            "versions": installed_versions(),
+            "git": git_state(),
+        }
+        resumed = (*start.record.resumed, entry)
+        return replace(
+            start.record, config=config, training=start.training, resumed=resumed, status="running", result={}
+        )
+    data = {"train": start.train_data, "val": start.val_data}
+    return RunRecord(
+        network=start.network,
+        seed=start.training.seed,
+        task=dataclasses.asdict(start.translator.task),
+        config=config,
+        training=start.training,
+        scaling=start.scaling,
+        dataset=str(start.dataset),
+        dataset_sha256=start.dataset_sha256,
+        samples={name: len(samples) for name, samples in data.items() if samples is not None},
+        best_by="lowest L1 on the val split" if start.val_data else "last epoch: the dataset has no val split",
+        device=hardware.device.type,
+        precision=hardware.precision,
+        processes=hardware.processes,
+        started_at=now(),
+        versions=installed_versions(),
+        git=git_state(),
+    )

@@ -1,0 +1,1 @@
+"""`s1s2 translate`: whole scenes through a trained network."""

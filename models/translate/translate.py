@@ -1,0 +1,218 @@
+"""Apply a trained network to whole scenes of any size."""
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final, Literal
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+import torch
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from s1s2pairs.errors import RunError
+
+from ..hardware import memory_advice
+from ..runs.checkpoint import load_translator
+from ..scaling import Scaling
+from ..task import Batch
+from ..translator import Translator
+from .blend import blend_rows
+from .inputs import Scene, SceneWindow, input_paths
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_WINDOW: Final = 256
+DEFAULT_BATCH_SIZE: Final = 4
+Progress = Callable[[int, int], None]
+"""Called with rows done and rows in all."""
+
+
+def translate(
+    run: Path,
+    inputs: Sequence[str | Path],
+    out: Path,
+    *,
+    which: Literal["best", "last"] = "best",
+    device: str = "auto",
+    window: int | None = None,
+    overlap: int | None = None,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    progress: Progress | None = None,
+) -> Path:
+    """Predict the target of a run's task for a whole scene.
+
+    Args:
+        run: Folder of a run or of a checkpoint.
+        inputs: Files or raster folders, see `scene.input_paths`. All on one grid, of any size.
+        out: GeoTIFF to write: cloud-optimised, float32, dB or reflectance, NaN where any input is missing.
+        which: Which of the run's checkpoints.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        window: Side in pixels of the squares predicted at once; none means 256, or what the network needs.
+        overlap: Least pixels that neighbouring squares share; none means half a window.
+        batch_size: Squares predicted at once. Memory grows with it, not with the scene's height.
+        progress: Told how far it is.
+
+    Returns:
+        `out`.
+
+    Raises:
+        RunError: The run or an input is missing or broken, inputs do not fit the task or each other, a window does not fit the
+            network, or memory ran out.
+    """
+    loaded = load_translator(run, which, device)
+    task = loaded.translator.task
+    with Scene(task, input_paths(task, inputs)) as scene:
+        return translate_scene(
+            loaded.translator,
+            loaded.scaling,
+            scene,
+            out,
+            window=window,
+            overlap=overlap,
+            batch_size=batch_size,
+            progress=progress,
+        )
+
+
+def translate_scene(
+    translator: Translator,
+    scaling: Scaling,
+    scene: Scene,
+    out: Path,
+    *,
+    window: int | None = None,
+    overlap: int | None = None,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    progress: Progress | None = None,
+) -> Path:
+    """Predict an open scene with a loaded network; the arguments are those of `translate`."""
+    size, shared = tiling(translator, window, overlap)
+    predictor = _Predictor(translator, scaling, scene, size, batch_size)
+    return _write(predictor, out, overlap=shared, progress=progress)
+
+
+def tiling(translator: Translator, window: int | None, overlap: int | None) -> tuple[int, int]:
+    """Return window and overlap in pixels, checked against what the network takes.
+
+    Raises:
+        RunError: They do not fit.
+    """
+    multiple = translator.config.patch_multiple
+    size = math.ceil(DEFAULT_WINDOW / multiple) * multiple if window is None else window
+    if size <= 0 or size % multiple:
+        raise RunError(
+            f"window={size} px does not fit this network: give a multiple of {multiple} px, such as {2 * multiple}."
+        )
+    shared = size // 2 if overlap is None else overlap
+    if not 0 <= shared < size:
+        raise RunError(
+            f"overlap={shared} px does not fit windows of {size} px: give 0 to {size - 1}; half a window is usual."
+        )
+    return size, shared
+
+
+class _Predictor:
+    """Predicts windows of a scene in batches."""
+
+    def __init__(self, translator: Translator, scaling: Scaling, scene: Scene, size: int, batch_size: int) -> None:
+        if batch_size < 1:
+            raise RunError(f"batch_size={batch_size} does not fit: the least is 1.")
+        self.translator = translator.eval()
+        self.scaling = scaling
+        self.scene = scene
+        self.size = size
+        self.batch_size = batch_size
+        parameter = next(translator.parameters(), None)
+        self.device = torch.device("cpu") if parameter is None else parameter.device
+
+    def row(self, row: int, columns: Sequence[int]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Predict windows of one row: (column, (band, y, x) float32 on [-1, 1], NaN where an input is missing).
+
+        A window without any valid pixel is left out.
+        """
+        for start in range(0, len(columns), self.batch_size):
+            windows = [self.scene.read(row, column, self.size) for column in columns[start : start + self.batch_size]]
+            used = [window for window in windows if window.valid.any()]
+            if used:
+                predictions = self._predict(self._batch(used))
+                for window, prediction in zip(used, predictions, strict=True):
+                    # All windows over a pixel agree on whether it is valid, so that NaN stays on invalid pixels when blended.
+                    yield window.column, np.where(window.valid, prediction, np.float32(np.nan))
+
+    @torch.inference_mode()
+    def _predict(self, batch: Batch) -> NDArray[np.float32]:
+        with memory_advice(f"{len(batch['sample'])} windows of {self.size} px"):
+            prediction = self.translator(batch).float()
+        if not bool(torch.isfinite(prediction).all()):
+            raise RunError(
+                "The network predicted values that are not finite. Its training may have failed; see its metrics.csv."
+            )
+        values: NDArray[np.float32] = prediction.cpu().numpy()
+        return values
+
+    def _batch(self, windows: Sequence[SceneWindow]) -> Batch:
+        """Put windows into a batch as the loader makes them. `days` is NaN: files do not tell their dates."""
+        valid = np.stack([window.valid for window in windows])
+        batch: Batch = {"valid": torch.from_numpy(valid[:, None]).to(self.device)}
+        for stack in self.scene.task.inputs:
+            values = torch.from_numpy(np.stack([window.stacks[stack.key] for window in windows])).to(self.device)
+            present = torch.isfinite(values).all(dim=1, keepdim=True)
+            batch[stack.key] = torch.where(present, self.scaling.scale(values, stack), 0.0)
+        batch["days"] = torch.full((len(windows), self.scene.task.n_dates), torch.nan, device=self.device)
+        batch["sample"] = torch.arange(len(windows), device=self.device)
+        return batch
+
+
+def _write(predictor: _Predictor, out: Path, *, overlap: int, progress: Progress | None) -> Path:
+    """Predict, blend and write; `out` appears when it is whole."""
+    scene, target, size = predictor.scene, predictor.scene.task.target, predictor.size
+    height, width = scene.shape
+    blended = blend_rows(
+        predictor.row,
+        bands=len(target.bands),
+        height=max(height, size),
+        width=max(width, size),
+        size=size,
+        overlap=overlap,
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+        rows_file, finished = Path(folder) / "rows.tif", Path(folder) / "finished.tif"
+        with rasterio.open(
+            rows_file,
+            "w",
+            driver="GTiff",
+            dtype="float32",
+            count=len(target.bands),
+            height=height,
+            width=width,
+            crs=scene.crs,
+            transform=scene.transform,
+            nodata=np.nan,
+            bigtiff="IF_SAFER",
+        ) as raster:
+            raster.descriptions = target.bands
+            raster.units = (target.unit,) * len(target.bands)
+            for row, values in blended:
+                rows = min(values.shape[1], height - row)  # what was mirrored below a small scene is dropped
+                physical = predictor.scaling.unscale(torch.from_numpy(values[:, :rows, :width]), target)
+                raster.write(physical.float().numpy(), window=Window(0, row, width, rows))
+                if progress is not None:
+                    progress(row + rows, height)
+        # A COG has its overviews first, so it can only be written once all rows are there.
+        rasterio.shutil.copy(
+            rows_file,
+            finished,
+            driver="COG",
+            compress="DEFLATE",
+            predictor="YES",
+            overview_resampling="AVERAGE",
+            bigtiff="IF_SAFER",
+        )
+        finished.replace(out)
+    return out

@@ -1,0 +1,213 @@
+"""From a recipe, or a locked plan, to a dataset on disk."""
+
+import logging
+import re
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ..dataset.card import dump_card
+from ..dataset.contents import Unit, UnitRecord, units_of
+from ..dataset.index import CARD_FILE, INDEX_FILE, LOCK_FILE, dump_index
+from ..dataset.rows import dataset_rows
+from ..dataset.storage import PARTIAL, Storage
+from ..plan.choices import Plan
+from ..progress import Progress, Silence
+from ..recipe.settings import Recipe
+from .planning import Planned, fails_one_roi, make_plan
+from .raster import Opener, RasterTask, Session, load_record, run_raster, source_of
+from .resume import check_folder, finished_units
+from .workers import Pool, open_pool
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RoiOutcome:
+    """What became of one ROI."""
+
+    roi: str
+    fetched: int
+    """Rasters fetched now."""
+    kept: int
+    """Rasters that were there."""
+    patches: int
+    """Pairs of patches in the index."""
+    failure: str | None
+    """Why it is not in the dataset."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildReport:
+    """What a build did."""
+
+    out: str
+    plan: Plan
+    rois: tuple[RoiOutcome, ...]
+    """In the plan's order."""
+
+    @property
+    def failed(self) -> tuple[RoiOutcome, ...]:
+        """The ROIs that are not in the dataset."""
+        return tuple(outcome for outcome in self.rois if outcome.failure is not None)
+
+
+def build(
+    subject: Recipe | Plan,
+    *,
+    opener: Opener,
+    out: str,
+    workers: int = 2,
+    dask: str | None = None,
+    progress: Progress | None = None,
+) -> BuildReport:
+    """Build a dataset, or finish one that was begun.
+
+    Killed at any moment and called again, it goes on where it was and ends with the same bytes. A ROI that fails is
+    reported and leaves the others alone; calling again tries it anew.
+
+    Args:
+        subject: A recipe, or a plan that is carried out as it is, without searching.
+        opener: How to get at the source.
+        out: Folder or fsspec URL of the dataset.
+        workers: Threads, without Dask.
+        dask: Address of a Dask scheduler whose workers do the work instead.
+        progress: Told how far it is.
+
+    Raises:
+        NotAuthenticated: The source refuses the credentials.
+        SourceError: The source cannot be used at all.
+        RecipeError: A given plan was made from another source, or there is no cluster at `dask`.
+        DatasetError: The folder cannot be written to, or holds something else.
+    """
+    progress = progress if progress is not None else Silence()
+    storage = Storage(out)
+    with _prepared(storage, opener, workers, dask) as (pool, session):
+        planned = make_plan(subject, session=session, storage=storage, pool=pool, progress=progress)
+        work = _make_rasters(planned, session=session, storage=storage, pool=pool, progress=progress)
+        _finish(planned, work, storage)
+    return _report(planned.plan, work, out)
+
+
+def plan_only(
+    subject: Recipe | Plan,
+    *,
+    opener: Opener,
+    out: str,
+    workers: int = 2,
+    dask: str | None = None,
+    progress: Progress | None = None,
+) -> Plan:
+    """Make all choices and write the lock file, fetching no pixels; a later build starts from there.
+
+    Arguments and errors as for `build`.
+    """
+    progress = progress if progress is not None else Silence()
+    storage = Storage(out)
+    with _prepared(storage, opener, workers, dask) as (pool, session):
+        plan = make_plan(subject, session=session, storage=storage, pool=pool, progress=progress).plan
+        storage.remove_tree(f"{PARTIAL}/plans")  # the lock has them all now
+        storage.sweep()
+        return plan
+
+
+@contextmanager
+def _prepared(storage: Storage, opener: Opener, workers: int, dask: str | None) -> Iterator[tuple[Pool, Session]]:
+    with open_pool(workers=workers, dask=dask, most_processes=opener.most_processes) as pool:
+        session = Session(opener=opener.share(pool.processes), token=uuid.uuid4().hex)
+        source_of(session)  # a source that cannot be used is found out before anything is written
+        check_folder(storage)
+        storage.prepare()
+        with storage.exclusive():
+            storage.sweep()
+            yield pool, session
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Work:
+    records: Mapping[Unit, UnitRecord]
+    """Of every finished unit, in the plan's order."""
+    fetched: frozenset[Unit]
+    failures: Mapping[str, str]
+    """ROI -> reason, in the plan's order."""
+    worth_another_try: bool
+    """Whether a ROI failed for a reason that may pass."""
+
+
+def _make_rasters(planned: Planned, *, session: Session, storage: Storage, pool: Pool, progress: Progress) -> _Work:
+    units = units_of(planned.plan)
+    records = finished_units(units, existing=planned.existing, storage=storage)
+    fetched: set[Unit] = set()
+    broken: dict[str, str] = {}
+    progress.begin("building rasters", len(units))
+    try:
+        for unit in records:
+            progress.step(unit.raster_path)
+        tasks = (RasterTask(session=session, storage=storage, unit=unit) for unit in units if unit not in records)
+        todo = (task for task in tasks if task.unit.roi.name not in broken)
+        for task, error in pool.run(run_raster, todo):
+            if error is None:
+                records[task.unit] = load_record(storage.read(task.unit.record_path))
+                if records[task.unit].fetched:
+                    fetched.add(task.unit)
+            elif fails_one_roi(error):
+                log.info("%s: %s", task.unit.raster_path, error)
+                broken.setdefault(task.unit.roi.name, f"{task.unit.period.label} {task.unit.sensor}: {error}")
+            else:
+                raise error
+            progress.step(task.unit.raster_path)
+    finally:
+        progress.end()
+    failures = {
+        plan.roi.name: plan.failure or broken[plan.roi.name]
+        for plan in planned.plan.rois
+        if plan.choices is None or plan.roi.name in broken
+    }
+    return _Work(
+        records={unit: records[unit] for unit in units if unit in records},
+        fetched=frozenset(fetched),
+        failures=failures,
+        worth_another_try=bool(broken) or bool(planned.unsearched),
+    )
+
+
+_OURS = re.compile(
+    r"patches/(train|val|test)/[a-z0-9_-]+/[a-z0-9_-]+/[\w-]+_s[12]\.tif|rasters/[a-z0-9_-]+/[\w-]+/s[12]\.tif"
+)
+
+
+def _finish(planned: Planned, work: _Work, storage: Storage) -> None:
+    """Write card and index, the index last, and clear away what does not belong to the dataset."""
+    whole = {unit: record for unit, record in work.records.items() if unit.roi.name not in work.failures}
+    expected = {unit.raster_path for unit in work.records} | {path for unit in whole for _, path in unit.patch_paths()}
+    for path in sorted(storage.files()):
+        if _OURS.fullmatch(path) and path not in expected:
+            storage.remove(path)
+    rows = list(dataset_rows(whole))
+    if rows:
+        index = dump_index(rows)
+        lock = storage.read(LOCK_FILE)
+        rasters = {unit.raster_path: record.sha256 for unit, record in whole.items()}
+        card = dump_card(planned.plan, rows=rows, rasters=rasters, failures=work.failures, index=index, lock=lock)
+        if storage.read_if_there(INDEX_FILE) != index or storage.read_if_there(CARD_FILE) != card:
+            # Without an index there is no dataset: never a new card beside an old index.
+            storage.remove(INDEX_FILE)
+            storage.write(CARD_FILE, card)
+            storage.write(INDEX_FILE, index)
+    else:
+        storage.remove(INDEX_FILE)
+        storage.remove(CARD_FILE)
+    if not work.worth_another_try:
+        storage.remove_tree(PARTIAL)
+
+
+def _report(plan: Plan, work: _Work, out: str) -> BuildReport:
+    def outcome(roi: str) -> RoiOutcome:
+        done = [unit for unit in work.records if unit.roi.name == roi]
+        fetched = sum(unit in work.fetched for unit in done)
+        failure = work.failures.get(roi)
+        patches = 0 if failure is not None else sum(len(unit.windows) for unit in done if unit.sensor == "s1")
+        return RoiOutcome(roi=roi, fetched=fetched, kept=len(done) - fetched, patches=patches, failure=failure)
+
+    return BuildReport(out=out, plan=plan, rois=tuple(outcome(roi.roi.name) for roi in plan.rois))

@@ -1,0 +1,92 @@
+"""The first half of a build: every choice made and locked before the first pixel is fetched."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..dataset.index import LOCK_FILE
+from ..dataset.storage import Storage
+from ..errors import GridError, NotAuthenticated, RecipeError, S1S2Error, SourceError, SourceUnreachable
+from ..plan.choices import Plan, RoiPlan, dump_lock, rois_of
+from ..progress import Progress
+from ..recipe.settings import Recipe, Roi
+from .raster import PlanTask, Session, run_plan, source_of
+from .resume import KeptPlans, check_same_dataset, existing_plan, told
+from .workers import Pool
+
+log = logging.getLogger(__name__)
+
+
+def fails_one_roi(error: S1S2Error) -> bool:
+    """Tell whether an error concerns one ROI and leaves the others alone."""
+    return isinstance(error, SourceError | GridError) and not isinstance(error, NotAuthenticated | SourceUnreachable)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Planned:
+    """A plan, and what there was before it."""
+
+    plan: Plan
+    existing: Plan | None
+    """The plan that the folder held."""
+    unsearched: frozenset[str]
+    """ROIs that failed because the source did; a later start tries them again."""
+
+
+def make_plan(subject: Recipe | Plan, *, session: Session, storage: Storage, pool: Pool, progress: Progress) -> Planned:
+    """Plan every ROI, or take over a plan that is given, and write the lock file.
+
+    Raises:
+        RecipeError: A given plan was made from another source.
+        SourceError: No ROI could be searched.
+        DatasetError: The folder holds another dataset.
+    """
+    source = source_of(session)
+    names = (source.name, source.radar_name)
+    existing = existing_plan(storage)
+    rois = rois_of(subject)
+    check_same_dataset(existing, name=subject.name, sources=names, rois=rois, storage=storage)
+    unsearched: frozenset[str] = frozenset()
+    if isinstance(subject, Plan):
+        if subject.sources != names:
+            raise RecipeError(
+                f"the locked recipe {subject.name!r} was made from {told(subject.sources)}, not {told(names)}: "
+                f"name that source with --source{'' if subject.radar_source is None else ' and --radar-source'}"
+            )
+        plan = subject
+    else:
+        kept = KeptPlans(storage, names, existing)
+        plans, unsearched = _search(rois, kept=kept, session=session, storage=storage, pool=pool, progress=progress)
+        plan = Plan(name=subject.name, source=source.name, rois=plans, radar_source=source.radar_name)
+    lock = dump_lock(plan)
+    if storage.read_if_there(LOCK_FILE) != lock:
+        storage.write(LOCK_FILE, lock)
+    return Planned(plan=plan, existing=existing, unsearched=unsearched)
+
+
+def _search(
+    rois: Sequence[Roi], *, kept: KeptPlans, session: Session, storage: Storage, pool: Pool, progress: Progress
+) -> tuple[tuple[RoiPlan, ...], frozenset[str]]:
+    plans = {roi.name: plan for roi in rois if (plan := kept.get(roi)) is not None}
+    unsearched: dict[str, S1S2Error] = {}
+    progress.begin("choosing scenes", len(rois))
+    try:
+        for name in plans:
+            progress.step(name)
+        todo = [roi for roi in rois if roi.name not in plans]
+        tasks = [PlanTask(session=session, storage=storage, roi=roi, path=kept.path(roi)) for roi in todo]
+        for task, error in pool.run(run_plan, tasks):
+            if error is None:
+                plans[task.roi.name] = kept.made(task.roi)
+            elif fails_one_roi(error):
+                log.info("%s: %s", task.roi.name, error)
+                unsearched[task.roi.name] = error
+                plans[task.roi.name] = RoiPlan(roi=task.roi, choices=None, failure=str(error))
+            else:
+                raise error
+            progress.step(task.roi.name)
+    finally:
+        progress.end()
+    if len(unsearched) == len(rois) and all(isinstance(error, SourceError) for error in unsearched.values()):
+        raise next(iter(unsearched.values()))
+    return tuple(plans[roi.name] for roi in rois), frozenset(unsearched)

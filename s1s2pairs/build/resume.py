@@ -1,0 +1,178 @@
+"""What an earlier start left behind: which of it belongs to this build, and what must not be touched."""
+
+import json
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from ..dataset.card import CARD_RASTERS_KEY, CARD_VERSION_KEY, software_version
+from ..dataset.contents import Unit, UnitRecord
+from ..dataset.index import CARD_FILE, INDEX_FILE, LOCK_FILE
+from ..dataset.rows import read_rows, records_of
+from ..dataset.storage import PARTIAL, Storage
+from ..errors import DatasetError, RecipeError
+from ..plan.choices import Plan, RoiPlan, digest, parse_lock, roi_from_json, roi_to_json
+from ..recipe.settings import Roi
+from .raster import load_record
+
+log = logging.getLogger(__name__)
+
+Sources = tuple[str, str | None]
+"""`Source.name` and `Source.radar_name`."""
+
+
+def told(sources: Sources) -> str:
+    """Name sources in a message."""
+    source, radar = sources
+    return repr(source) if radar is None else f"{source!r} with radar from {radar!r}"
+
+
+def check_folder(storage: Storage) -> None:
+    """Refuse a folder that holds other things than a dataset.
+
+    Raises:
+        DatasetError: It does.
+    """
+    present = storage.files()
+    ours = (LOCK_FILE, INDEX_FILE, CARD_FILE)
+    if present and not any(path in ours or path.startswith(f"{PARTIAL}/") for path in present):
+        raise DatasetError(
+            f"{storage.url} holds other files ({min(present)}), but no dataset; give an empty or new folder with --out"
+        )
+
+
+def roi_key(roi: Roi) -> dict[str, Any]:
+    """Return everything the choices for a ROI depend on, apart from the source: plain JSON."""
+    feature = roi_to_json(RoiPlan(roi=roi, choices=None))
+    feature["properties"].pop("failed")
+    key: dict[str, Any] = json.loads(json.dumps(feature))
+    return key
+
+
+def existing_plan(storage: Storage) -> Plan | None:
+    """Return the plan of the dataset in the folder, None where there is none.
+
+    Raises:
+        DatasetError: Its lock file is damaged.
+    """
+    content = storage.read_if_there(LOCK_FILE)
+    if content is None:
+        return None
+    where = storage.where(LOCK_FILE)
+    try:
+        return parse_lock(content.decode(), file=where)
+    except (RecipeError, ValueError, KeyError) as error:
+        raise DatasetError(f"{where} is damaged ({error}); delete it, and the build searches again") from error
+
+
+def check_same_dataset(
+    existing: Plan | None, *, name: str, sources: Sources, rois: Sequence[Roi], storage: Storage
+) -> None:
+    """Refuse to mix two datasets in one folder: what is there may grow by ROIs, but not change.
+
+    A ROI of which nothing has been built yet, only planned, may change.
+
+    Raises:
+        DatasetError: The folder holds another dataset, or this one with other settings.
+    """
+    built = () if existing is None else _built(existing, storage)
+    if existing is None or not built:
+        return
+    lock = storage.where(LOCK_FILE)
+    way_out = f"give another --out, or delete {lock} to rebuild in place (rasters that stay the same are kept)"
+    if existing.name != name:
+        raise DatasetError(f"{storage.url} holds the dataset {existing.name!r}, not {name!r}: {way_out}")
+    if existing.sources != sources:
+        raise DatasetError(f"{storage.url} was built from {told(existing.sources)}, not {told(sources)}: {way_out}")
+    wanted = {roi.name: roi_key(roi) for roi in rois}
+    for old in built:
+        if old.roi.name not in wanted:
+            raise DatasetError(f"{storage.url} holds the ROI {old.roi.name}, which the recipe lacks: {way_out}")
+        difference = _difference(roi_key(old.roi), wanted[old.roi.name])
+        if difference:
+            raise DatasetError(f"{storage.url} holds the ROI {old.roi.name} with another {difference}: {way_out}")
+
+
+def _built(existing: Plan, storage: Storage) -> list[RoiPlan]:
+    """Return the ROIs of which at least one raster has been made."""
+    present = storage.files()
+    begun = {path.split("/")[1] for path in present if path.startswith("rasters/")}
+    planned = [plan for plan in existing.rois if plan.choices is not None]
+    return [plan for plan in planned if INDEX_FILE in present or plan.roi.name in begun]
+
+
+def _difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
+    before, after = old["properties"], new["properties"]
+    for key in after:
+        if before[key] != after[key]:
+            return f"{key} ({json.dumps(before[key])}, now {json.dumps(after[key])})"
+    return None if old["geometry"] == new["geometry"] else "polygon"
+
+
+class KeptPlans:
+    """The plans of single ROIs that a build finds before the lock file is written."""
+
+    def __init__(self, storage: Storage, sources: Sources, existing: Plan | None) -> None:
+        self._storage = storage
+        self._sources = sources
+        locked = existing.rois if existing is not None and existing.sources == sources else ()
+        self._locked = {plan.roi.name: plan for plan in locked if plan.choices is not None}
+        # One listing instead of a look for each: on NFS, a name looked for in vain stays unknown for a while.
+        self._present = storage.files(f"{PARTIAL}/plans")
+
+    def path(self, roi: Roi) -> str:
+        """Return where the plan of a ROI is kept."""
+        return f"{PARTIAL}/plans/{roi.name}-{digest([self._sources, roi_key(roi)])[:16]}.json"
+
+    def get(self, roi: Roi) -> RoiPlan | None:
+        """Return the plan made for a ROI by an earlier start, if any."""
+        locked = self._locked.get(roi.name)
+        if locked is not None and roi_key(locked.roi) == roi_key(roi):
+            return locked
+        return self.made(roi) if self.path(roi) in self._present else None
+
+    def made(self, roi: Roi) -> RoiPlan:
+        """Return the plan that has just been made for a ROI."""
+        path = self.path(roi)
+        return roi_from_json(json.loads(self._storage.read(path)), roi=roi, file=self._storage.where(path))
+
+
+def finished_units(units: Sequence[Unit], *, existing: Plan | None, storage: Storage) -> dict[Unit, UnitRecord]:
+    """Return the units whose raster and patches are all there, with their records.
+
+    Records are kept while a dataset is incomplete; in a whole one the index tells the same.
+    """
+    present = storage.files()
+    indexed = _indexed(existing, present, storage)
+    finished = {}
+    for unit in units:
+        if unit.raster_path not in present or any(path not in present for _, path in unit.patch_paths()):
+            continue
+        if unit.record_path in present:
+            finished[unit] = load_record(storage.read(unit.record_path))
+            continue
+        plan, records = indexed.get(unit.roi.name, (None, {}))
+        record = records.get(unit.raster_path)
+        same = plan == digest(roi_to_json(RoiPlan(roi=unit.roi, choices=unit.choices)))
+        if record is not None and same and len(record.patches) == len(unit.windows):
+            finished[unit] = record
+    return finished
+
+
+_Indexed = dict[str, tuple[str, dict[str, UnitRecord]]]
+
+
+def _indexed(existing: Plan | None, present: frozenset[str], storage: Storage) -> _Indexed:
+    """Return ROI -> (digest of its plan, records) from a finished index, if it was written by this version."""
+    if existing is None or INDEX_FILE not in present or CARD_FILE not in present:
+        return {}
+    try:
+        card = json.loads(storage.read(CARD_FILE))
+        rows = read_rows(storage.read(INDEX_FILE), file=storage.where(INDEX_FILE))
+    except (DatasetError, ValueError) as error:
+        log.warning("%s; patches are cut again", error)
+        return {}
+    if card.get(CARD_VERSION_KEY) != software_version():
+        return {}
+    records = records_of(rows, card.get(CARD_RASTERS_KEY, {}))
+    return {plan.roi.name: (digest(roi_to_json(plan)), records) for plan in existing.rois}

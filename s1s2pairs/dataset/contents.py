@@ -1,0 +1,135 @@
+"""The unit of work: one raster (a ROI, a period, a sensor) with its patches; what it is made from and where it lies."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+from ..plan.choices import Choices, PeriodPlan, Plan, digest
+from ..recipe.settings import Roi
+from .patches import Window, grid_windows, patch_path
+from .rasters import SENSORS, Layout, Sensor, s1_layout, s2_layout
+from .storage import PARTIAL
+
+FORMAT: Final = 1
+"""Raised whenever the same plan would give other pixels, so that rasters of an earlier version are not taken over."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Unit:
+    """One raster to be made, and the patches cut from it. Compared by identity."""
+
+    source: str
+    """`Source.name`."""
+    roi: Roi
+    choices: Choices
+    period: PeriodPlan
+    sensor: Sensor
+
+    @property
+    def raster_path(self) -> str:
+        """Where the raster lies in the dataset."""
+        return raster_path(self.roi.name, self.period.label, self.sensor)
+
+    @property
+    def layout(self) -> Layout:
+        """The bands of the raster."""
+        if self.sensor == "s1":
+            return s1_layout(self.roi.settings.s1_polarisations, self.choices.backscatter)
+        return s2_layout(self.roi.settings.s2_bands)
+
+    @property
+    def scenes(self) -> tuple[tuple[str, ...], ...]:
+        """Scene ids of each acquisition used."""
+        used = self.period.sar if self.sensor == "s1" else self.period.optical
+        return tuple(acquisition.scene_ids for acquisition in used)
+
+    @cached_property
+    def digest(self) -> str:
+        """Stands for everything the raster's pixels depend on."""
+        settings = self.roi.settings
+        made_how: dict[str, Any] = (
+            {"polarisations": settings.s1_polarisations, "speckle": settings.s1_speckle, "of": self.choices.backscatter}
+            if self.sensor == "s1"
+            else {"bands": settings.s2_bands, "composite": self.period.composite}
+        )
+        grid = self.choices.grid
+        where = [str(grid.crs), *(float(v) for v in grid.transform[:6]), *grid.shape]
+        return digest(
+            {
+                "format": FORMAT,
+                "source": self.source,
+                "sensor": self.sensor,
+                "grid": where,
+                "scenes": self.scenes,
+                **made_how,
+            }
+        )
+
+    @cached_property
+    def windows(self) -> tuple[Window, ...]:
+        """The windows of the ROI's patches."""
+        return grid_windows(self.choices.grid, self.roi.settings.patch)
+
+    def patch_paths(self) -> Iterator[tuple[Window, str]]:
+        """Yield each window with where its patch lies."""
+        for window in self.windows:
+            yield (
+                window,
+                patch_path(
+                    split=self.roi.split,
+                    roi=self.roi.name,
+                    window=window,
+                    period=self.period.label,
+                    sensor=self.sensor,
+                ),
+            )
+
+    @cached_property
+    def record_path(self) -> str:
+        """Where an unfinished build keeps the record that this unit is done."""
+        patches = [path for _, path in self.patch_paths()]
+        key = digest([self.digest, patches])[:16]
+        return f"{PARTIAL}/done/{self.roi.name}/{self.period.label}_{self.sensor}-{key}.json"
+
+
+def raster_path(roi: str, period: str, sensor: Sensor) -> str:
+    """Return where a raster lies in the dataset."""
+    return f"rasters/{roi}/{period}/{sensor}.tif"
+
+
+def units_of(plan: Plan) -> tuple[Unit, ...]:
+    """Return all rasters of a plan, by ROI, period and sensor."""
+    return tuple(
+        Unit(
+            source=(plan.radar_source or plan.source) if sensor == "s1" else plan.source,
+            roi=roi.roi,
+            choices=roi.choices,
+            period=period,
+            sensor=sensor,
+        )
+        for roi in plan.rois
+        if roi.choices is not None
+        for period in roi.choices.periods
+        for sensor in SENSORS
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PatchRecord:
+    """What the index says of one patch file."""
+
+    sha256: str
+    valid_fraction: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnitRecord:
+    """A finished unit."""
+
+    fetched: bool = False
+    """Whether the start that finished it fetched the raster, or found it there."""
+    sha256: str
+    """Of the raster file."""
+    patches: tuple[PatchRecord, ...]
+    """In the order of `Unit.windows`."""

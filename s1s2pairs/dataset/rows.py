@@ -1,0 +1,131 @@
+"""The rows of the index: what the plan and the finished units say of each patch."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import pandas as pd
+
+from ..errors import DatasetError
+from ..grid import footprint_lonlat
+from .contents import PatchRecord, Unit, UnitRecord, raster_path
+from .index import COLUMNS, UNREADABLE, read_geoparquet
+from .patches import patch_grid, patch_id
+from .rasters import SENSORS
+
+_TIMES: Final = ("s1_mean_time", "s2_mean_time")
+_LISTS: Final = ("transform", "s1_bands", "s2_bands", "s1_scene_ids", "s2_scene_ids")
+
+
+def period_rows(s1: Unit, s2: Unit, records: tuple[UnitRecord, UnitRecord]) -> Iterator[dict[str, Any]]:
+    """Yield the index rows of one ROI and period, window by window.
+
+    Args:
+        s1: Its radar unit.
+        s2: Its optical unit.
+        records: Of the two.
+    """
+    shared = _shared(s1, s2)
+    patches = zip(s1.patch_paths(), s2.patch_paths(), records[0].patches, records[1].patches, strict=True)
+    for (window, s1_path), (_, s2_path), s1_patch, s2_patch in patches:
+        grid = patch_grid(s1.choices.grid, window)
+        own = {
+            "patch_id": patch_id(s1.roi.name, window),
+            "row_off": window.row_off,
+            "col_off": window.col_off,
+            "height": window.size,
+            "width": window.size,
+            "geometry": footprint_lonlat(grid),
+            "transform": [float(value) for value in grid.transform[:6]],
+            "s1_path": s1_path,
+            "s2_path": s2_path,
+            "s1_sha256": s1_patch.sha256,
+            "s2_sha256": s2_patch.sha256,
+            "s1_valid_fraction": s1_patch.valid_fraction,
+            "s2_valid_fraction": s2_patch.valid_fraction,
+        }
+        yield {column: own[column] if column in own else shared[column] for column in COLUMNS}
+
+
+def _shared(s1: Unit, s2: Unit) -> dict[str, Any]:
+    roi, choices, period = s1.roi, s1.choices, s1.period
+    fractions = [acquisition.cloud_fraction for acquisition in period.optical]
+    return {
+        "roi": roi.name,
+        "split": roi.split,
+        "period": period.label,
+        "crs": str(choices.grid.crs),
+        "s1_bands": [band.name for band in s1.layout.bands[:-1]],
+        "s2_bands": [band.name for band in s2.layout.bands[:-1]],
+        "cloud_fraction": sum(fractions) / len(fractions),
+        "s1_scene_ids": [scene for scenes in s1.scenes for scene in scenes],
+        "s2_scene_ids": [scene for scenes in s2.scenes for scene in scenes],
+        "s1_mean_time": period.sar_mean_time,
+        "s2_mean_time": period.optical_mean_time,
+        "lag_days": period.lag_days,
+        "relative_orbit": choices.relative_orbit,
+        "orbit_pass": choices.orbit_pass,
+        "mean_incidence_deg": choices.incidence_deg,
+        "incidence_source": choices.incidence_source,
+        "backscatter": choices.backscatter,
+        "s1_count": len(period.sar),
+        "s2_count": len(period.optical),
+        "s2_composite": period.composite,
+        "month_shift": period.month_shift,
+        "season_locked": choices.season_locked,
+    }
+
+
+def dataset_rows(records: Mapping[Unit, UnitRecord]) -> Iterator[dict[str, Any]]:
+    """Yield the index rows of all finished units, in the order of the plan.
+
+    Args:
+        records: Of every unit of the ROIs that are whole, radar before optical of the same ROI and period.
+    """
+    radar, optical = ([unit for unit in records if unit.sensor == sensor] for sensor in SENSORS)
+    for s1, s2 in zip(radar, optical, strict=True):
+        yield from period_rows(s1, s2, (records[s1], records[s2]))
+
+
+def read_rows(content: bytes, *, file: str) -> list[dict[str, Any]]:
+    """Read an index back as the rows it was written from.
+
+    Raises:
+        DatasetError: It is no index.
+    """
+    try:
+        frame = read_geoparquet(content)
+    except UNREADABLE as error:
+        raise DatasetError(f"{file}: no GeoParquet file ({error}); delete it and build again") from error
+    missing = [column for column in COLUMNS if column not in frame.columns]
+    if missing:
+        raise DatasetError(f"{file}: lacks the columns {', '.join(missing)}; delete it and build again")
+    try:
+        return [_plain(row) for row in frame[list(COLUMNS)].to_dict("records")]
+    except (AttributeError, TypeError, ValueError) as error:
+        raise DatasetError(
+            f"{file}: a row holds no list or time where it should ({error}); delete it and build again"
+        ) from error
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    times = {column: pd.Timestamp(row[column]).to_pydatetime() for column in _TIMES}
+    return {**row, **times, **{column: row[column].tolist() for column in _LISTS}}
+
+
+def records_of(rows: list[dict[str, Any]], rasters: Mapping[str, str]) -> dict[str, UnitRecord]:
+    """Return raster path -> record, as an index and a card tell them.
+
+    Args:
+        rows: The index.
+        rasters: Raster path -> SHA-256; a raster without one gives no record.
+    """
+    found: dict[str, list[PatchRecord]] = {}
+    for row in rows:
+        for sensor in SENSORS:
+            patch = PatchRecord(sha256=row[f"{sensor}_sha256"], valid_fraction=row[f"{sensor}_valid_fraction"])
+            found.setdefault(raster_path(row["roi"], row["period"], sensor), []).append(patch)
+    return {
+        path: UnitRecord(sha256=rasters[path], patches=tuple(patches))
+        for path, patches in found.items()
+        if path in rasters
+    }

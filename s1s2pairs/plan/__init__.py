@@ -1,0 +1,1 @@
+"""What is chosen, without I/O: optical dates, radar orbit and dates, and the lock that holds them."""

@@ -1,0 +1,291 @@
+"""The plan: every choice made for every ROI, before the first pixel is fetched, and the lock file that holds it."""
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import shapely
+import shapely.geometry
+from odc.geo.geobox import GeoBox
+from pydantic import ConfigDict, Field, PlainSerializer, PlainValidator, TypeAdapter, ValidationError
+from pyproj.exceptions import CRSError
+
+from ..acquisitions import Backscatter, IncidenceSource, OpticalAcquisition, SarAcquisition
+from ..errors import RecipeError
+from ..grid import analysis_grid, footprint_lonlat, grid_from_json, grid_to_json, roi_grid
+from ..recipe.parser import parse_recipe
+from ..recipe.settings import OrbitPass, Recipe, Roi, Settings
+from ..sources import CompositeMethod, Place, SearchWindow
+from .optical import OpticalChoice, is_locked, mean_time, moved, shifts, span_of
+from .radar import OrbitCandidate, OrbitChoice, search_span
+
+LOCK_VERSION = 1
+_PLAIN = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+
+def _grid(value: Any) -> GeoBox:
+    try:
+        return grid_from_json(value)
+    except (KeyError, TypeError, CRSError) as error:
+        raise ValueError(f"no pixel grid ({error!r})") from error
+
+
+_Grid = Annotated[GeoBox, PlainValidator(_grid), PlainSerializer(grid_to_json)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PeriodPlan:
+    """What the two images of one ROI and period are made from."""
+
+    __pydantic_config__ = _PLAIN
+    label: str
+    start: dt.date
+    end: dt.date
+    """Window of the optical scenes after any shift, end excluded."""
+    month_shift: int
+    composite: CompositeMethod
+    optical: Annotated[tuple[OpticalAcquisition, ...], Field(min_length=1)]
+    """Used, by time."""
+    optical_considered: tuple[OpticalAcquisition, ...]
+    optical_mean_time: dt.datetime
+    sar: Annotated[tuple[SarAcquisition, ...], Field(min_length=1)]
+    """Averaged, by time."""
+    sar_mean_time: dt.datetime
+
+    @property
+    def lag_days(self) -> float:
+        """Mean SAR time less mean optical time, days."""
+        return (self.sar_mean_time - self.optical_mean_time).total_seconds() / 86_400
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choices:
+    """Everything chosen for one ROI."""
+
+    __pydantic_config__ = _PLAIN
+    grid: _Grid
+    backscatter: Backscatter
+    relative_orbit: int
+    orbit_pass: OrbitPass
+    incidence_deg: float
+    incidence_source: IncidenceSource
+    season_locked: bool
+    """Whether all periods were moved by the same number of months."""
+    periods: tuple[PeriodPlan, ...]
+    orbit_candidates: tuple[OrbitCandidate, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RoiPlan:
+    """One ROI with its choices, or with the reason why there are none."""
+
+    roi: Roi
+    choices: Choices | None
+    failure: str | None = None
+    """Why nothing could be chosen."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """A recipe with the choices made."""
+
+    name: str
+    source: str
+    """`Source.name`."""
+    rois: tuple[RoiPlan, ...]
+    radar_source: str | None = None
+    """`Source.radar_name`: where radar images are from, if that is another source."""
+
+    @property
+    def sources(self) -> tuple[str, str | None]:
+        """Where images are from: `source` and `radar_source`."""
+        return self.source, self.radar_source
+
+
+def place(roi: Roi) -> Place:
+    """Lay the grids of a ROI, and say how far its search may go.
+
+    Raises:
+        GridError: The ROI lies outside UTM.
+    """
+    grid = roi_grid(roi.polygon, pixel_size_m=roi.settings.pixel_size_m, min_pixels=roi.settings.patch.size)
+    return Place(
+        name=roi.name,
+        polygon=roi.polygon,
+        grid=grid,
+        analysis_grid=analysis_grid(roi.polygon, grid),
+        windows=search_windows(roi.settings),
+        polarisations=roi.settings.s1_polarisations,
+    )
+
+
+def search_windows(settings: Settings) -> tuple[SearchWindow, ...]:
+    """Return every window that a period's images may come from, in the order in which they are tried."""
+    optical = [span_of(*moved(p, months)) for months in shifts(settings.max_shift_months) for p in settings.periods]
+    return tuple(SearchWindow(optical=span, sar=search_span(span, settings)) for span in optical)
+
+
+def rois_of(subject: "Recipe | Plan") -> tuple[Roi, ...]:
+    """Return the ROIs of a recipe or of a plan."""
+    return subject.rois if isinstance(subject, Recipe) else tuple(plan.roi for plan in subject.rois)
+
+
+def shared_ground(rois: Sequence[Roi]) -> tuple[tuple[str, str], ...]:
+    """Name the pairs of ROIs of different splits whose grids overlap although their polygons do not.
+
+    A grid is a rectangle in UTM around its polygon, padded to one patch: at the edges of neighbours it may reach across.
+
+    Raises:
+        GridError: A ROI lies outside UTM.
+    """
+    outlines = [footprint_lonlat(place(roi).grid) for roi in rois]
+    pairs = shapely.STRtree(outlines).query(outlines, predicate="overlaps").T
+    return tuple(
+        (rois[i].name, rois[j].name)
+        for i, j in sorted(map(tuple, pairs.tolist()))
+        if i < j and rois[i].split != rois[j].split
+    )
+
+
+def assemble(
+    roi: Roi, *, grid: GeoBox, optical: Mapping[str, OpticalChoice], orbit: OrbitChoice, backscatter: Backscatter
+) -> RoiPlan:
+    """Put the optical and the orbit choice of a ROI together."""
+    periods = tuple(
+        PeriodPlan(
+            label=period.label,
+            start=optical[period.label].start,
+            end=optical[period.label].end,
+            month_shift=optical[period.label].month_shift,
+            composite=optical[period.label].method,
+            optical=optical[period.label].used,
+            optical_considered=optical[period.label].considered,
+            optical_mean_time=optical[period.label].mean_time,
+            sar=orbit.dates[period.label],
+            sar_mean_time=mean_time([a.acquired_at for a in orbit.dates[period.label]]),
+        )
+        for period in roi.settings.periods
+    )
+    choices = Choices(
+        grid=grid,
+        backscatter=backscatter,
+        relative_orbit=orbit.relative_orbit,
+        orbit_pass=orbit.orbit_pass,
+        incidence_deg=orbit.incidence_deg,
+        incidence_source=orbit.incidence_source,
+        season_locked=is_locked(optical),
+        periods=periods,
+        orbit_candidates=orbit.candidates,
+    )
+    return RoiPlan(roi=roi, choices=choices)
+
+
+_CHOICES: TypeAdapter[Choices] = TypeAdapter(Choices)
+_SETTINGS: TypeAdapter[Settings] = TypeAdapter(Settings)
+
+
+def digest(value: object) -> str:
+    """Return the SHA-256 of a value of plain JSON, keys sorted."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def roi_to_json(plan: RoiPlan) -> dict[str, Any]:
+    """Return one ROI's plan as a GeoJSON feature."""
+    properties: dict[str, Any] = {
+        "name": plan.roi.name,
+        "split": plan.roi.split,
+        **_SETTINGS.dump_python(plan.roi.settings, mode="json"),
+    }
+    if plan.choices is None:
+        properties["failed"] = plan.failure
+    else:
+        properties["plan"] = _CHOICES.dump_python(plan.choices, mode="json")
+    return {"type": "Feature", "properties": properties, "geometry": shapely.geometry.mapping(plan.roi.polygon)}
+
+
+def roi_from_json(feature: Mapping[str, Any], *, roi: Roi, file: str) -> RoiPlan:
+    """Read back the choices that `roi_to_json` wrote for a ROI.
+
+    Raises:
+        RecipeError: The feature was altered so that it no longer is a plan for that ROI.
+    """
+    choices, failure = (feature["properties"].get(key) for key in ("plan", "failed"))
+    damaged = f"{file}: the locked plan of {roi.name} is damaged"
+    if choices is None:
+        if not isinstance(failure, str):
+            raise RecipeError(f"{damaged}: it has neither `plan` nor the reason `failed`; plan again from the recipe")
+        return RoiPlan(roi=roi, choices=None, failure=failure)
+    try:
+        parsed = _CHOICES.validate_json(json.dumps(choices))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        path = ".".join(str(step) for step in first["loc"])
+        raise RecipeError(f"{damaged} at {path}: {first['msg']}; plan again from the recipe") from error
+    labels, wanted = ([period.label for period in periods] for periods in (parsed.periods, roi.settings.periods))
+    if labels != wanted:
+        raise RecipeError(f"{damaged}: it has the periods {labels}, its settings {wanted}; plan again from the recipe")
+    return RoiPlan(roi=roi, choices=parsed)
+
+
+def dump_lock(plan: Plan) -> bytes:
+    """Return the text of `recipe.lock.geojson`."""
+    collection = {
+        "type": "FeatureCollection",
+        "name": plan.name,
+        "s1s2": {
+            "lock": LOCK_VERSION,
+            "source": plan.source,
+            **({} if plan.radar_source is None else {"radar_source": plan.radar_source}),
+        },
+        "features": [roi_to_json(roi) for roi in plan.rois],
+    }
+    return (json.dumps(collection, indent=1) + "\n").encode()
+
+
+def is_lock(text: str) -> bool:
+    """Tell whether the text of a recipe has its choices locked in."""
+    try:
+        collection = json.loads(text)
+    except (json.JSONDecodeError, RecursionError):
+        return False
+    settings = collection.get("s1s2") if isinstance(collection, dict) else None
+    return isinstance(settings, dict) and "lock" in settings
+
+
+def parse_lock(text: str, *, file: str) -> Plan:
+    """Read a locked recipe: checked like a recipe, then with its choices.
+
+    Raises:
+        RecipeError: It was altered, or written by a later version.
+    """
+    collection = json.loads(text)
+    version, source = collection["s1s2"]["lock"], collection["s1s2"].get("source")
+    if version != LOCK_VERSION:
+        raise RecipeError(f"{file}: lock version {version!r}; this version of s1s2pairs reads {LOCK_VERSION}")
+    radar_source = collection["s1s2"].get("radar_source")
+    for key, value, allowed in (("source", source, str), ("radar_source", radar_source, str | None)):
+        if not isinstance(value, allowed):
+            raise RecipeError(f"{file} at s1s2.{key}: {value!r} is no name of a source; plan again from the recipe")
+    # What may overlap, and which periods lie in the past, was settled when the plan was made.
+    recipe_text = json.dumps(_without_choices(collection))
+    recipe = parse_recipe(recipe_text, file=file, today=dt.date.max, default_name="")
+    pairs = zip(collection["features"], recipe.rois, strict=True)
+    rois = tuple(roi_from_json(feature, roi=roi, file=file) for feature, roi in pairs)
+    return Plan(name=recipe.name, source=source, rois=rois, radar_source=radar_source)
+
+
+def _without_choices(collection: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the recipe that a lock was made from, as JSON; what is malformed stays so."""
+
+    def plain(feature: Any) -> Any:
+        if not isinstance(feature, dict) or not isinstance(feature.get("properties"), dict):
+            return feature
+        properties = {key: value for key, value in feature["properties"].items() if key not in ("plan", "failed")}
+        return {**feature, "properties": properties}
+
+    features = collection.get("features")
+    undecided = [plain(feature) for feature in features] if isinstance(features, list) else features
+    return {**collection, "s1s2": {"allow_split_overlap": True}, "features": undecided}

@@ -1,0 +1,251 @@
+"""The text of a recipe, turned into frozen values; whatever is wrong in it is refused with one message.
+
+A recipe is a GeoJSON FeatureCollection. This module reads no file and no clock.
+"""
+
+import datetime as dt
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import combinations
+from typing import Any, Self
+
+import shapely
+import shapely.geometry
+from pydantic import TypeAdapter, ValidationError
+from shapely.geometry.base import BaseGeometry
+
+from ..errors import RecipeError
+from .settings import PatchSettings, Period, Recipe, Roi, Settings
+
+MEMBERS = ("type", "features", "name", "s1s2", "id", "bbox", "crs", "title", "description", "license", "attribution")
+"""Members a recipe's FeatureCollection may have."""
+FEATURE_MEMBERS = ("type", "properties", "geometry", "id", "bbox")
+SAFE_NAME = re.compile(r"[a-z0-9_-]{1,100}")
+"""File systems end names at 255 bytes; a patch's name adds its place to the ROI's."""
+FIRST_YEAR = 2015
+"""Sentinel-2 has no images before 2015."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Door:
+    """Where in which file a value stands, for messages."""
+
+    file: str
+    path: str = ""
+
+    def at(self, step: str | int) -> Self:
+        path = f"{self.path}[{step}]" if isinstance(step, int) else f"{self.path}.{step}".lstrip(".")
+        return replace(self, path=path)
+
+    def refuse(self, problem: str) -> RecipeError:
+        where = f" at {self.path}" if self.path else ""
+        return RecipeError(f"{self.file}{where}: {problem}")
+
+
+def parse_recipe(
+    text: str,
+    *,
+    file: str,
+    today: dt.date,
+    default_name: str,
+    years: Sequence[int] = (),
+    default_years: Sequence[int] = (),
+) -> Recipe:
+    """Check the text of a recipe and resolve every ROI's settings.
+
+    Args:
+        text: GeoJSON FeatureCollection, lon/lat.
+        file: Name of the file, for messages.
+        today: Periods that start later are refused.
+        default_name: Name of the recipe where the file gives none.
+        years: The years asked for. Each is the listed period with that label, else made from the season. Without years
+            the listed periods are built.
+        default_years: The years of ROIs that list no periods, where no years are asked for.
+
+    Raises:
+        RecipeError: Anything at all is wrong; the text says what, where, the value and what is allowed.
+    """
+    door = _Door(file)
+    collection = _load(text, door)
+    _check_years(years, today)
+    name = collection.get("name", default_name)
+    _check_name(name, door.at("name"))
+    shared = dict(_mapping(collection.get("s1s2", {}), door.at("s1s2")))
+    overlap_allowed = shared.pop("allow_split_overlap", False)
+    if not isinstance(overlap_allowed, bool):
+        raise door.at("s1s2").at("allow_split_overlap").refuse(f"{overlap_allowed!r} is not true or false")
+    _settings(shared, {}, door.at("s1s2"))
+    features = collection.get("features")
+    if not isinstance(features, list) or not features:
+        raise door.at("features").refuse("a recipe needs a list of at least one feature")
+    rois = tuple(
+        _roi(feature, shared, (years, default_years), today, door.at("features").at(i))
+        for i, feature in enumerate(features)
+    )
+    _check_unique(rois, door)
+    if not overlap_allowed:
+        _check_leakage(rois, door)
+    return Recipe(name=name, rois=rois)
+
+
+def _load(text: str, door: _Door) -> Mapping[str, Any]:
+    try:
+        collection = json.loads(text, parse_constant=_no_number)
+    except json.JSONDecodeError as error:
+        raise door.refuse(f"no valid JSON: {error.msg} at line {error.lineno} column {error.colno}") from error
+    except (ValueError, RecursionError) as error:
+        raise door.refuse(f"no valid JSON: {error}") from error
+    if not isinstance(collection, dict) or collection.get("type") != "FeatureCollection":
+        got = collection.get("type") if isinstance(collection, dict) else type(collection).__name__
+        raise door.refuse(f"a recipe is a GeoJSON FeatureCollection; this is {got!r}")
+    for key in collection:
+        if key not in MEMBERS:
+            raise door.at(key).refuse(f"unknown member; allowed are {', '.join(MEMBERS)}")
+    crs = collection.get("crs")
+    if crs is not None and "CRS84" not in json.dumps(crs) and "4326" not in json.dumps(crs):
+        raise door.at("crs").refuse(
+            f"{json.dumps(crs)}: GeoJSON coordinates are lon/lat (RFC 7946); remove `crs` and reproject"
+        )
+    return collection
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is no JSON number")
+
+
+def _mapping(value: object, door: _Door) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise door.refuse(f"{value!r} is not an object")
+    return value
+
+
+def _check_years(years: Sequence[int], today: dt.date) -> None:
+    for year in years:
+        if not FIRST_YEAR <= year <= today.year:
+            raise RecipeError(f"--years {year}: Sentinel-2 has images from {FIRST_YEAR} to {today.year}")
+    if list(years) != sorted(set(years)):
+        raise RecipeError(f"--years {' '.join(map(str, years))}: years must ascend, each once")
+
+
+def _check_name(name: object, door: _Door) -> None:
+    if not isinstance(name, str) or not SAFE_NAME.fullmatch(name):
+        raise door.refuse(
+            f"{name!r} is no name; allowed are lower-case letters, digits, `_` and `-`, at most 100 (it names a folder)"
+        )
+
+
+_SETTINGS: TypeAdapter[Settings] = TypeAdapter(Settings)
+SETTING_NAMES = tuple(f.name for f in fields(Settings))
+
+
+def _settings(shared: Mapping[str, Any], own: Mapping[str, Any], door: _Door) -> Settings:
+    try:
+        return _SETTINGS.validate_json(json.dumps({**shared, **own}), strict=True)
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+        # A value that fits no branch of a union gives one problem a branch; they share the key, and belong in one message.
+        same = [problem for problem in problems if problem["loc"][:1] == problems[0]["loc"][:1]]
+        branches = len(same) > 1 and all(problem["input"] == same[0]["input"] for problem in same)
+        for step in problems[0]["loc"][: 1 if branches else None]:
+            door = door.at(step)
+        raise door.refuse(_reason(same if branches else same[:1])) from error
+
+
+_KEYS = {(): SETTING_NAMES, ("patch",): tuple(f.name for f in fields(PatchSettings))}
+"""Place of an object in the settings -> its keys."""
+
+
+def _reason(problems: Sequence[Any]) -> str:
+    first = problems[0]
+    messages = [problem["msg"].removeprefix("Value error, ") for problem in problems]
+    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        keys = _KEYS.get(first["loc"][:-1], tuple(f.name for f in fields(Period)))
+        return f"unknown key; allowed are {', '.join(keys)}"
+    if first["type"] == "value_error":
+        return str(messages[0])
+    return f"{json.dumps(first['input'])}: {' or '.join(messages)}"
+
+
+def _roi(
+    feature: object, shared: Mapping[str, Any], years: tuple[Sequence[int], Sequence[int]], today: dt.date, door: _Door
+) -> Roi:
+    feature = _mapping(feature, door)
+    if feature.get("type") != "Feature":
+        raise door.at("type").refuse(f"{feature.get('type')!r}: each entry of a recipe is a Feature")
+    for key in feature:
+        if key not in FEATURE_MEMBERS:
+            raise door.at(key).refuse(
+                f"unknown member; allowed are {', '.join(FEATURE_MEMBERS)}: a ROI's settings stand in `properties`"
+            )
+    inner = door.at("properties")
+    properties = dict(_mapping(feature.get("properties") or {}, inner))
+    name, split = properties.pop("name", None), properties.pop("split", None)
+    _check_name(name, inner.at("name"))
+    if split not in ("train", "val", "test"):
+        raise inner.at("split").refuse(f"{split!r}; allowed are train, val, test")
+    for key in properties:
+        if key not in SETTING_NAMES:
+            raise inner.at(key).refuse(f"unknown key; allowed are name, split, {', '.join(SETTING_NAMES)}")
+    settings = _settings(shared, properties, inner)
+    asked, default = years
+    if asked or (default and not settings.periods):
+        periods = tuple(settings.period_of(year) for year in asked or default)
+    elif settings.periods:
+        periods = settings.periods
+    else:
+        raise inner.refuse("no periods: list them under `periods`, or name years with --years 2019 2021")
+    for period in periods:
+        if period.start >= today:
+            raise inner.at("periods").refuse(f"period {period.label} starts {period.start}, which is not in the past")
+    polygon = _polygon(feature.get("geometry"), door.at("geometry"))
+    return Roi(name=name, split=split, polygon=polygon, settings=replace(settings, periods=periods))
+
+
+def _polygon(geometry: object, door: _Door) -> BaseGeometry:
+    geometry = _mapping(geometry, door)
+    if geometry.get("type") not in ("Polygon", "MultiPolygon"):
+        raise door.at("type").refuse(f"{geometry.get('type')!r}; allowed are Polygon and MultiPolygon")
+    try:
+        polygon = shapely.force_2d(shapely.geometry.shape(dict(geometry)))
+    except (ValueError, TypeError, AttributeError, IndexError, KeyError, shapely.errors.ShapelyError) as error:
+        raise door.at("coordinates").refuse(f"no polygon can be made of these coordinates: {error}") from error
+    if polygon.is_empty:
+        raise door.at("coordinates").refuse("the polygon is empty")
+    west, south, east, north = polygon.bounds
+    if not (west >= -180 and east <= 180 and south >= -90 and north <= 90):
+        raise door.at("coordinates").refuse(
+            f"bounds {west:g} {south:g} {east:g} {north:g} lie outside lon -180..180, lat -90..90; GeoJSON is lon/lat degrees"
+        )
+    if not polygon.is_valid:
+        raise door.at("coordinates").refuse(f"the polygon is not valid: {shapely.is_valid_reason(polygon)}")
+    if east - west > 6 or north - south > 6:
+        raise door.at("coordinates").refuse(
+            f"the polygon spans {east - west:.1f} x {north - south:.1f} degrees; a ROI fits in one UTM zone (6 degrees): split it"
+        )
+    return polygon
+
+
+def _check_unique(rois: Sequence[Roi], door: _Door) -> None:
+    seen: dict[str, int] = {}
+    for i, roi in enumerate(rois):
+        if roi.name in seen:
+            here = door.at("features").at(i).at("properties").at("name")
+            raise here.refuse(f"{roi.name!r} is already the name of features[{seen[roi.name]}]; names must be unique")
+        seen[roi.name] = i
+
+
+def _check_leakage(rois: Sequence[Roi], door: _Door) -> None:
+    tree = shapely.STRtree([roi.polygon for roi in rois])
+    near = {(int(a), int(b)) for a, b in tree.query([roi.polygon for roi in rois], predicate="intersects").T}
+    for (i, one), (j, other) in combinations(enumerate(rois), 2):
+        if (i, j) in near and one.split != other.split and one.polygon.intersection(other.polygon).area > 0:
+            raise (
+                door.at("features")
+                .at(j)
+                .refuse(
+                    f"{other.name} ({other.split}) shares ground with {one.name} ({one.split}): training would see what it "
+                    "is tested on; give both one split, or set s1s2.allow_split_overlap"
+                )
+            )

@@ -1,0 +1,1 @@
+"""To look at: the report page, maps and the text that commands print."""

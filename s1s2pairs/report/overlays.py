@@ -1,0 +1,89 @@
+"""A dataset's composites as pictures that lie on a web map."""
+
+import base64
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import rasterio
+from PIL import Image
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
+from rasterio.vrt import WarpedVRT
+from rasterio.warp import transform_bounds
+
+from ..dataset.contents import raster_path
+from ..errors import DatasetError
+from ..grid import WGS84
+from ..plan.choices import RoiPlan
+from .colours import Bands, optical_colours, radar_colours, stretch_of, true_colour_bands
+
+WEB_MERCATOR: Final = "EPSG:3857"
+LARGEST_PX: Final = 512
+"""Longest side of a picture."""
+WEBP_QUALITY: Final = 75
+
+Bounds = tuple[float, float, float, float]
+"""West, south, east, north, degrees."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Overlay:
+    """A composite, ready to lie on a map."""
+
+    layer: str
+    """`Sentinel-1 2019`."""
+    uri: str
+    """Web Mercator, transparent where there is no value."""
+    bounds: Bounds
+
+
+def overlays(roi: RoiPlan, root: Path) -> Iterator[Overlay]:
+    """Draw a ROI's composites: true colour for Sentinel-2, stretched alike in all periods, then Sentinel-1.
+
+    Args:
+        roi: The ROI. One for which nothing was chosen gives nothing.
+        root: Folder of the dataset.
+
+    Raises:
+        DatasetError: A raster is missing or damaged.
+    """
+    if roi.choices is None:
+        return
+    name, settings = roi.roi.name, roi.roi.settings
+    labels = [period.label for period in roi.choices.periods]
+    shown = true_colour_bands(settings.s2_bands)
+    numbers = [settings.s2_bands.index(band) + 1 for band in shown]
+    optical = {label: _warped(root / raster_path(name, label, "s2"), numbers) for label in labels}
+    stretch = stretch_of([pixels for pixels, _ in optical.values()])
+    for label, (pixels, bounds) in optical.items():
+        yield _overlay(f"Sentinel-2 {label}", optical_colours(pixels, stretch=stretch), bounds)
+    polarisations = settings.s1_polarisations
+    for label in labels:
+        pixels, bounds = _warped(root / raster_path(name, label, "s1"), [n + 1 for n in range(len(polarisations))])
+        yield _overlay(f"Sentinel-1 {label}", radar_colours(pixels, polarisations=polarisations), bounds)
+
+
+def _warped(path: Path, bands: list[int]) -> tuple[Bands, Bounds]:
+    """Read bands in Web Mercator, decimated: (band, y, x) float32, NaN where missing; and the bounds in degrees."""
+    try:
+        with rasterio.open(path) as raster, WarpedVRT(raster, crs=WEB_MERCATOR, resampling=Resampling.nearest) as vrt:
+            factor = max(1.0, max(vrt.shape) / LARGEST_PX)
+            shape = (len(bands), *(max(1, round(side / factor)) for side in vrt.shape))
+            pixels = vrt.read(bands, out_shape=shape, masked=True)
+            bounds = transform_bounds(WEB_MERCATOR, WGS84, *vrt.bounds)
+    except RasterioError as error:
+        raise DatasetError(f"{path}: cannot be read ({error}); run `s1s2 verify`, then build again") from error
+    return pixels.astype(np.float32).filled(np.nan), bounds
+
+
+def _overlay(layer: str, colours: Bands, bounds: Bounds) -> Overlay:
+    valid = np.isfinite(colours).all(axis=0, keepdims=True)
+    rgba = np.rint(np.nan_to_num(np.concatenate([colours, valid])) * 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(rgba.transpose(1, 2, 0)).save(buffer, "webp", quality=WEBP_QUALITY)
+    uri = "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return Overlay(layer=layer, uri=uri, bounds=bounds)

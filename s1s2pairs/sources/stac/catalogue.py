@@ -1,0 +1,77 @@
+"""What the source asks of a STAC catalogue, wherever it is."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+from shapely.geometry.base import BaseGeometry
+
+from ...sensors import S1_POLARISATIONS, asset_names
+from .. import Span
+from .items import Item, band_fields
+from .raster import Raster
+
+_AMPLITUDE = re.compile(r"\b(amplitudes?|DN|digital numbers?)\b", re.IGNORECASE)
+"""As the descriptions of uncalibrated assets read."""
+
+
+class Catalogue(Protocol):
+    """Something that can be asked for items; safe to use from several threads."""
+
+    name: str
+    """Goes into the plan."""
+    is_remote: bool
+
+    def has_collection(self, collection: str) -> bool:
+        """Tell whether there is such a collection."""
+
+    def is_uncalibrated(self, collection: str) -> bool:
+        """Tell whether a radar collection is known to hold amplitudes as delivered, which are no backscatter."""
+
+    def search(self, collection: str, roi: BaseGeometry, spans: Sequence[Span]) -> list[Item]:
+        """List the items that touch `roi` (lon/lat) within any of the spans, each once."""
+
+    def items(self, collection: str, ids: Iterable[str]) -> dict[str, Item]:
+        """Fetch items by id; ids that do not exist are left out."""
+
+    def some(self, collection: str, most: int) -> list[Item]:
+        """Fetch any few items of a collection."""
+
+    def signed(self, href: str) -> str:
+        """Return the URL or path under which an asset can be read now."""
+
+    def text(self, href: str) -> str:
+        """Fetch a text file an item points to.
+
+        Raises:
+            MissingFile: It is not there.
+            SourceError: It cannot be read.
+        """
+
+
+def readable(raster: Raster, catalogue: Catalogue) -> Raster:
+    """Return a raster under the URL by which it can be read now."""
+    return replace(raster, href=catalogue.signed(raster.href))
+
+
+def lists_amplitudes(item_assets: object) -> bool:
+    """Tell from the `item_assets` of a collection whether its radar images are uncalibrated.
+
+    They are integers without unit or scale, or their description says so. No CRS is no sign: real items carry an invented one.
+    """
+    if not isinstance(item_assets, Mapping):
+        return False
+    return any(
+        _is_amplitude(item_assets[key]) for p in S1_POLARISATIONS for key in asset_names(p) if key in item_assets
+    )
+
+
+def _is_amplitude(asset: Mapping[str, Any]) -> bool:
+    fields = band_fields(asset)
+    if "unit" in fields or "scale" in fields:
+        return False
+    kind = str(fields.get("data_type", ""))
+    return kind.startswith(("uint", "int")) or (
+        not kind.startswith("float") and bool(_AMPLITUDE.search(str(asset.get("description", ""))))
+    )

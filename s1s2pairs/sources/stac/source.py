@@ -1,0 +1,280 @@
+"""The STAC source: finds items in a catalogue, reads their files on this machine."""
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from odc.geo.geobox import GeoBox
+
+from ...acquisitions import (
+    Backscatter,
+    Incidence,
+    OpticalAcquisition,
+    OpticalScene,
+    SarAcquisition,
+    SarPass,
+    group_optical,
+    outline_wkt,
+    sar_acquisitions,
+    sar_passes,
+)
+from ...errors import MissingFile, SourceError
+from .. import CompositeMethod, Needed, OpticalComposite, Place, SarMean, SceneIds, Span
+from ..compositing import LinearMean, median_of_present
+from .api import ApiCatalogue
+from .catalogue import Catalogue, readable
+from .incidence import mean_incidence
+from .items import Item
+from .mosaics import clear_mosaic, fractions_over, sar_mosaic, scl_mosaic
+from .raster import Raster, opened
+from .reading import tiles
+from .scenes import backscatter_raster, is_wanted_sar, optical_scene, reflectance_raster, sar_scene, scl_raster
+from .static import StaticCatalogue
+
+SAR_COLLECTIONS: dict[str, Backscatter] = {
+    "sentinel-1-grd": "sigma0",
+    "sentinel-1-rtc": "gamma0",
+    "s1_rtc": "gamma0",  # Digital Earth Africa
+    "sentinel1-rtc-aws": "gamma0",  # tiles of the USA by Indigo Ag on AWS
+}
+"""Collections with radar images and the coefficient they hold, the preferred first. A source uses one of them only."""
+OPTICAL_COLLECTIONS = ("sentinel-2-l2a", "sentinel-2-c1-l2a", "s2_l2a")
+"""Collections with optical images, the preferred first."""
+
+TILE_BYTES = 128 << 20
+"""What the arrays of one tile may take. Grids are worked through in tiles, so that memory does not grow with the acquisitions."""
+_SAR_BYTES = 24
+"""Per pixel and polarisation: the sum (8), one mosaic (4), one file's window, masks and temporaries."""
+_API_READERS = 8
+"""Files of a remote catalogue read at once while measuring scenes: nearly all of that time is spent waiting."""
+
+log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+class StacSource:
+    """Scenes of a static STAC catalogue or a STAC API; implements `Source`."""
+
+    radar_name: str | None = None
+
+    def __init__(self, name: str) -> None:
+        self._catalogue = open_catalogue(name)
+        self.name = self._catalogue.name
+        # What was measured is kept: the search for clear dates asks for the same months again, with more around them.
+        self._optical: dict[tuple[bytes, SceneIds], OpticalAcquisition] = {}
+
+    def backscatter(self) -> Backscatter:
+        """Say which backscatter coefficient this source's SAR scenes hold.
+
+        Raises:
+            SourceError: The source has no usable SAR scenes, or cannot be read.
+        """
+        return SAR_COLLECTIONS[self._sar_collection]
+
+    def find_sar(
+        self, place: Place, spans: Sequence[Span], *, polarisations: tuple[str, ...]
+    ) -> tuple[SarAcquisition, ...]:
+        """List the IW acquisitions with all wanted polarisations that touch the ROI within any of the spans.
+
+        Raises:
+            SourceError: The source cannot be read, or an item in question lacks what is needed.
+        """
+        found = self._catalogue.search(self._sar_collection, place.polygon, spans)
+        items = {item.id: item for item in found if is_wanted_sar(item, polarisations)}
+        for item in items.values():
+            for polarisation in polarisations:
+                backscatter_raster(item, polarisation)  # raises now rather than when the plan is carried out
+        scenes = [sar_scene(item) for item in items.values()]
+
+        def measure(passes: Sequence[SarPass]) -> dict[str, Incidence]:
+            wanted = list(dict.fromkeys(scene.id for group in passes for scene in group))
+            angles = self._each(lambda id_: mean_incidence(items[id_], place, self._catalogue), wanted)
+            return dict(zip(wanted, angles, strict=True))
+
+        spanned = [sar_passes(s for s in scenes if span.start <= s.acquired_at < span.end) for span in spans]
+        return sar_acquisitions(spanned, measure, roi=place.polygon)
+
+    def find_optical(self, place: Place, spans: Sequence[Span]) -> tuple[OpticalAcquisition, ...]:
+        """List the L2A acquisitions that touch the ROI within any of the spans, with their fractions over the ROI.
+
+        Raises:
+            SourceError: The source cannot be read, or an item in question lacks what is needed.
+        """
+        items = {item.id: item for item in self._catalogue.search(self._optical_collection, place.polygon, spans)}
+        groups = group_optical(optical_scene(item) for item in items.values())
+        found = self._each(lambda g: _unless_missing(lambda: self._optical_acquisition(g, items, place)), groups)
+        return tuple(acquisition for acquisition in found if acquisition is not None)
+
+    def unreadable(self, needed: Needed) -> frozenset[str]:
+        """Name the scenes of which a file is not there, each with a warning; only headers are read.
+
+        Raises:
+            SourceError: A scene is gone from the catalogue, or a file cannot be read.
+        """
+        radar = self._items(self._sar_collection, needed.sar) if needed.sar else {}
+        light = self._items(self._optical_collection, needed.optical) if needed.optical else {}
+        rasters = [(item, backscatter_raster(item, p)) for item in radar.values() for p in needed.polarisations]
+        rasters += [(item, raster) for item in light.values() for raster in _optical_rasters(item, needed.bands)]
+        there = self._each(lambda pair: _unless_missing(lambda: self._is_there(pair[1])), rasters)
+        return frozenset(item.id for (item, _), found in zip(rasters, there, strict=True) if not found)
+
+    def mean_sar(self, acquisitions: Sequence[SceneIds], *, polarisations: tuple[str, ...], grid: GeoBox) -> SarMean:
+        """Average acquisitions in linear power on `grid`, nearest neighbour, per pixel over valid values.
+
+        Raises:
+            SourceError: A scene is missing or cannot be read.
+        """
+        items = self._items(self._sar_collection, acquisitions)
+        scenes = [
+            [[self._readable(backscatter_raster(items[i], p)) for p in polarisations] for i in ids]
+            for ids in acquisitions
+        ]
+        linear = np.empty((len(polarisations), *grid.shape), np.float32)
+        count = np.empty(grid.shape, np.uint8)
+        for tile in tiles(grid, scenes[0][0][:1], most_pixels=TILE_BYTES // (_SAR_BYTES * len(polarisations))):
+            part = grid[tile]
+            mean = LinearMean(len(polarisations), (part.height, part.width))
+            for acquisition in scenes:
+                mean.add(sar_mosaic(acquisition, part))
+            linear[:, *tile], count[tile] = mean.result()
+        return SarMean(linear=linear, count=count)
+
+    def composite_optical(
+        self, acquisitions: Sequence[SceneIds], *, bands: tuple[str, ...], method: CompositeMethod, grid: GeoBox
+    ) -> OpticalComposite:
+        """Composite acquisitions on `grid`, nearest neighbour: pixels that are SCL cloud or missing in any band left out.
+
+        Raises:
+            SourceError: A scene is missing or cannot be read.
+        """
+        if method == "least_cloudy" and len(acquisitions) != 1:
+            raise ValueError(f"least_cloudy takes one acquisition, not {len(acquisitions)}")
+        items = self._items(self._optical_collection, acquisitions)
+        scenes = [[[self._readable(r) for r in _optical_rasters(items[i], bands)] for i in ids] for ids in acquisitions]
+        reflectance = np.empty((len(bands), *grid.shape), np.uint16)
+        clear = np.empty(grid.shape, np.uint8)
+        bytes_per_pixel = 2 * len(bands) * len(acquisitions) + 16
+        for tile in tiles(grid, scenes[0][0], most_pixels=TILE_BYTES // bytes_per_pixel):
+            part = grid[tile]
+            values = np.zeros((len(acquisitions), len(bands), *part.shape), np.uint16)
+            count = np.zeros(part.shape, np.uint8)
+            for acquisition, out in zip(scenes, values, strict=True):
+                count += clear_mosaic(acquisition, part, out)
+            reflectance[:, *tile], clear[tile] = median_of_present(values, count), count
+        return OpticalComposite(reflectance=reflectance, clear=clear)
+
+    @cached_property
+    def _sar_collection(self) -> str:
+        return sar_collection(self._catalogue)
+
+    @cached_property
+    def _optical_collection(self) -> str:
+        return optical_collection(self._catalogue)
+
+    def _items(self, collection: str, acquisitions: Sequence[SceneIds]) -> dict[str, Item]:
+        ids = [id_ for scene_ids in acquisitions for id_ in scene_ids]
+        items = self._catalogue.items(collection, ids)
+        missing = [id_ for id_ in ids if id_ not in items]
+        if missing:
+            raise SourceError(
+                f"{self.name}: collection {collection} has no item {missing[0]}"
+                + (f" (nor {len(missing) - 1} others of the plan)" if len(missing) > 1 else "")
+                + "; the plan was made from another source or the catalogue has changed: plan again"
+            )
+        return items
+
+    def _readable(self, raster: Raster) -> Raster:
+        return readable(raster, self._catalogue)
+
+    def _is_there(self, raster: Raster) -> bool:
+        with opened(self._readable(raster)):
+            return True
+
+    def _optical_acquisition(
+        self, scenes: Sequence[OpticalScene], items: dict[str, Item], place: Place
+    ) -> OpticalAcquisition:
+        key = (_place_key(place), tuple(scene.id for scene in scenes))
+        if key not in self._optical:
+            first = min(scenes, key=lambda scene: (scene.acquired_at, scene.id))
+            rasters = [self._readable(scl_raster(items[scene.id])) for scene in scenes]
+            coverage, cloud, snow = fractions_over(scl_mosaic(rasters, place.analysis_grid), place)
+            self._optical[key] = OpticalAcquisition(
+                scene_ids=key[1],
+                acquired_at=first.acquired_at,
+                platform=first.platform,
+                coverage_fraction=coverage,
+                cloud_fraction=cloud,
+                snow_fraction=snow,
+                footprint_wkt=outline_wkt(scene.footprint for scene in scenes),
+            )
+        return self._optical[key]
+
+    def _each(self, measure: Callable[[_T], _R], things: Sequence[_T]) -> list[_R]:
+        if not self._catalogue.is_remote or len(things) < 2:
+            return [measure(thing) for thing in things]
+        with ThreadPoolExecutor(_API_READERS) as pool:
+            return list(pool.map(measure, things))
+
+
+def _optical_rasters(item: Item, bands: tuple[str, ...]) -> list[Raster]:
+    """Return the rasters of the bands, then of the scene classes."""
+    return [*(reflectance_raster(item, band) for band in bands), scl_raster(item)]
+
+
+def _unless_missing(measure: Callable[[], _R]) -> _R | None:
+    """Measure something; None, with a warning, where a file that it takes is not there."""
+    try:
+        return measure()
+    except MissingFile as error:
+        log.warning("%s; left out", error)
+        return None
+
+
+def sar_collection(catalogue: Catalogue) -> str:
+    """Return the collection that radar images are taken from.
+
+    Raises:
+        SourceError: There is none that can be used.
+    """
+    uncalibrated = ""
+    for collection in SAR_COLLECTIONS:
+        if not catalogue.has_collection(collection):
+            continue
+        if not catalogue.is_uncalibrated(collection):
+            return collection
+        uncalibrated = f", and this one's {collection} holds uncalibrated amplitudes in radar geometry"
+    raise SourceError(
+        f"{catalogue.name}: no usable radar collection; wanted is sentinel-1-grd (calibrated, on a map grid) or sentinel-1-rtc"
+        f"{uncalibrated}: take radar images from another source with --radar-source"
+    )
+
+
+def optical_collection(catalogue: Catalogue) -> str:
+    """Return the collection that optical images are taken from.
+
+    Raises:
+        SourceError: There is none.
+    """
+    for collection in OPTICAL_COLLECTIONS:
+        if catalogue.has_collection(collection):
+            return collection
+    raise SourceError(f"{catalogue.name}: no optical collection; wanted is {' or '.join(OPTICAL_COLLECTIONS)}")
+
+
+def open_catalogue(name: str) -> Catalogue:
+    """Open `stac:URL`, or the catalogue at a path.
+
+    Raises:
+        SourceError: There is none, or it cannot be read.
+    """
+    return ApiCatalogue(name.removeprefix("stac:")) if name.startswith("stac:") else StaticCatalogue(Path(name))
+
+
+def _place_key(place: Place) -> bytes:
+    return place.polygon.wkb + repr(place.analysis_grid).encode()

@@ -1,0 +1,214 @@
+"""Samples hold what the task asks for, scaled as `Scaling` says, with missing pixels told by `valid`."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+
+from models.data.dataset import DAY_ZERO, PairDataset
+from models.data.loader import EpochBatches, in_order, make_loader, to_network
+from models.scaling import Scaling
+from models.task import Stack, Task
+from s1s2pairs.dataset.index import open_dataset
+from s1s2pairs.errors import DatasetError, RunError
+
+SHIFT = Task(
+    name="shift",
+    sources=(Stack(sensor="s2", date=1, bands=("B4", "B2", "B12")),),
+    references=(Stack(sensor="s1", date=0, bands=("VH",)), Stack(sensor="s2", date=0, bands=("B2", "B3"))),
+    target=Stack(sensor="s1", date=1, bands=("VV", "VH")),
+)
+MONO = Task(
+    name="mono",
+    sources=(Stack(sensor="s2", date=0, bands=("B2", "B3", "B4")),),
+    references=(),
+    target=Stack(sensor="s1", date=0, bands=("VV",)),
+)
+
+
+def opened(root: Path, task: Task = SHIFT, **settings: object) -> PairDataset:
+    return PairDataset(root, task, **({"split": "train", "scaling": Scaling()} | settings))  # type: ignore[arg-type]
+
+
+def physical(root: Path, sample_row: int, stack: Stack) -> tuple[torch.Tensor, np.ndarray]:
+    """Read one stack with rasterio alone: (band, y, x) in dB or reflectance, and (y, x) valid."""
+    row = open_dataset(root).index.iloc[sample_row]
+    with rasterio.open(root / row[f"{stack.sensor}_path"]) as raster:
+        names = list(raster.descriptions)
+        values = raster.read([names.index(band) + 1 for band in stack.bands]).astype(np.float32)
+        looks = raster.read(raster.count)
+    if stack.sensor == "s2":
+        return torch.from_numpy(values / 10_000), (values != 0).all(0) & (looks > 0)
+    return torch.from_numpy(values), np.isfinite(values).all(0) & (looks > 0)
+
+
+def test_batch_equals_the_patches_scaled(tiny_dataset: Path) -> None:
+    dataset, scaling = opened(tiny_dataset), Scaling()
+    batch = dataset.batch(range(len(dataset)))
+    assert set(batch) == {"s2_t2", "s1_t1", "s2_t1", "s1_t2", "valid", "days", "sample"}
+    assert not batch["valid"].all(), "the fixture must have holes"
+    for number, sample in enumerate(dataset.samples):
+        everywhere = np.ones(dataset.patch_size, bool)
+        for stack in SHIFT.stacks:
+            values, valid = physical(tiny_dataset, sample.rows[stack.date], stack)
+            expected = torch.where(torch.from_numpy(valid), scaling.scale(values, stack), 0.0)
+            torch.testing.assert_close(batch[stack.key][number], expected, atol=1e-6, rtol=0)
+            everywhere &= valid
+        np.testing.assert_array_equal(batch["valid"][number, 0], everywhere)
+
+
+@pytest.mark.parametrize("sensor", ["s1", "s2"])
+def test_the_observed_target_is_not_clipped(tiny_dataset: Path, sensor: str) -> None:
+    target = SHIFT.target if sensor == "s1" else SHIFT.sources[0]
+    task = replace(SHIFT, sources=(), target=target)
+    narrow = Scaling(s1_ranges_db={"VV": (-15.0, -14.0), "VH": (-15.0, -14.0)}, s2_range=(0.1, 0.11))
+    data = opened(tiny_dataset, task, scaling=narrow)
+    found = data.observed(data.read(range(len(data))))
+    for number, sample in enumerate(data.samples):
+        values, present = physical(tiny_dataset, sample.rows[target.date], target)
+        torch.testing.assert_close(found[number][:, present], values[:, present], rtol=0, atol=1e-6)
+    assert torch.isfinite(found).all()
+
+
+def test_samples_go_both_ways(tiny_dataset: Path) -> None:
+    both, forward = opened(tiny_dataset), opened(tiny_dataset, two_way=False)
+    assert len(both) == 2 * len(forward) == 8
+    assert {(sample.direction, sample.periods) for sample in both.samples} == {
+        ("forward", ("2019", "2021")),
+        ("backward", ("2021", "2019")),
+    }
+    one, other = both.batch([0]), both.batch([1])
+    assert [both.samples[number].patch_id for number in (0, 1)] == [both.samples[0].patch_id] * 2
+    torch.testing.assert_close(one["s1_t1"][:, :1], other["s1_t2"][:, 1:])  # VH of the same period
+    torch.testing.assert_close(one["days"], other["days"].flip(1))
+
+
+def test_days_are_those_of_the_targets_sensor(tiny_dataset: Path) -> None:
+    index = open_dataset(tiny_dataset).index
+    days = opened(tiny_dataset).batch([0])["days"][0]
+    expected = [(index["s1_mean_time"].iloc[row] - DAY_ZERO).total_seconds() / 86400 for row in (0, 1)]
+    np.testing.assert_allclose(days, expected, atol=1e-3)
+
+
+def test_task_with_one_date_uses_every_period(tiny_dataset: Path) -> None:
+    dataset = opened(tiny_dataset, MONO)
+    assert len(dataset) == 8
+    assert {sample.periods for sample in dataset.samples} == {("2019",), ("2021",)}
+    assert {sample.direction for sample in dataset.samples} == {"forward"}
+
+
+def test_task_of_the_target_date_alone_needs_one_period_and_uses_each_once(tiny_dataset: Path) -> None:
+    late = Task(
+        name="late",
+        sources=(Stack(sensor="s2", date=1, bands=("B2", "B3", "B4")),),
+        references=(),
+        target=Stack(sensor="s1", date=1, bands=("VV",)),
+    )
+    dataset, mono = opened(tiny_dataset, late), opened(tiny_dataset, MONO)
+    assert [sample.periods for sample in dataset.samples] == [sample.periods for sample in mono.samples]
+    batch, expected = dataset.batch(range(8)), mono.batch(range(8))
+    torch.testing.assert_close(batch["s1_t2"], expected["s1_t1"])
+    torch.testing.assert_close(batch["s2_t2"], expected["s2_t1"])
+    torch.testing.assert_close(batch["days"][:, 1:], expected["days"])
+
+
+def test_crops_are_parts_of_patches(tiny_dataset: Path) -> None:
+    dataset = opened(tiny_dataset, crop=16)
+    whole, part = dataset.batch([2, 5]), dataset.batch([2, 5], [(0, 0), (7, 48)])
+    for key in ("s2_t2", "s1_t2", "valid"):
+        torch.testing.assert_close(part[key][0], whole[key][0, :, :16, :16])
+        torch.testing.assert_close(part[key][1], whole[key][1, :, 7:23, 48:64])
+
+
+def test_single_samples_and_worker_processes_give_the_same(tiny_dataset: Path) -> None:
+    dataset = opened(tiny_dataset)
+    plan = in_order(dataset, 3)
+    for workers in (0, 2):
+        loader = make_loader(dataset, plan, workers=workers, pin_memory=False)
+        loaded = [to_network(dataset, raw, torch.device("cpu")) for raw in loader]
+        assert [batch["sample"].tolist() for batch in loaded] == [[0, 1, 2], [3, 4, 5], [6, 7]]
+        torch.testing.assert_close(loaded[1]["s1_t2"][1], dataset[4]["s1_t2"])
+
+
+def test_torchs_own_loader_works_too(tiny_dataset: Path) -> None:
+    dataset = opened(tiny_dataset)
+    loaded = next(iter(torch.utils.data.DataLoader(dataset, batch_size=3)))
+    expected = dataset.batch([0, 1, 2])
+    assert loaded.keys() == expected.keys()
+    for key, values in expected.items():
+        torch.testing.assert_close(loaded[key], values)
+
+
+def test_order_is_a_function_of_seed_and_epoch(tiny_dataset: Path) -> None:
+    dataset = opened(tiny_dataset)
+
+    def order(seed: int, epoch: int, first: int = 0) -> list[object]:
+        batches = EpochBatches(dataset, batch_size=2, seed=seed)
+        batches.epoch, batches.first = epoch, first
+        return list(batches)
+
+    assert order(1, 0) == order(1, 0)
+    assert order(1, 0) != order(1, 1) != order(2, 1)
+    assert order(1, 3, first=2) == order(1, 3)[2:]
+    assert sorted(number for batch in order(1, 0) for number in batch) == list(range(8))  # type: ignore[attr-defined]
+
+
+def test_processes_share_the_batches_of_one(tiny_dataset: Path) -> None:
+    dataset = opened(tiny_dataset, crop=32)
+    one = list(EpochBatches(dataset, batch_size=4, seed=3))
+    two = [list(EpochBatches(dataset, batch_size=2, seed=3, rank=rank, world_size=2)) for rank in (0, 1)]
+    assert [first + second for first, second in zip(*two, strict=True)] == one
+
+
+def test_in_order_covers_everything_once(tiny_dataset: Path) -> None:
+    dataset = opened(tiny_dataset)
+    parts = [in_order(dataset, 3, rank=rank, world_size=2) for rank in (0, 1)]
+    assert sorted(number for part in parts for batch in part for number in batch) == list(range(8))
+
+
+def test_missing_band_is_named_with_what_there_is(tiny_dataset: Path) -> None:
+    task = Task(
+        name="red edge", sources=(Stack(sensor="s2", date=0, bands=("B5",)),), references=(), target=MONO.target
+    )
+    with pytest.raises(RunError, match=r"lacks S2 band B5.*B2, B3, B4, B8, B11, B12"):
+        opened(tiny_dataset, task)
+
+
+def test_missing_period_is_named_with_what_there_is(tiny_dataset: Path) -> None:
+    target = Stack(sensor="s1", date=2, bands=("VV",))
+    task = Task(name="three dates", sources=MONO.sources, references=(), target=target)
+    with pytest.raises(RunError, match="needs 3, it has 2019, 2021"):
+        opened(tiny_dataset, task)
+
+
+def test_empty_split_is_named_with_what_there_is(tmp_path: Path, make_dataset: Callable[..., Path]) -> None:
+    root = make_dataset(tmp_path / "data", size=32, splits=("train",), rois=1, patches=1)
+    with pytest.raises(RunError, match="no patches in split 'test'; its splits are train"):
+        opened(root, split="test")
+
+
+def test_missing_dataset_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no dataset here"):
+        opened(tmp_path / "nowhere")
+
+
+def test_too_few_samples_for_a_step(tiny_dataset: Path) -> None:
+    with pytest.raises(RunError, match="has 8 samples, one step needs 16"):
+        EpochBatches(opened(tiny_dataset), batch_size=8, seed=0, world_size=2)
+
+
+def test_crop_must_fit(tiny_dataset: Path) -> None:
+    with pytest.raises(RunError, match="crop = 65 px"):
+        opened(tiny_dataset, crop=65)
+
+
+def test_periods_are_in_times_order_whatever_their_labels(tiny_dataset: Path) -> None:
+    dataset = opened(tiny_dataset)
+    for sample in dataset.samples:
+        days = [open_dataset(tiny_dataset).index["s2_mean_time"].iloc[row] for row in sample.rows]
+        assert all((a < b) == (sample.direction == "forward") for a, b in pairwise(days))

@@ -1,0 +1,59 @@
+import pytest
+import torch
+
+from models import zoo
+from models.evaluate import baselines
+from models.task import Stack, Task
+from s1s2pairs.errors import RunError
+
+SHIFT = zoo.networks()["tsgan"].config().task
+GAP = Task(
+    name="gap",
+    sources=(Stack(sensor="s2", date=1, bands=("B2",)),),
+    references=(Stack(sensor="s1", date=2, bands=("VV",)), Stack(sensor="s1", date=0, bands=("VV",))),
+    target=Stack(sensor="s1", date=1, bands=("VV",)),
+)
+
+
+def _batch(*days: float) -> dict[str, torch.Tensor]:
+    return {
+        "s1_t1": torch.full((1, 1, 2, 2), -0.2),
+        "s1_t3": torch.full((1, 1, 2, 2), 0.6),
+        "days": torch.tensor([days]),
+    }
+
+
+def test_copy_t1_is_the_earlier_radar_image() -> None:
+    batch = {stack.key: torch.rand(2, len(stack.bands), 4, 4) for stack in SHIFT.inputs}
+    assert torch.equal(baselines.copy_t1(batch, SHIFT), batch["s1_t1"])
+    assert torch.equal(baselines.mean_references(batch, SHIFT), batch["s1_t1"])
+    assert torch.equal(baselines.copy_t1(_batch(0, 1, 2), GAP), _batch()["s1_t1"])
+
+
+def test_mean_references_averages_the_targets_sensor() -> None:
+    torch.testing.assert_close(baselines.mean_references(_batch(0, 9, 10), GAP), torch.full((1, 1, 2, 2), 0.2))
+
+
+@pytest.mark.parametrize(
+    ("days", "expected"),
+    [
+        ((100.0, 125.0, 200.0), 0.0),  # a quarter of the way
+        ((200.0, 125.0, 100.0), 0.4),  # dates may run backward
+        ((100.0, 100.0, 200.0), -0.2),
+        ((100.0, 300.0, 200.0), 1.0),  # extrapolated to 1.4, clipped
+        ((100.0, 500.0, 100.0), 0.2),  # references of one day
+    ],
+)
+def test_linear_interpolation_follows_the_line(days: tuple[float, ...], expected: float) -> None:
+    torch.testing.assert_close(baselines.linear_interpolation(_batch(*days), GAP), torch.full((1, 1, 2, 2), expected))
+
+
+def test_what_cannot_be_computed_says_why() -> None:
+    translation = zoo.networks()["pix2pix_opt2sar"].config().task
+    assert [name for name in baselines.BASELINES if baselines.applicable(name, SHIFT)] == ["copy_t1", "mean_references"]
+    assert [name for name in baselines.BASELINES if baselines.applicable(name, translation)] == []
+    assert all(baselines.applicable(name, GAP) for name in baselines.BASELINES)
+    with pytest.raises(RunError, match=r"needs two references .*s1 VV.* has 1"):
+        baselines.linear_interpolation({}, SHIFT)
+    with pytest.raises(RunError, match="choose from copy_t1"):
+        baselines.applicable("copy_t2", SHIFT)

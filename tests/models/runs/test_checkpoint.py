@@ -1,0 +1,257 @@
+"""Checkpoints come back as they were, are never half written, and are refused when they are not what they should be."""
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from models import zoo
+from models.runs import checkpoint
+from models.runs.checkpoint import Position
+from models.scaling import Scaling
+from models.translator import Translator
+from s1s2pairs.errors import RunError
+
+pytestmark = pytest.mark.usefixtures("toy_networks")
+
+SCALING = Scaling(s2_range=(0.0, 0.3))
+
+
+class Killed(BaseException):
+    """What a process does not survive."""
+
+
+def trained(seed: int, width: int = 4) -> tuple[Translator, dict[str, Optimizer]]:
+    """Return a toy network and its optimizers after a few random updates."""
+    torch.manual_seed(seed)
+    translator = zoo.create("toy", {"width": str(width)})
+    optimizers = translator.optimizers(fused=False)
+    for _ in range(3):
+        for part, optimizer in optimizers.items():
+            for parameter in getattr(translator, part).parameters():
+                parameter.grad = torch.randn_like(parameter)
+            optimizer.step()
+    return translator, optimizers
+
+
+def save(folder: Path, seed: int, step: int) -> dict[str, Tensor]:
+    translator, optimizers = trained(seed)
+    checkpoint.save(
+        folder,
+        network="toy",
+        translator=translator,
+        optimizers=optimizers,
+        scaling=SCALING,
+        position=Position(epoch=1, step_in_epoch=2, step=step, best_value=0.25, best_step=4),
+        precision_state={"scale": 65536.0},
+    )
+    return translator.state_dict()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run folder with a `last` and a `best` checkpoint."""
+    for which in ("last", "best"):
+        save(tmp_path / "run/checkpoints" / which, seed=1, step=6)
+    return tmp_path / "run"
+
+
+def assert_holds(folder: Path, expected: dict[str, Tensor]) -> None:
+    loaded = checkpoint.load_translator(folder, device="cpu").translator.state_dict()
+    assert loaded.keys() == expected.keys()
+    for key, value in expected.items():
+        assert torch.equal(loaded[key], value), key
+
+
+def test_everything_comes_back(tmp_path: Path) -> None:
+    translator, optimizers = trained(seed=3)
+    position = Position(epoch=1, step_in_epoch=2, step=6, best_value=0.1 + 0.2, best_step=4)
+    folder = tmp_path / "last"
+    checkpoint.save(
+        folder,
+        network="toy",
+        translator=translator,
+        optimizers=optimizers,
+        scaling=SCALING,
+        position=position,
+        precision_state={"scale": 65536.0},
+    )
+    saved = checkpoint.read(folder)
+    assert (saved.network, saved.position, saved.scaling) == ("toy", position, SCALING)
+    assert saved.precision_state == {"scale": 65536.0}
+    assert saved.task["target"]["sensor"] == "s1"
+
+    loaded = checkpoint.load_translator(folder, device="cpu")
+    assert loaded.translator.config == translator.config
+    assert not loaded.translator.training
+    assert_holds(folder, translator.state_dict())
+
+    fresh = zoo.create("toy", {"learning_rate": "9"}).optimizers(fused=False)
+    checkpoint.load_optimizers(folder, saved, fresh)
+    for part, optimizer in optimizers.items():
+        expected, found = optimizer.state_dict(), fresh[part].state_dict()
+        assert found["param_groups"] == expected["param_groups"]
+        assert found["state"].keys() == expected["state"].keys()
+        for number, state in expected["state"].items():
+            for name, value in state.items():
+                assert torch.equal(found["state"][number][name], value), (part, number, name)
+
+
+def test_optimizer_state_takes_the_memory_layout_of_the_weights(tmp_path: Path) -> None:
+    save(tmp_path / "last", seed=1, step=1)
+    translator = zoo.create("toy").to(memory_format=torch.channels_last)
+    optimizers = translator.optimizers(fused=False)
+    checkpoint.load_optimizers(tmp_path / "last", checkpoint.read(tmp_path / "last"), optimizers)
+    weight = translator.get_submodule("generator")[0].weight
+    assert weight.stride() == optimizers["generator"].state[weight]["exp_avg"].stride()
+    assert not weight.is_contiguous()
+
+
+def test_a_new_checkpoint_replaces_the_old_one(tmp_path: Path) -> None:
+    save(tmp_path / "last", seed=1, step=10)
+    expected = save(tmp_path / "last", seed=2, step=20)
+    assert_holds(tmp_path / "last", expected)
+    assert sorted(path.name for path in (tmp_path / "last").iterdir()) == [
+        "checkpoint.json",
+        "optimizers-00000020.safetensors",
+        "weights-00000020.safetensors",
+    ]
+
+
+def test_a_copy_outlives_its_source(tmp_path: Path) -> None:
+    expected = save(tmp_path / "last", seed=1, step=10)
+    checkpoint.copy(tmp_path / "last", tmp_path / "best")
+    save(tmp_path / "last", seed=2, step=20)
+    assert_holds(tmp_path / "best", expected)
+
+
+@pytest.mark.parametrize("same_step", [False, True])
+def test_killed_at_any_stage_leaves_the_old_checkpoint_or_the_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same_step: bool
+) -> None:
+    """Every file operation of a save is tried as the last one the process does, before and after it happens."""
+    stages = 0
+    for stage in range(100):
+        folder = tmp_path / str(stage)
+        old = save(folder, seed=1, step=10)
+        calls = 0
+
+        def dying(original: Callable[..., object], stage: int) -> Callable[..., object]:
+            def call(*arguments: object, **settings: object) -> object:
+                nonlocal calls
+                calls += 1
+                if calls == stage:
+                    raise Killed
+                result = original(*arguments, **settings)
+                calls += 1
+                if calls == stage:
+                    raise Killed
+                return result
+
+            return call
+
+        with monkeypatch.context() as patch:
+            for owner, name in (
+                (Path, "replace"),
+                (Path, "unlink"),
+                (checkpoint, "save_file"),
+                (checkpoint.json, "dump"),
+            ):
+                patch.setattr(owner, name, dying(getattr(owner, name), stage + 1))
+            try:
+                new = save(folder, seed=1 if same_step else 2, step=10 if same_step else 20)
+            except Killed:
+                stages += 1
+                committed = checkpoint.read(folder).position.step
+                new = trained(seed=1 if same_step else 2)[0].state_dict()
+            else:
+                assert_holds(folder, new)
+                break
+        assert_holds(folder, old if committed == 10 else new)
+        assert_holds(folder, save(folder, seed=3, step=30))  # and the next save cleans up
+        assert len(list(folder.iterdir())) == 3
+    assert stages >= 12
+
+
+def test_truncated_tensors_are_refused(run: Path) -> None:
+    path = next((run / "checkpoints/best").glob("weights-*"))
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(RunError, match=r"weights-00000006.safetensors is truncated.*other checkpoint"):
+        checkpoint.load_translator(run, device="cpu")
+    checkpoint.load_translator(run, "last", device="cpu")
+
+
+def test_garbled_tensors_are_refused(run: Path) -> None:
+    path = next((run / "checkpoints/best").glob("weights-*"))
+    path.write_bytes(b"\xff" * path.stat().st_size)
+    with pytest.raises(RunError, match="no readable safetensors file"):
+        checkpoint.load_translator(run, device="cpu")
+
+
+def test_truncated_json_is_refused(run: Path) -> None:
+    path = run / "checkpoints/best/checkpoint.json"
+    path.write_text(path.read_text()[:200])
+    with pytest.raises(RunError, match=r"checkpoint.json is damaged or truncated"):
+        checkpoint.load_translator(run, device="cpu")
+
+
+def test_missing_tensors_are_refused(run: Path) -> None:
+    next((run / "checkpoints/best").glob("optimizers-*")).unlink()
+    with pytest.raises(RunError, match="truncated or missing: 0 bytes"):
+        checkpoint.load_translator(run, device="cpu")
+
+
+@pytest.mark.parametrize("name", ["model.pt", "model.pth", "model.ckpt", "model.pkl", "anything"])
+def test_pickle_is_refused_unopened(tmp_path: Path, name: str) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return pytest.fail, ("the pickle was opened",)
+
+    (tmp_path / name).write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(RunError, match=r"Pickles .* never loaded"):
+        checkpoint.load_translator(tmp_path / name, device="cpu")
+
+
+def test_weights_of_another_network_are_refused(run: Path) -> None:
+    wider = zoo.create("toy", {"width": "5"})
+    folder = run / "checkpoints/best"
+    with pytest.raises(RunError, match=r"weights of another network than toy.*first is discriminator"):
+        checkpoint.load_weights(folder, checkpoint.read(folder), wider)
+
+
+def test_optimizers_of_another_network_are_refused(run: Path) -> None:
+    folder = run / "checkpoints/best"
+    optimizers = {"generator": zoo.create("toy").optimizers(fused=False)["generator"]}
+    with pytest.raises(RunError, match="checkpoint of another network"):
+        checkpoint.load_optimizers(folder, checkpoint.read(folder), optimizers)
+
+
+def test_unknown_network_in_a_checkpoint_is_refused(run: Path) -> None:
+    path = run / "checkpoints/best/checkpoint.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"network": "tsgun"}))
+    with pytest.raises(RunError, match="Did you mean tsgan"):
+        checkpoint.load_translator(run, device="cpu")
+
+
+def test_other_format_is_refused(run: Path) -> None:
+    path = run / "checkpoints/best/checkpoint.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
+    with pytest.raises(RunError, match="format 99, this version reads 1"):
+        checkpoint.load_translator(run, device="cpu")
+
+
+def test_missing_run_and_run_without_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="There is no run folder"):
+        checkpoint.load_translator(tmp_path / "nowhere", device="cpu")
+    with pytest.raises(RunError, match="has no checkpoint 'best' yet"):
+        checkpoint.load_translator(tmp_path, device="cpu")
+
+
+def test_unknown_device_is_refused(run: Path) -> None:
+    with pytest.raises(RunError, match="Unknown device 'tpu'"):
+        checkpoint.load_translator(run, device="tpu")

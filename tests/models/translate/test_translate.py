@@ -1,0 +1,426 @@
+"""Whole scenes: blending, reading, writing, and everything that can be wrong with the inputs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rasterio.transform import Affine
+from torch import Tensor
+
+from models import zoo
+from models.runs import checkpoint
+from models.scaling import Scaling
+from models.task import Batch, Stack, Task
+from models.translate.blend import blend_rows, hann_weights, window_offsets
+from models.translate.inputs import Scene, input_paths
+from models.translate.translate import tiling, translate, translate_scene
+from models.translator import Translator
+from s1s2pairs.errors import RunError
+
+GRID = Affine(10, 0, 500_000, 0, -10, 4_600_000)
+S2_BANDS = ("B2", "B3", "B4", "B8", "B11", "B12")
+
+
+def write(
+    path: Path,
+    values: np.ndarray,
+    names: tuple[str, ...],
+    *,
+    transform: Affine = GRID,
+    nodata: float | None = None,
+    scale: float = 1.0,
+    unit: str = "",
+) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count, height, width = values.shape
+    with rasterio.open(
+        path, "w", driver="GTiff", count=count, height=height, width=width, dtype=values.dtype, crs="EPSG:32631",
+        transform=transform, nodata=nodata,
+    ) as raster:  # fmt: skip
+        raster.write(values)
+        raster.descriptions = names
+        raster.scales = (scale,) * count
+        raster.units = (unit,) * count
+    return path
+
+
+def radar(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Return (VV, y, x) float32 dB: a smooth ramp with noise, within the scaling range."""
+    rng = np.random.default_rng(seed)
+    ramp = np.linspace(-20, 0, width)[None, :] + np.linspace(0, 5, height)[:, None]
+    return (ramp + rng.normal(0, 1, (height, width)))[None].astype(np.float32)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Config:
+    """Settings of a network that reads radar at T1 and gives radar at T2."""
+
+    patch_multiple: ClassVar[int] = 8
+    width: int = 1
+    learning_rate: float = 1.0
+    betas: tuple[float, float] = (0.0, 0.0)
+    epochs: int = 1
+    batch_size: int = 1
+
+    @property
+    def task(self) -> Task:
+        source, target = (Stack(sensor="s1", date=date, bands=("VV",)) for date in (0, 1))
+        return Task(name="identity", sources=(), references=(source,), target=target)
+
+
+class Identity(Translator):
+    """Gives back the radar it got, plus whatever `shift` says for each window."""
+
+    parts = ()
+
+    def __init__(self, shifts: list[float] | None = None) -> None:
+        super().__init__(_Config())
+        self.shifts = iter(shifts) if shifts else None
+        self.seen: list[Batch] = []
+
+    def forward(self, batch: Batch) -> Tensor:
+        self.seen.append(batch)
+        image = batch["s1_t1"]
+        if self.shifts is None:
+            return image
+        return image + torch.tensor([next(self.shifts) for _ in image]).view(-1, 1, 1, 1)
+
+    def training_step(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
+        raise NotImplementedError
+
+
+def run_identity(
+    tmp_path: Path, values: np.ndarray, network: Translator, *, window: int = 32, overlap: int = 16
+) -> np.ndarray:
+    source = write(tmp_path / "in.tif", values, ("VV",), nodata=float("nan"))
+    with Scene(network.task, {"s1_t1": source}) as scene:
+        out = translate_scene(network, Scaling(), scene, tmp_path / "out.tif", window=window, overlap=overlap)
+    with rasterio.open(out) as raster:
+        return raster.read()
+
+
+@settings(max_examples=200, deadline=None)
+@given(size=st.integers(1, 64), extra=st.integers(0, 300), share=st.floats(0, 0.99))
+def test_windows_cover_every_pixel_and_overlap_enough(size: int, extra: int, share: float) -> None:
+    length, overlap = size + extra, int(size * share)
+    offsets = window_offsets(length, size, overlap)
+    assert offsets[0] == 0
+    assert offsets[-1] == length - size
+    steps = np.diff(offsets)
+    assert (steps > 0).all()
+    assert (steps <= size - overlap).all()
+    fewest = 1 + -(-(length - size) // (size - overlap))
+    assert len(offsets) == fewest
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (75, 101), (33, 64), (20, 40), (5, 3)])
+def test_an_identity_network_returns_its_input(tmp_path: Path, height: int, width: int) -> None:
+    values = radar(height, width)
+    result = run_identity(tmp_path, values, Identity())
+    assert result.shape == values.shape
+    span_db = 35.0
+    assert np.abs(result - values).max() <= 1e-6 * span_db  # 1e-6 of the scaled range; float32 dB resolves no more
+    np.testing.assert_allclose(result, values, rtol=1e-6, atol=1e-6 * span_db)
+
+
+@pytest.mark.parametrize("overlap", [8, 16, 24])
+def test_windows_that_disagree_leave_no_step(tmp_path: Path, overlap: int) -> None:
+    """Every window gets its own bias; laid side by side that makes steps as large as the biases differ."""
+    flat = np.full((1, 80, 96), -7.5, np.float32)  # the middle of the range: 0 for the network
+    biases = np.random.default_rng(1).uniform(-0.5, 0.5, 400).tolist()
+    result = run_identity(tmp_path, flat, Identity(biases), overlap=overlap)[0] / 17.5
+    steps = max(np.abs(np.diff(result, axis=axis)).max() for axis in (0, 1))
+    spread = result.max() - result.min()
+    assert spread > 0.3  # the windows do disagree
+    # Blending runs over `overlap` pixels; the steepest point of the weights' ratio is pi / overlap per pixel.
+    assert steps <= 1.05 * np.pi / overlap
+
+
+def test_blending_is_the_weighted_mean_of_all_windows() -> None:
+    size, height, width, overlap = 8, 21, 19, 3
+    rng = np.random.default_rng(0)
+    tiles = {
+        (row, column): rng.normal(size=(2, size, size)).astype(np.float32)
+        for row in window_offsets(height, size, overlap)
+        for column in window_offsets(width, size, overlap)
+    }
+    strips = list(
+        blend_rows(
+            lambda row, columns: ((column, tiles[row, column]) for column in columns),
+            bands=2,
+            height=height,
+            width=width,
+            size=size,
+            overlap=overlap,
+        )
+    )
+    result = np.concatenate([values for _, values in strips], axis=1)
+    total, weight = np.zeros((2, height, width)), np.zeros((height, width))
+    for (row, column), tile in tiles.items():
+        total[:, row : row + size, column : column + size] += tile * hann_weights(size)
+        weight[row : row + size, column : column + size] += hann_weights(size)
+    np.testing.assert_allclose(result, total / weight, rtol=1e-12)
+    assert [row for row, _ in strips] == list(np.cumsum([0, *(values.shape[1] for _, values in strips[:-1])]))
+    assert max(values.shape[1] for _, values in strips) <= size  # no more rows than a window are held
+
+
+def test_missing_pixels_are_missing_in_the_output_and_nowhere_else(tmp_path: Path) -> None:
+    values = radar(70, 90)
+    values[0, 10:30, 20:25] = np.nan
+    values[0, :, 60:] = np.nan  # whole windows without a pixel
+    network = Identity()
+    result = run_identity(tmp_path, values, network)
+    np.testing.assert_array_equal(np.isnan(result), np.isnan(values))
+    np.testing.assert_allclose(result, values, atol=5e-5)
+    assert all(batch["valid"].flatten(1).any(dim=1).all() for batch in network.seen)  # none was predicted in vain
+    assert all(bool((batch["s1_t1"][~batch["valid"]] == 0).all()) for batch in network.seen)
+
+
+def test_output_is_a_georeferenced_cog(tmp_path: Path) -> None:
+    source = write(tmp_path / "in.tif", radar(700, 600), ("VV",), nodata=float("nan"))
+    network = Identity()
+    with Scene(network.task, {"s1_t1": source}) as scene:
+        out = translate_scene(network, Scaling(), scene, tmp_path / "new" / "out.tif", window=256, overlap=64)
+    with rasterio.open(out) as raster:
+        assert raster.crs.to_epsg() == 32631
+        assert raster.transform == GRID
+        assert raster.descriptions == ("VV",)
+        assert raster.units == ("dB",)
+        assert np.isnan(raster.nodata)
+        assert raster.dtypes == ("float32",)
+        assert raster.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        assert raster.overviews(1)
+    assert [path.name for path in out.parent.iterdir()] == ["out.tif"]
+
+
+def test_a_failure_leaves_no_output(tmp_path: Path) -> None:
+    class Broken(Identity):
+        def forward(self, batch: Batch) -> Tensor:
+            return batch["s1_t1"] * torch.nan
+
+    with pytest.raises(RunError, match="not finite"):
+        run_identity(tmp_path, radar(40, 40), Broken())
+    assert [path.name for path in tmp_path.iterdir()] == ["in.tif"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("tried to allocate 2 GiB"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        None,
+    ],
+    ids=["PyTorch on a GPU", "the driver", "cuDNN", "a CPU, in earnest"],
+)
+def test_out_of_memory_says_what_to_do(tmp_path: Path, error: Exception | None) -> None:
+    class Hungry(Identity):
+        def forward(self, batch: Batch) -> Tensor:
+            if error is not None:
+                raise error
+            return torch.empty(1 << 60)
+
+    with pytest.raises(RunError, match=r"Out of memory with 2 windows of 32 px at once.*--device cpu.*batch_size"):
+        run_identity(tmp_path, radar(40, 40), Hungry())
+
+
+def test_other_failures_are_not_taken_for_a_lack_of_memory(tmp_path: Path) -> None:
+    class Wrong(Identity):
+        def forward(self, batch: Batch) -> Tensor:
+            raise RuntimeError("sizes do not match")
+
+    with pytest.raises(RuntimeError, match="sizes do not match"):
+        run_identity(tmp_path, radar(40, 40), Wrong())
+
+
+# --- a real network, real files
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with an untrained, narrow TSGAN."""
+    folder = tmp_path_factory.mktemp("runs") / "tsgan"
+    torch.manual_seed(0)
+    translator = zoo.create("tsgan", {"width": "4", "version": "v1"})
+    checkpoint.save(
+        folder / "checkpoints" / "best",
+        network="tsgan",
+        translator=translator,
+        optimizers=translator.optimizers(fused=False),
+        scaling=Scaling(),
+        position=checkpoint.Position(),
+    )
+    return folder
+
+
+@pytest.fixture
+def rasters(tmp_path: Path) -> Path:
+    """`rasters/<roi>` of a dataset: two periods of radar in dB and stored optical values."""
+    folder = tmp_path / "rasters" / "delft"
+    for seed, period in enumerate(("2019", "2021")):
+        vv = radar(150, 140, seed)
+        count = np.full_like(vv, 8)
+        count[0, :4, :5] = 0
+        write(
+            folder / period / "s1.tif",
+            np.concatenate([vv, vv - 7, count]),
+            ("VV", "VH", "count"),
+            nodata=float("nan"),
+            unit="dB",
+        )
+        optical = np.random.default_rng(seed).integers(1, 4000, (7, 150, 140)).astype(np.uint16)
+        optical[6] = 3
+        optical[3, 100, 100] = 0
+        write(folder / period / "s2.tif", optical, (*S2_BANDS, "clear"), nodata=0, scale=1e-4)
+    return folder
+
+
+def test_a_dataset_folder_and_its_files_give_the_same(run: Path, rasters: Path, tmp_path: Path) -> None:
+    ways: dict[str, list[str | Path]] = {
+        "folder": [rasters],
+        "periods": [rasters / "2019", rasters / "2021"],
+        "order": [rasters / "2021/s2.tif", rasters / "2019/s1.tif", rasters / "2019/s2.tif"],
+        "names": [
+            f"s1_t1={rasters}/2019/s1.tif", f"s2_t1={rasters}/2019/s2.tif", f"s2_t2={rasters}/2021/s2.tif"
+        ],
+    }  # fmt: skip
+    results = []
+    for name, inputs in ways.items():
+        out = translate(run, inputs, tmp_path / f"{name}.tif", window=128, overlap=16, device="cpu")
+        with rasterio.open(out) as raster:
+            results.append(raster.read())
+    missing = np.zeros((1, 150, 140), bool)
+    missing[0, :4, :5] = True  # count is 0
+    missing[0, 100, 100] = True  # one optical band is 0
+    for result in results:
+        np.testing.assert_array_equal(np.isnan(result), missing)
+        np.testing.assert_array_equal(result, results[0])
+    backward = translate(
+        run, [rasters / "2021", rasters / "2019"], tmp_path / "b.tif", window=128, overlap=16, device="cpu"
+    )
+    with rasterio.open(backward) as raster:
+        assert np.nanmax(np.abs(raster.read() - results[0])) > 0
+
+
+def test_prediction_is_in_decibels_and_matches_the_network(run: Path, rasters: Path, tmp_path: Path) -> None:
+    """One window, no blending: the file holds what the network says of the same values."""
+    loaded = checkpoint.load_translator(run, device="cpu")
+    out = translate(run, [rasters], tmp_path / "out.tif", window=128, overlap=0, device="cpu")
+    with Scene(loaded.translator.task, input_paths(loaded.translator.task, [rasters])) as scene:
+        corner = scene.read(0, 0, 128)
+    batch = {}
+    for stack in loaded.translator.task.inputs:
+        values = torch.from_numpy(corner.stacks[stack.key])[None]
+        batch[stack.key] = loaded.scaling.scale(values, stack).nan_to_num(0.0)
+    batch["valid"] = torch.from_numpy(corner.valid)[None, None]
+    with torch.inference_mode():
+        expected = loaded.scaling.unscale(loaded.translator(batch), loaded.translator.task.target)[0].numpy()
+    with rasterio.open(out) as raster:
+        mine = raster.read(window=((0, 20), (0, 10)))  # only the first window reaches this corner
+    valid = corner.valid[:20, :10]
+    np.testing.assert_allclose(mine[:, valid], expected[:, :20, :10][:, valid], atol=1e-4)
+
+
+def test_reflectance_scale_of_the_file_is_honoured(rasters: Path, run: Path) -> None:
+    task = checkpoint.load_translator(run, device="cpu").translator.task
+    paths = input_paths(task, [rasters])
+    with Scene(task, paths) as scene:
+        plain = scene.read(0, 0, 64).stacks["s2_t1"]
+    with rasterio.open(paths["s2_t1"]) as raster:
+        stored = raster.read()
+    unscaled = write(paths["s2_t1"], stored, (*S2_BANDS, "clear"), nodata=None)  # x 10000 understood, 0 is missing
+    with Scene(task, paths) as scene:
+        np.testing.assert_array_equal(scene.read(0, 0, 64).stacks["s2_t1"], plain)
+    write(unscaled, (stored / 5000.0).astype(np.float32), (*S2_BANDS, "clear"), scale=0.5, nodata=0)
+    with Scene(task, paths) as scene:
+        np.testing.assert_allclose(scene.read(0, 0, 64).stacks["s2_t1"], plain, rtol=1e-6)
+
+
+def test_stored_integers_offered_as_reflectance_are_refused(rasters: Path, run: Path, tmp_path: Path) -> None:
+    with rasterio.open(rasters / "2019/s2.tif") as raster:
+        stored = raster.read().astype(np.float32)
+    write(rasters / "2019/s2.tif", stored, (*S2_BANDS, "clear"))
+    with pytest.raises(RunError, match=r"2019/s2\.tif: reflectance up to 39\d\d.*scale"):
+        translate(run, [rasters], tmp_path / "out.tif", window=128, device="cpu")
+
+
+def test_another_grid_is_refused_with_what_differs(run: Path, rasters: Path, tmp_path: Path) -> None:
+    path = rasters / "2019/s1.tif"
+    with rasterio.open(path) as raster:
+        values = raster.read()
+    write(path, values, ("VV", "VH", "count"), transform=GRID @ Affine.translation(0.5, 0))
+    with pytest.raises(RunError, match=r"s1_t1 .*another grid than s2_t2: its transform is"):
+        translate(run, [rasters], tmp_path / "out.tif", window=128, device="cpu")
+    write(path, values[:, :-1], ("VV", "VH", "count"))
+    with pytest.raises(RunError, match=r"its size is \(149, 140\), not \(150, 140\)"):
+        translate(run, [rasters], tmp_path / "out.tif", window=128, device="cpu")
+
+
+def test_a_missing_band_is_named(run: Path, rasters: Path, tmp_path: Path) -> None:
+    with rasterio.open(rasters / "2021/s2.tif") as raster:
+        values = raster.read()
+    write(rasters / "2021/s2.tif", values[:5], S2_BANDS[:5])
+    with pytest.raises(RunError, match=r"s2_t2: .*2021/s2\.tif has no band B12; it has B2, B3, B4, B8, B11"):
+        translate(run, [rasters], tmp_path / "out.tif", device="cpu")
+
+
+def test_radar_that_is_not_in_decibels_is_refused(run: Path, rasters: Path, tmp_path: Path) -> None:
+    write(rasters / "2019/s1.tif", radar(150, 140), ("VV",), unit="1")
+    with pytest.raises(RunError, match="is in 1; radar must be in dB"):
+        translate(run, [rasters], tmp_path / "out.tif", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (["a.tif"], r"needs 3 inputs, s2_t2=FILE.tif s1_t1=FILE.tif s2_t1=FILE.tif"),
+        ([], "got nothing"),
+        (["s2_t2=a.tif", "s1_t1=b.tif", "s1_t1=c.tif"], "needs 3 inputs"),
+        (["s2_t2=a.tif", "s1_t1=b.tif", "s2_t3=c.tif"], "needs 3 inputs"),
+        (["a.tif", "b.tif", "c.tif"], r"s2_t2: a\.tif cannot be read as a raster"),
+    ],
+)
+def test_inputs_that_do_not_fit_the_task(run: Path, tmp_path: Path, inputs: list[str], message: str) -> None:
+    with pytest.raises(RunError, match=message):
+        translate(run, inputs, tmp_path / "out.tif", device="cpu")
+
+
+def test_too_many_periods_are_refused_by_name(run: Path, rasters: Path, tmp_path: Path) -> None:
+    (rasters / "2023").mkdir()
+    with pytest.raises(RunError, match=r"needs 2 periods, got 3 \(2019, 2021, 2023\)"):
+        translate(run, [rasters], tmp_path / "out.tif", device="cpu")
+
+
+def test_a_task_of_one_date_takes_one_period(rasters: Path) -> None:
+    task = zoo.create("pix2pix_opt2sar").task
+    for inputs, period in (
+        ([rasters / "2019"], "2019"),
+        ([rasters], "2021"),
+        ([rasters / "2021", rasters / "2019"], "2019"),
+    ):
+        assert input_paths(task, inputs) == {"s2_t2": rasters / period / "s2.tif"}
+    (rasters / "2023").mkdir()
+    with pytest.raises(RunError, match=r"needs 1 period, got 3 \(2019, 2021, 2023\)"):
+        input_paths(task, [rasters])
+
+
+def test_missing_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no run folder"):
+        translate(tmp_path / "nowhere", [], tmp_path / "out.tif")
+
+
+def test_windows_must_fit_the_network() -> None:
+    network = Identity()
+    assert tiling(network, None, None) == (256, 128)
+    assert tiling(network, 64, 10) == (64, 10)
+    with pytest.raises(RunError, match="window=60 px does not fit this network: give a multiple of 8 px"):
+        tiling(network, 60, None)
+    with pytest.raises(RunError, match="overlap=64 px does not fit windows of 64 px"):
+        tiling(network, 64, 64)

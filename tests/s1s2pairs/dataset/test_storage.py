@@ -1,0 +1,93 @@
+import errno
+import os
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from s1s2pairs.dataset.storage import PARTIAL, Storage
+from s1s2pairs.errors import DatasetError
+
+
+@pytest.fixture(params=["local", "memory", "file-like"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
+    if request.param == "local":
+        return Storage(str(tmp_path / "data"))
+    if request.param == "file-like":  # a remote file system that must be written to by renaming
+        monkeypatch.setattr(Storage, "is_local", property(lambda self: False))
+        return Storage(f"file://{tmp_path}/data")
+    fsspec.filesystem("memory").rm("/", recursive=True)
+    return Storage("memory://data")
+
+
+def test_what_is_written_is_read_listed_and_deleted(storage: Storage) -> None:
+    storage.prepare()
+    assert storage.files() == frozenset()
+    storage.write("a/b/c.bin", b"one")
+    storage.write("a/b/c.bin", b"two")
+    storage.write("top.json", b"{}")
+    assert storage.read("a/b/c.bin") == b"two"
+    assert storage.files() == {"a/b/c.bin", "top.json"}
+    assert storage.files("a") == {"a/b/c.bin"}
+    storage.remove("a/b/c.bin")
+    storage.remove("a/b/c.bin")
+    storage.remove_tree("nowhere")
+    assert storage.files() == {"top.json"}
+    assert storage.read_if_there("a/b/c.bin") is None
+
+
+def test_a_missing_file_is_named(storage: Storage) -> None:
+    with pytest.raises(DatasetError, match=r"data/x\.tif: cannot be read"):
+        storage.read("x.tif")
+
+
+@pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EACCES])
+@pytest.mark.parametrize("stage", ["write_bytes", "replace"])
+def test_a_failed_write_leaves_the_old_file_and_no_litter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, fault: int
+) -> None:
+    storage = Storage(str(tmp_path))
+    storage.write("raster.tif", b"old")
+
+    def fail(self: Path, *_: object) -> None:
+        if stage == "write_bytes":  # a full disk takes the first part of a file
+            with self.open("wb") as file:
+                file.write(b"ne")
+        raise OSError(fault, os.strerror(fault))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, stage, fail)
+        with pytest.raises(DatasetError, match=os.strerror(fault)):
+            storage.write("raster.tif", b"new")
+    assert storage.read("raster.tif") == b"old"
+    assert storage.files() == {"raster.tif"}
+
+
+def test_sweeping_drops_half_written_files(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path / "data"))
+    storage.prepare()
+    storage.write("kept", b"")
+    litter = tmp_path / "data" / PARTIAL / "writing" / "0123"
+    litter.parent.mkdir(parents=True, exist_ok=True)
+    litter.write_bytes(b"half")
+    storage.sweep()
+    assert storage.files() == {"kept"}
+
+
+def test_a_folder_below_a_file_cannot_be_prepared(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DatasetError, match="cannot be written: Not a directory; choose another folder with --out"):
+        Storage(str(tmp_path / "file" / "data")).prepare()
+
+
+def test_an_unknown_kind_of_storage_is_refused() -> None:
+    with pytest.raises(DatasetError, match="no storage of that kind"):
+        Storage("nosuch://bucket/data").prepare()
+
+
+def test_a_second_build_is_kept_out_and_a_dead_one_is_not(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path / "data"))
+    with storage.exclusive(), pytest.raises(DatasetError, match="another build is writing here"), storage.exclusive():
+        pass
+    with storage.exclusive():
+        pass

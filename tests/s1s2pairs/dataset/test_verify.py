@@ -1,0 +1,247 @@
+"""Everything that can go wrong with a dataset on disk is found and named."""
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+
+from s1s2pairs.acquisitions import SarAcquisition
+from s1s2pairs.build.build import BuildReport
+from s1s2pairs.dataset.index import dump_index
+from s1s2pairs.dataset.rows import read_rows
+from s1s2pairs.dataset.verify import verify
+from s1s2pairs.errors import DatasetError
+from s1s2pairs.report.text import verify_lines
+from s1s2pairs.s1_orbits import incidence_deg
+from s1s2pairs.sources import Place
+from tests.s1s2pairs.conftest import Built, tiny_recipe
+from tests.s1s2pairs.fake_source import FakeSource
+
+RASTER = "rasters/north/2019/s1.tif"
+
+
+@pytest.fixture
+def copy(built: Built, tmp_path: Path) -> Path:
+    """A dataset to damage."""
+    return Path(shutil.copytree(built.root, tmp_path / "copy"))
+
+
+@pytest.fixture
+def patch(built: Built) -> str:
+    """One patch file, relative to the dataset."""
+    return min(path.relative_to(built.root).as_posix() for path in (built.root / "patches/train").rglob("2019_s2.tif"))
+
+
+def found(root: Path) -> list[tuple[str, str]]:
+    return [(problem.path, problem.what) for problem in verify(str(root)).problems]
+
+
+def edit_index(root: Path, change: Callable[[list[dict[str, object]]], object]) -> None:
+    """Change rows of the index, and the card's hash with it: as somebody would who edits a dataset."""
+    rows = read_rows((root / "index.parquet").read_bytes(), file="index")
+    change(rows)
+    (root / "index.parquet").write_bytes(dump_index(rows))
+    card = json.loads((root / "dataset.json").read_text())
+    card["distribution"][0]["sha256"] = hashlib.sha256((root / "index.parquet").read_bytes()).hexdigest()
+    (root / "dataset.json").write_text(json.dumps(card))
+
+
+def test_a_whole_dataset_is_found_whole(built: Built) -> None:
+    report = verify(str(built.root))
+    assert report.ok
+    assert report.problems == ()
+    assert (report.rasters, report.patches, report.rows) == (8, 48, 24)
+    assert dict(report.failed_rois) == {}
+
+
+@pytest.mark.parametrize(("older_by", "noted"), [(0.0, False), (1.4, True)])
+def test_an_angle_that_an_older_model_gave_is_noted_and_no_fault(
+    run: Callable[..., BuildReport],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    older_by: float,
+    noted: bool,
+) -> None:
+    find = FakeSource.find_sar
+
+    def modelled(self: FakeSource, place: Place, *args: Any, **keywords: Any) -> tuple[SarAcquisition, ...]:
+        middle = place.polygon.centroid
+        angle = float(incidence_deg(59, "ascending", middle.x, middle.y)) + older_by
+        changes = {"relative_orbit": 59, "incidence_deg": angle, "incidence_source": "model"}
+        return tuple(replace(a, **changes) for a in find(self, place, *args, **keywords) if a.relative_orbit == 37)
+
+    monkeypatch.setattr(FakeSource, "find_sar", modelled)
+    run(tiny_recipe({"north": {}}))
+    report = verify(str(tmp_path / "out"))
+    assert report.ok
+    assert len(report.notes) == noted
+    if noted:
+        assert re.match(r"north: its orbit was chosen by a modelled angle of \d\d\.\d degrees", report.notes[0])
+        assert report.notes[0] in list(verify_lines(report))
+
+
+def test_an_index_read_back_is_written_the_same(built: Built) -> None:
+    content = (built.root / "index.parquet").read_bytes()
+    assert dump_index(read_rows(content, file="index")) == content
+
+
+@pytest.mark.parametrize("path", [RASTER, "patch", "dataset.json"])
+def test_a_missing_file_is_named(copy: Path, patch: str, path: str) -> None:
+    path = patch if path == "patch" else path
+    (copy / path).unlink()
+    assert found(copy) == [(path, "missing")]
+
+
+def test_a_flipped_pixel_in_a_patch_is_named(copy: Path, patch: str) -> None:
+    with rasterio.open(copy / patch, "r+") as file:
+        pixels = file.read(1)
+        pixels[7, 7] += 1
+        file.write(pixels, 1)
+    assert found(copy) == [
+        (patch, "its SHA-256 is not the one in the index"),
+        (patch, f"its pixels are not those of its window of {RASTER.replace('s1', 's2')}"),
+    ]
+
+
+def test_a_changed_raster_is_named(copy: Path) -> None:
+    content = (copy / RASTER).read_bytes()
+    for changed in (content + b"x", content[:-1] + bytes([content[-1] ^ 1])):
+        (copy / RASTER).write_bytes(changed)
+        assert [path for path, _ in found(copy)] == [RASTER]
+
+
+def test_a_flipped_pixel_in_a_raster_is_named_where_patches_disagree(copy: Path) -> None:
+    with rasterio.open(copy / RASTER, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as file:
+        pixels = file.read(1)
+        pixels[10, 10] = np.nan
+        file.write(pixels, 1)
+    assert found(copy) == [(RASTER, "its SHA-256 is not the one in the card")]
+    card = json.loads((copy / "dataset.json").read_text())
+    card["s1s2:rasters"][RASTER] = hashlib.sha256((copy / RASTER).read_bytes()).hexdigest()
+    (copy / "dataset.json").write_text(json.dumps(card))
+    problems = found(copy)
+    assert problems
+    assert all(path.endswith("2019_s1.tif") and RASTER in what for path, what in problems)
+
+
+@pytest.mark.parametrize("path", [RASTER, "patch"])
+def test_a_truncated_file_is_named(copy: Path, patch: str, path: str) -> None:
+    path = patch if path == "patch" else path
+    content = (copy / path).read_bytes()
+    for part in (0.0, 0.3, 0.6, 0.9):
+        (copy / path).write_bytes(content[: int(len(content) * part)])
+        assert [file for file, _ in found(copy)] == [path]
+
+
+def test_a_patch_moved_by_half_a_pixel_is_named(copy: Path, patch: str) -> None:
+    with rasterio.open(copy / patch, "r+") as file:
+        file.transform = file.transform @ rasterio.Affine.translation(0.5, 0.5)
+    [(path, what)] = found(copy)
+    assert path == patch
+    assert what.startswith("transform is")
+
+
+def test_two_patches_exchanged_are_named(copy: Path, patch: str) -> None:
+    other = patch.replace("2019", "2020")
+    (copy / patch).rename(copy / "swap")
+    (copy / other).rename(copy / patch)
+    (copy / "swap").rename(copy / other)
+    assert {path for path, _ in found(copy)} == {patch, other}
+
+
+@pytest.mark.parametrize(
+    "path", ["patches/train/north/north_0_0/2018_s1.tif", "rasters/north/2019/s3.tif", "patches/x.txt"]
+)
+def test_a_surplus_file_is_named(copy: Path, path: str) -> None:
+    (copy / path).write_bytes(b"")
+    assert found(copy) == [(path, "not in the index")]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("split", "test"),
+        ("row_off", 1),
+        ("crs", "EPSG:32632"),
+        ("transform", [10.0, 0.0, 0.0, 0.0, -10.0, 0.0]),
+        ("s1_path", "patches/elsewhere.tif"),
+        ("s2_valid_fraction", 0.5),
+        ("cloud_fraction", 0.25),
+        ("s1_scene_ids", ["other"]),
+        ("lag_days", 0.0),
+        ("relative_orbit", 110),
+        ("s1_mean_time", pd.Timestamp("2020-01-01", tz="UTC")),
+    ],
+)
+def test_a_wrong_value_in_a_row_is_named(copy: Path, column: str, value: object) -> None:
+    edit_index(copy, lambda rows: rows[3].update({column: value}))
+    [(path, what)] = found(copy)
+    assert path == "index.parquet"
+    assert f"{column} is " in what
+
+
+def test_rows_that_are_missing_or_surplus_or_double_are_named(copy: Path) -> None:
+    def shuffle(rows: list[dict[str, object]]) -> None:
+        patch = rows.pop(0)["patch_id"]
+        assert patch == "north_0_0"
+        rows.append({**rows[0], "period": "2031"})
+        rows.append(rows[5])
+
+    edit_index(copy, shuffle)
+    assert {what.split(" (")[0] for _, what in found(copy)} == {
+        "no row for patch north_0_0 of period 2019",
+        "a row for patch north_0_16 of period 2031, which the plan does not have",
+        "1 rows are there twice",
+    }
+
+
+def test_an_index_or_lock_changed_behind_the_cards_back_is_named(copy: Path) -> None:
+    lock = copy / "recipe.lock.geojson"
+    lock.write_text(lock.read_text() + "\n")
+    assert found(copy) == [("recipe.lock.geojson", "its SHA-256 is not the one in the card")]
+
+
+def test_a_raster_of_another_plan_is_named(copy: Path) -> None:
+    with rasterio.open(copy / RASTER, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as file:
+        file.update_tags(S1S2_PLAN_DIGEST="0" * 64)
+    assert found(copy) == [(RASTER, "made from another plan")]
+
+
+def test_a_damaged_card_is_named(copy: Path) -> None:
+    (copy / "dataset.json").write_text("{")
+    [(path, what)] = found(copy)
+    assert path == "dataset.json"
+    assert what.startswith("damaged")
+
+
+def test_a_damaged_index_is_named_beside_what_else_is_wrong(copy: Path, patch: str) -> None:
+    (copy / patch).unlink()
+    index = copy / "index.parquet"
+    content = index.read_bytes()
+    random = np.random.default_rng(0)
+    for _ in range(40):  # Parquet, GeoParquet's JSON, WKB and Zstandard each fail in their own way
+        changed = bytearray(content)
+        start = int(random.integers(len(content)))
+        changed[start : start + 32] = random.bytes(min(32, len(content) - start))
+        index.write_bytes(changed)
+        named = {path for path, _ in found(copy)}
+        assert {"index.parquet", patch} <= named
+    index.write_bytes(b"no parquet")
+    assert ("index.parquet", "no GeoParquet file") in [(path, what.partition(" (")[0]) for path, what in found(copy)]
+
+
+def test_no_dataset_is_an_explained_error(copy: Path, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no dataset here"):
+        verify(str(tmp_path / "nowhere"))
+    (copy / "index.parquet").unlink()
+    with pytest.raises(DatasetError, match="not finished"):
+        verify(str(copy))

@@ -1,0 +1,231 @@
+"""A plan survives being written to a lock file and read back; planning asks the source as little as it can."""
+
+import datetime as dt
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+from odc.geo.geobox import GeoBox
+
+from s1s2pairs.acquisitions import OpticalAcquisition, SarAcquisition
+from s1s2pairs.errors import RecipeError
+from s1s2pairs.plan.choices import Plan, RoiPlan, dump_lock, is_lock, parse_lock, shared_ground
+from s1s2pairs.plan.search import plan_roi
+from s1s2pairs.recipe.settings import Period, Roi, Settings
+from s1s2pairs.sources import CompositeMethod, Needed, OpticalComposite, Place, SarMean, SceneIds, Span
+
+UTC = dt.UTC
+PERIODS = (
+    Period(label="2019", start=dt.date(2019, 6, 1), end=dt.date(2019, 7, 1)),
+    Period(label="2021", start=dt.date(2021, 6, 1), end=dt.date(2021, 7, 1)),
+)
+
+
+def roi(name: str = "here", *, lon: float = 3.0, split: str = "train", periods: tuple[Period, ...] = PERIODS) -> Roi:
+    return Roi(
+        name=name,
+        split=split,  # type: ignore[arg-type]
+        polygon=shapely.box(lon, 50.8, lon + 0.02, 50.82),
+        settings=Settings(periods=periods),
+    )
+
+
+class Listed:
+    """A source with the acquisitions given, that remembers what it was asked."""
+
+    name = "catalogue:listed"
+
+    def __init__(
+        self, optical: Sequence[OpticalAcquisition], sar: Sequence[SarAcquisition], *, lost: Sequence[str] = ()
+    ) -> None:
+        self.optical, self.sar, self.lost = optical, sar, set(lost)
+        self.asked: list[tuple[str, tuple[Span, ...]]] = []
+
+    def backscatter(self) -> str:
+        return "sigma0"
+
+    def find_sar(
+        self, place: Place, spans: Sequence[Span], *, polarisations: tuple[str, ...]
+    ) -> tuple[SarAcquisition, ...]:
+        self.asked.append(("sar", tuple(spans)))
+        return tuple(a for a in self.sar if any(s.start <= a.acquired_at < s.end for s in spans))
+
+    def find_optical(self, place: Place, spans: Sequence[Span]) -> tuple[OpticalAcquisition, ...]:
+        self.asked.append(("optical", tuple(spans)))
+        return tuple(a for a in self.optical if any(s.start <= a.acquired_at < s.end for s in spans))
+
+    def unreadable(self, needed: Needed) -> frozenset[str]:
+        assert needed.polarisations == ("VV", "VH")
+        assert needed.bands[0] == "B2"
+        return frozenset(self.lost.intersection(id_ for ids in (*needed.sar, *needed.optical) for id_ in ids))
+
+    def mean_sar(self, acquisitions: Sequence[SceneIds], *, polarisations: tuple[str, ...], grid: GeoBox) -> SarMean:
+        raise AssertionError("planning fetches no pixels")
+
+    def composite_optical(
+        self, acquisitions: Sequence[SceneIds], *, bands: tuple[str, ...], method: CompositeMethod, grid: GeoBox
+    ) -> OpticalComposite:
+        raise AssertionError("planning fetches no pixels")
+
+
+def optical(day: str, cloud: float) -> OpticalAcquisition:
+    return OpticalAcquisition(
+        scene_ids=(f"S2_{day}",),
+        acquired_at=dt.datetime.fromisoformat(day).replace(hour=10, tzinfo=UTC),
+        platform="sentinel-2a",
+        coverage_fraction=1.0,
+        cloud_fraction=cloud,
+        snow_fraction=0.0,
+        footprint_wkt="POLYGON ((2 50, 4 50, 4 52, 2 52, 2 50))",
+    )
+
+
+def passes(year: int) -> list[SarAcquisition]:
+    return [
+        SarAcquisition(
+            scene_ids=(f"S1_{year}_{day}",),
+            acquired_at=dt.datetime(year, 4, 1, 17, 40, tzinfo=UTC) + dt.timedelta(days=day),
+            platform="sentinel-1a",
+            relative_orbit=59,
+            orbit_pass="ascending",
+            coverage_fraction=1.0,
+            incidence_deg=44.3,
+            incidence_source="raster",
+            footprint_wkt="",
+        )
+        for day in range(0, 150, 6)
+    ]
+
+
+CLEAR = [optical("2019-06-10", 0.0), optical("2021-06-12", 0.0)]
+PASSES = passes(2019) + passes(2021)
+
+
+def test_a_clear_season_takes_two_questions() -> None:
+    source = Listed(CLEAR, PASSES)
+    plan = plan_roi(source, roi())
+    assert [kind for kind, _ in source.asked] == ["optical", "sar"]
+    assert plan.choices is not None
+    assert [p.month_shift for p in plan.choices.periods] == [0, 0]
+    assert [len(p.sar) for p in plan.choices.periods] == [10, 10]
+    assert plan.choices.periods[0].lag_days == pytest.approx(0, abs=6)
+
+
+def test_a_moved_season_takes_one_more() -> None:
+    source = Listed([optical("2019-06-10", 0.5), optical("2019-07-10", 0), optical("2021-07-12", 0)], PASSES)
+    plan = plan_roi(source, roi())
+    assert [kind for kind, _ in source.asked] == ["optical", "optical", "sar"]
+    assert plan.choices is not None
+    assert [p.month_shift for p in plan.choices.periods] == [1, 1]
+
+
+def test_a_roi_with_nothing_to_choose_is_a_plan_with_a_reason() -> None:
+    plan = plan_roi(Listed([], PASSES), roi())
+    assert plan.choices is None
+    assert plan.failure is not None
+    assert "no clear optical acquisition" in plan.failure
+    assert "no radar acquisition at all" in (plan_roi(Listed(CLEAR, []), roi()).failure or "")
+
+
+def test_a_missing_file_costs_an_acquisition_and_not_the_roi(caplog: pytest.LogCaptureFixture) -> None:
+    """The chosen date, the next best one and a radar image lack a file; what stands in for a lost one may be lost as well."""
+    whole = plan_roi(Listed(CLEAR, PASSES), roi())
+    assert whole.choices is not None
+    lost = [whole.choices.periods[0].sar[3].scene_ids[0], "S2_2019-06-10", "S2_2019-06-11"]
+    spare = [optical(f"2019-06-{day}", 0.0005 * day) for day in (11, 14)]
+    least_cloudy = replace(roi(), settings=replace(roi().settings, s2_composite="least_cloudy"))
+    plan = plan_roi(Listed([*CLEAR, *spare], PASSES, lost=lost), least_cloudy)
+    assert plan.choices is not None
+    chosen = {id_ for p in plan.choices.periods for a in (*p.sar, *p.optical) for id_ in a.scene_ids}
+    assert chosen.isdisjoint(lost)
+    assert "S2_2019-06-14" in chosen
+    assert all(8 <= len(p.sar) <= 10 for p in plan.choices.periods)
+    assert "whose files are missing" in caplog.text
+    assert all(id_ in caplog.text for id_ in lost)
+
+
+def test_a_roi_with_too_few_files_says_so() -> None:
+    plan = plan_roi(Listed(CLEAR, PASSES, lost=["S2_2021-06-12"]), roi())
+    assert plan.failure is not None
+    assert "no clear optical acquisition" in plan.failure
+    assert plan.failure.endswith("left out because their files are missing: S2_2021-06-12")
+
+
+def lock(*plans: RoiPlan) -> str:
+    return dump_lock(Plan(name="mine", source="catalogue:listed", rois=plans)).decode()
+
+
+def test_a_lock_is_read_back_as_it_was() -> None:
+    plan = plan_roi(Listed(CLEAR, PASSES), roi())
+    failed = plan_roi(Listed([], []), roi("there", lon=4.0))
+    text = lock(plan, failed)
+    assert is_lock(text)
+    assert parse_lock(text, file="x") == Plan(name="mine", source="catalogue:listed", rois=(plan, failed))
+    assert lock(*parse_lock(text, file="x").rois) == text
+
+
+def test_the_same_answers_give_the_same_lock_in_any_order() -> None:
+    shuffled = Listed(CLEAR[::-1], list(np.random.default_rng(0).permutation(np.array(PASSES, dtype=object))))
+    assert lock(plan_roi(shuffled, roi())) == lock(plan_roi(Listed(CLEAR, PASSES), roi()))
+
+
+def test_a_recipe_is_no_lock() -> None:
+    assert not is_lock('{"type": "FeatureCollection", "features": []}')
+    assert not is_lock("[]")
+    assert not is_lock("{")
+    assert not is_lock("[" * 100_000)
+
+
+def _plan(value: dict[str, Any]) -> dict[str, Any]:
+    plan: dict[str, Any] = value["features"][0]["properties"]["plan"]
+    return plan
+
+
+ALTERED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "orbit": (
+        lambda v: _plan(v).update(relative_orbit="north"),
+        "plan of here is damaged at relative_orbit: .*integer",
+    ),
+    "grid without CRS": (lambda v: _plan(v)["grid"].pop("crs"), r"damaged at grid: .*no pixel grid \(KeyError"),
+    "unknown CRS": (lambda v: _plan(v)["grid"].update(crs="here"), "damaged at grid: .*no pixel grid"),
+    "half a transform": (lambda v: _plan(v)["grid"].update(transform=[1, 2]), "damaged at grid: .*no pixel grid"),
+    "no radar": (lambda v: _plan(v)["periods"][0].update(sar=[]), r"damaged at periods\.0\.sar"),
+    "no optical": (lambda v: _plan(v)["periods"][0].update(optical=[]), r"damaged at periods\.0\.optical"),
+    "other periods": (
+        lambda v: _plan(v)["periods"].pop(),
+        r"has the periods \['2019'\], its settings \['2019', '2021'\]",
+    ),
+    "unsafe period": (lambda v: _plan(v)["periods"][0].update(label="../../x"), "has the periods"),
+    "nothing decided": (lambda v: v["features"][0]["properties"].pop("plan"), "neither `plan` nor the reason `failed`"),
+    "unsafe name": (lambda v: v["features"][0]["properties"].update(name="../../x"), r"'\.\./\.\./x' is no name"),
+    "one name twice": (lambda v: v["features"].append(v["features"][0]), "'here' is already the name"),
+    "split": (lambda v: v["features"][0]["properties"].update(split="dev"), "'dev'; allowed are train, val, test"),
+    "setting": (lambda v: v["features"][0]["properties"].update(s2_bands=["B99"]), r"s2_bands \['B99'\]"),
+    "no ground": (lambda v: v["features"][0].update(geometry=None), "geometry: None is not an object"),
+    "no properties": (lambda v: v["features"][0].update(properties=None), "properties.name: None is no name"),
+    "no features": (lambda v: v.update(features="x"), "at features: .* at least one feature"),
+    "later version": (lambda v: v["s1s2"].update(lock=99), "lock version 99; this version of s1s2pairs reads 1"),
+    "no source": (lambda v: v["s1s2"].pop("source"), r"at s1s2\.source: None is no name of a source"),
+    "unsafe recipe name": (lambda v: v.update(name="../x"), r"at name: '\.\./x' is no name"),
+    "no recipe name": (lambda v: v.pop("name"), "at name: '' is no name"),
+}
+
+
+@pytest.mark.parametrize("case", ALTERED)
+def test_an_altered_lock_is_refused(case: str) -> None:
+    change, message = ALTERED[case]
+    value = json.loads(lock(plan_roi(Listed(CLEAR, PASSES), roi())))
+    change(value)
+    with pytest.raises(RecipeError, match=message) as caught:
+        parse_lock(json.dumps(value), file="x.geojson")
+    assert str(caught.value).startswith("x.geojson")
+
+
+def test_grids_of_neighbours_that_reach_across_are_named() -> None:
+    near = roi("near", lon=3.0201, split="test")
+    assert shared_ground([roi(), near, roi("far", lon=5.0, split="test")]) == (("here", "near"),)
+    assert shared_ground([roi(), replace(near, split="train")]) == ()
