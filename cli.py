@@ -172,14 +172,14 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Ask a source, with a few small requests, whether everything a build relies on holds there."""
-    from s1s2pairs.check import findings
+    from s1s2pairs.check import text
     from s1s2pairs.check.check import check as try_source
 
     found = try_source(source, project=project, save=save)
     if as_json:
-        say_json(findings.check_json(found))
+        say_json(text.check_json(found))
     else:
-        say("\n".join(findings.check_lines(found)))
+        say("\n".join(text.check_lines(found)))
     raise typer.Exit(0 if found.ok else NO_SOURCE)
 
 

@@ -13,14 +13,13 @@ ground while neighbouring ground tracks lie 2.06 degrees apart.
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import S1S2Error
+from .sensors import OrbitPass
 
-OrbitPass = Literal["ascending", "descending"]
 Array = NDArray[np.float64]
 
 ORBITS_PER_CYCLE = 175

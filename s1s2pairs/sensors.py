@@ -1,7 +1,15 @@
-"""What the sensors' bands are called, here and in the public catalogues, and what their values mean."""
+"""All that is true of the two sensors, as data: their bands here and in the public catalogues, and what files of them hold."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Sensor = Literal["s1", "s2"]
+SENSORS: Final[tuple[Sensor, ...]] = ("s1", "s2")
+OrbitPass = Literal["ascending", "descending"]
+Backscatter = Literal["sigma0", "gamma0"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,3 +88,54 @@ def asset_names(band: str) -> tuple[str, ...]:
     if band in S1_POLARISATIONS:
         return (band.lower(), band, f"gamma0_{band.lower()}")  # the last in RTC tiles of AWS (Indigo)
     return (band.lower(), band.upper())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Band:
+    """What one band of a file holds."""
+
+    name: str
+    meaning: str
+    unit: str
+    scale: float = 1.0
+    """Physical value = stored value x scale."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Layout:
+    """The bands of one kind of file."""
+
+    bands: tuple[Band, ...]
+    dtype: Literal["float32", "uint16"]
+    nodata: float
+    """Stored value that means missing."""
+
+
+def s1_layout(polarisations: tuple[str, ...], backscatter: Backscatter) -> Layout:
+    """Return the bands of an `s1.tif`: the polarisations in dB, then how many acquisitions were averaged."""
+    named = (Band(name=p, meaning=f"{backscatter} {p}, mean of the acquisitions", unit="dB") for p in polarisations)
+    count = Band(name=S1_COUNT_BAND, meaning="acquisitions averaged in the pixel, 0 where missing", unit="1")
+    return Layout(bands=(*named, count), dtype="float32", nodata=float("nan"))
+
+
+def s2_layout(bands: tuple[str, ...]) -> Layout:
+    """Return the bands of an `s2.tif`: surface reflectance x 10000, then how many clear acquisitions were used."""
+    named = (
+        Band(
+            name=name,
+            meaning=f"surface reflectance {name}, {S2_BANDS[name].centre_um:.3f} um",
+            unit="reflectance",
+            scale=1 / REFLECTANCE_SCALE,
+        )
+        for name in bands
+    )
+    clear = Band(name=S2_CLEAR_BAND, meaning="clear acquisitions the pixel was made from, 0 where missing", unit="1")
+    return Layout(bands=(*named, clear), dtype="uint16", nodata=S2_NODATA)
+
+
+def valid_pixels(pixels: NDArray[Any], sensor: Sensor) -> NDArray[np.bool_]:
+    """Tell which pixels of a raster or patch hold values, (y, x) bool: its last band is a count above 0."""
+    valid: NDArray[np.bool_] = pixels[-1] > 0
+    if sensor == "s1":
+        valid = valid & np.isfinite(pixels[:-1]).all(axis=0)
+    return valid

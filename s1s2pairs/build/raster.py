@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from ..dataset.contents import PatchRecord, Unit, UnitRecord
 from ..dataset.patches import patch_grid
-from ..dataset.rasters import DIGEST_TAG, decode, digest_of, encode, valid_pixels
+from ..dataset.rasters import DIGEST_TAG, decode, digest_of, encode
 from ..dataset.storage import Storage
 from ..errors import DatasetError, SourceError
 from ..plan.choices import roi_to_json
 from ..plan.search import plan_roi
 from ..recipe.settings import Roi
+from ..sensors import valid_pixels
 from ..sources import OpticalComposite, SarMean, Source
 from ..sources.registry import open_source
 from .despeckle import GRD_LOOKS, despeckle, to_db

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ..errors import RecipeError
-from .findings import CheckReport
+from ..sources.findings import CheckReport
 
 
 def check(source: str, *, project: str | None = None, save: Path | None = None) -> CheckReport:

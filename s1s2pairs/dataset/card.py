@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from ..plan.choices import Plan, roi_to_json
+from ..sensors import Band, Layout
 from .contents import Unit, units_of
 from .index import COLUMNS, INDEX_FILE, LOCK_FILE
-from .rasters import Band, Layout
 
 CARD_VERSION_KEY: Final = "s1s2:softwareVersion"
 CARD_RASTERS_KEY: Final = "s1s2:rasters"

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from ..plan.choices import Choices, PeriodPlan, Plan, digest
 from ..recipe.settings import Roi
+from ..sensors import SENSORS, Layout, Sensor, s1_layout, s2_layout
 from .patches import Window, grid_windows, patch_path
-from .rasters import SENSORS, Layout, Sensor, s1_layout, s2_layout
 from .storage import PARTIAL
 
 FORMAT: Final = 1

@@ -1,11 +1,9 @@
-"""Raster files: what their bands are called and mean, and how they are written and read."""
+"""Raster files: how they are written and read."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-import numpy as np
 import rasterio
 import rasterio.errors
 import rasterio.shutil
@@ -13,61 +11,15 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.io import MemoryFile
 
-from ..acquisitions import Backscatter
 from ..errors import DatasetError
-from ..sensors import REFLECTANCE_SCALE, S1_COUNT_BAND, S2_BANDS, S2_CLEAR_BAND, S2_NODATA
+from ..sensors import Layout
 
-Sensor = Literal["s1", "s2"]
-SENSORS: Final[tuple[Sensor, ...]] = ("s1", "s2")
 DIGEST_TAG: Final = "S1S2_PLAN_DIGEST"
 """TIFF tag with the digest of the part of the plan a raster was made from."""
 
 _BLOCK_PX: Final = 256
 _DEFLATE_LEVEL: Final = 1
 """Higher levels gain under 2 % on these noisy data and take up to twice the time."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Band:
-    """What one band of a file holds."""
-
-    name: str
-    meaning: str
-    unit: str
-    scale: float = 1.0
-    """Physical value = stored value x scale."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Layout:
-    """The bands of one kind of file."""
-
-    bands: tuple[Band, ...]
-    dtype: Literal["float32", "uint16"]
-    nodata: float
-    """Stored value that means missing."""
-
-
-def s1_layout(polarisations: tuple[str, ...], backscatter: Backscatter) -> Layout:
-    """Return the bands of an `s1.tif`: the polarisations in dB, then how many acquisitions were averaged."""
-    named = (Band(name=p, meaning=f"{backscatter} {p}, mean of the acquisitions", unit="dB") for p in polarisations)
-    count = Band(name=S1_COUNT_BAND, meaning="acquisitions averaged in the pixel, 0 where missing", unit="1")
-    return Layout(bands=(*named, count), dtype="float32", nodata=float("nan"))
-
-
-def s2_layout(bands: tuple[str, ...]) -> Layout:
-    """Return the bands of an `s2.tif`: surface reflectance x 10000, then how many clear acquisitions were used."""
-    named = (
-        Band(
-            name=name,
-            meaning=f"surface reflectance {name}, {S2_BANDS[name].centre_um:.3f} um",
-            unit="reflectance",
-            scale=1 / REFLECTANCE_SCALE,
-        )
-        for name in bands
-    )
-    clear = Band(name=S2_CLEAR_BAND, meaning="clear acquisitions the pixel was made from, 0 where missing", unit="1")
-    return Layout(bands=(*named, clear), dtype="uint16", nodata=S2_NODATA)
 
 
 def encode(
@@ -181,11 +133,3 @@ def mismatch(file: rasterio.DatasetReader, *, grid: GeoBox, layout: Layout) -> s
 def _epsg(crs: Any) -> str:
     code = crs.to_epsg() if crs else None
     return "none" if code is None else f"EPSG:{code}"
-
-
-def valid_pixels(pixels: NDArray[Any], sensor: Sensor) -> NDArray[np.bool_]:
-    """Tell which pixels of a raster or patch hold values, (y, x) bool: its last band is a count above 0."""
-    valid: NDArray[np.bool_] = pixels[-1] > 0
-    if sensor == "s1":
-        valid = valid & np.isfinite(pixels[:-1]).all(axis=0)
-    return valid

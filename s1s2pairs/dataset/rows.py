@@ -7,10 +7,10 @@ import pandas as pd
 
 from ..errors import DatasetError
 from ..grid import footprint_lonlat
+from ..sensors import SENSORS
 from .contents import PatchRecord, Unit, UnitRecord, raster_path
 from .index import COLUMNS, UNREADABLE, read_geoparquet
 from .patches import patch_grid, patch_id
-from .rasters import SENSORS
 
 _TIMES: Final = ("s1_mean_time", "s2_mean_time")
 _LISTS: Final = ("transform", "s1_bands", "s2_bands", "s1_scene_ids", "s2_scene_ids")

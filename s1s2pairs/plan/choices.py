@@ -13,12 +13,12 @@ from odc.geo.geobox import GeoBox
 from pydantic import ConfigDict, Field, PlainSerializer, PlainValidator, TypeAdapter, ValidationError
 from pyproj.exceptions import CRSError
 
-from ..acquisitions import Backscatter, IncidenceSource, OpticalAcquisition, SarAcquisition
+from ..acquisitions import CompositeMethod, IncidenceSource, OpticalAcquisition, RoiGrids, SarAcquisition, SearchWindow
 from ..errors import RecipeError
 from ..grid import analysis_grid, footprint_lonlat, grid_from_json, grid_to_json, roi_grid
 from ..recipe.parser import parse_recipe
-from ..recipe.settings import OrbitPass, Recipe, Roi, Settings
-from ..sources import CompositeMethod, Place, SearchWindow
+from ..recipe.settings import Recipe, Roi, Settings
+from ..sensors import Backscatter, OrbitPass
 from .optical import OpticalChoice, is_locked, mean_time, moved, shifts, span_of
 from .radar import OrbitCandidate, OrbitChoice, search_span
 
@@ -105,14 +105,14 @@ class Plan:
         return self.source, self.radar_source
 
 
-def place(roi: Roi) -> Place:
+def place(roi: Roi) -> RoiGrids:
     """Lay the grids of a ROI, and say how far its search may go.
 
     Raises:
         GridError: The ROI lies outside UTM.
     """
     grid = roi_grid(roi.polygon, pixel_size_m=roi.settings.pixel_size_m, min_pixels=roi.settings.patch.size)
-    return Place(
+    return RoiGrids(
         name=roi.name,
         polygon=roi.polygon,
         grid=grid,

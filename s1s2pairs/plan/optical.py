@@ -5,10 +5,9 @@ import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..acquisitions import OpticalAcquisition
+from ..acquisitions import CompositeMethod, OpticalAcquisition, Span, joined
 from ..errors import NoAcquisitions
 from ..recipe.settings import Period, Settings
-from ..sources import CompositeMethod, Span, joined
 
 MEDIAN_FROM = 3
 """`auto` composites take the median from this many clear acquisitions on."""

@@ -5,10 +5,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..acquisitions import IncidenceSource, SarAcquisition
+from ..acquisitions import IncidenceSource, SarAcquisition, Span
 from ..errors import NoAcquisitions
-from ..recipe.settings import OrbitPass, Settings
-from ..sources import Span
+from ..recipe.settings import Settings
+from ..sensors import OrbitPass
 from .window import choose_dates, reach_days
 
 

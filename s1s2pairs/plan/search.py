@@ -2,9 +2,10 @@
 
 import logging
 
+from ..acquisitions import RoiGrids
 from ..errors import NoAcquisitions
 from ..recipe.settings import Roi
-from ..sources import Needed, Place, Source
+from ..sources import Needed, Source
 from .choices import RoiPlan, assemble, place
 from .optical import OpticalChoice, choose_optical, search_spans, span_of
 from .radar import choose_orbit, search_span
@@ -62,7 +63,7 @@ def _missing(source: Source, plan: RoiPlan) -> frozenset[str]:
     return source.unreadable(needed)
 
 
-def _optical(lost: frozenset[str], source: Source, here: Place, roi: Roi) -> dict[str, OpticalChoice]:
+def _optical(lost: frozenset[str], source: Source, here: RoiGrids, roi: Roi) -> dict[str, OpticalChoice]:
     # The unmoved windows first: most places have a clear scene there, and a look at every month within reach costs ten
     # times as much.
     for reach in (0, roi.settings.max_shift_months):

@@ -8,10 +8,9 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from shapely.geometry.base import BaseGeometry
 
-from ..sensors import DEFAULT_S1_POLARISATIONS, DEFAULT_S2_BANDS, S1_POLARISATIONS, S2_BANDS
+from ..sensors import DEFAULT_S1_POLARISATIONS, DEFAULT_S2_BANDS, S1_POLARISATIONS, S2_BANDS, OrbitPass
 
 Split = Literal["train", "val", "test"]
-OrbitPass = Literal["ascending", "descending"]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 MonthDay = Annotated[str, Field(pattern=r"^\d{2}-\d{2}$")]
 Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=100)]

@@ -16,13 +16,13 @@ from ..acquisitions import OpticalAcquisition
 from ..dataset.card import CARD_VERSION_KEY
 from ..dataset.contents import raster_path
 from ..dataset.index import LOCK_FILE, Dataset, open_dataset
-from ..dataset.rasters import SENSORS
 from ..errors import DatasetError
 from ..files import write_whole
 from ..plan.choices import Choices, PeriodPlan, Plan, RoiPlan, is_lock, parse_lock
 from ..plan.explain import Verdict, optical_verdict, orbit_verdict
 from ..plan.radar import OrbitCandidate
 from ..recipe.settings import Settings
+from ..sensors import SENSORS
 from .charts import Tally, Timeline, draw_timeline
 from .colours import Bands, halve, halve_db, stretch_of, true_colour_bands
 from .overview import draw_maps

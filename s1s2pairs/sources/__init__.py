@@ -4,65 +4,16 @@ A third source would be one new file with a class that answers them. Both source
 scenes.
 """
 
-import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, Self
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from shapely.geometry.base import BaseGeometry
 
-from ..acquisitions import Backscatter, OpticalAcquisition, SarAcquisition
-
-SceneIds = tuple[str, ...]
-"""Scenes of one acquisition, in the order in which they are laid side by side: the first with a value in a pixel gives it."""
-CompositeMethod = Literal["median", "least_cloudy"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Span:
-    """A stretch of time to look through, UTC; `end` excluded."""
-
-    start: dt.datetime
-    end: dt.datetime
-
-
-def joined(spans: Sequence[Span]) -> tuple[Span, ...]:
-    """Return the same stretches of time without overlaps, in order; those that touch become one."""
-    out: list[Span] = []
-    for span in sorted(spans, key=lambda span: (span.start, span.end)):
-        if out and span.start <= out[-1].end:
-            out[-1] = Span(start=out[-1].start, end=max(out[-1].end, span.end))
-        else:
-            out.append(span)
-    return tuple(out)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SearchWindow:
-    """A stretch of time that a period's optical images may be from, and where its radar images are looked for then."""
-
-    optical: Span
-    sar: Span
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
-    """A ROI on its grids."""
-
-    name: str
-    polygon: BaseGeometry
-    """Lon/lat."""
-    grid: GeoBox
-    """Pixel grid of the rasters."""
-    analysis_grid: GeoBox
-    """20 m grid over the ROI's bounds on which SCL is measured, at pixels whose centre lies in the ROI."""
-    windows: tuple[SearchWindow, ...] = ()
-    """All that a search may come to ask about, so that a source can list it in one go; empty where nobody knows."""
-    polarisations: tuple[str, ...] = ()
-    """Those that it will ask for."""
+from ..acquisitions import CompositeMethod, OpticalAcquisition, RoiGrids, SarAcquisition, SceneIds, Span
+from ..sensors import Backscatter
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,7 +84,7 @@ class Source(Protocol):
         """
 
     def find_sar(
-        self, place: Place, spans: Sequence[Span], *, polarisations: tuple[str, ...]
+        self, place: RoiGrids, spans: Sequence[Span], *, polarisations: tuple[str, ...]
     ) -> tuple[SarAcquisition, ...]:
         """List the IW GRD acquisitions with all wanted polarisations that touch the ROI within any of the spans.
 
@@ -143,7 +94,7 @@ class Source(Protocol):
             SourceError: The source cannot be read.
         """
 
-    def find_optical(self, place: Place, spans: Sequence[Span]) -> tuple[OpticalAcquisition, ...]:
+    def find_optical(self, place: RoiGrids, spans: Sequence[Span]) -> tuple[OpticalAcquisition, ...]:
         """List the L2A acquisitions that touch the ROI within any of the spans, with their fractions over the ROI.
 
         One whose scene classes are not there is left out, and a warning names the file.

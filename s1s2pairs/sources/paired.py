@@ -5,8 +5,9 @@ from dataclasses import replace
 
 from odc.geo.geobox import GeoBox
 
-from ..acquisitions import Backscatter, OpticalAcquisition, SarAcquisition
-from . import CompositeMethod, Needed, OpticalComposite, Place, SarMean, SceneIds, Source, Span
+from ..acquisitions import CompositeMethod, OpticalAcquisition, RoiGrids, SarAcquisition, SceneIds, Span
+from ..sensors import Backscatter
+from . import Needed, OpticalComposite, SarMean, Source
 
 
 class PairedSource:
@@ -22,12 +23,12 @@ class PairedSource:
         return self._radar.backscatter()
 
     def find_sar(
-        self, place: Place, spans: Sequence[Span], *, polarisations: tuple[str, ...]
+        self, place: RoiGrids, spans: Sequence[Span], *, polarisations: tuple[str, ...]
     ) -> tuple[SarAcquisition, ...]:
         """Ask the radar source."""
         return self._radar.find_sar(place, spans, polarisations=polarisations)
 
-    def find_optical(self, place: Place, spans: Sequence[Span]) -> tuple[OpticalAcquisition, ...]:
+    def find_optical(self, place: RoiGrids, spans: Sequence[Span]) -> tuple[OpticalAcquisition, ...]:
         """Ask the optical source."""
         return self._optical.find_optical(place, spans)
 

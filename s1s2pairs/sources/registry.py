@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from ..dataset.rasters import Sensor
 from ..plan.choices import RoiPlan
+from ..sensors import Sensor
 from . import Cost, Source
 
 

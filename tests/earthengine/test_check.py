@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from s1s2pairs.check.check import check
-from s1s2pairs.check.findings import CheckReport, check_json, check_lines
+from s1s2pairs.check.text import check_json, check_lines
 from s1s2pairs.errors import NotAuthenticated, SourceUnreachable
 from s1s2pairs.recipe.parser import parse_recipe
 from s1s2pairs.simulate.world import Options, simulate
 from s1s2pairs.sources.earthengine import known
 from s1s2pairs.sources.earthengine.beliefs import BELIEFS
+from s1s2pairs.sources.findings import CheckReport
 
 from . import assumptions
 from .conftest import Server

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
+from s1s2pairs.acquisitions import Span
 from s1s2pairs.plan.choices import RoiPlan
-from s1s2pairs.sources import Span
 from s1s2pairs.sources.earthengine import cost
 from s1s2pairs.sources.earthengine.limits import (
     MAX_DIMENSION_PX,

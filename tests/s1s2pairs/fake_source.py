@@ -18,9 +18,11 @@ import numpy as np
 from odc.geo.geobox import GeoBox
 from shapely.geometry import box
 
-from s1s2pairs.acquisitions import Backscatter, OpticalAcquisition, SarAcquisition, outline_wkt
+from s1s2pairs.acquisitions import CompositeMethod, OpticalAcquisition, RoiGrids, SarAcquisition, SceneIds, Span
 from s1s2pairs.errors import NotAuthenticated, QuotaExceeded, SourceError, SourceUnreachable
-from s1s2pairs.sources import CompositeMethod, Needed, OpticalComposite, Place, SarMean, SceneIds, Source, Span
+from s1s2pairs.sensors import Backscatter
+from s1s2pairs.sources import Needed, OpticalComposite, SarMean, Source
+from s1s2pairs.sources.grouping import outline_wkt
 
 FAULTS = {
     "source": SourceError,
@@ -65,7 +67,7 @@ class FakeSource:
         return "sigma0"
 
     def find_sar(
-        self, place: Place, spans: Sequence[Span], *, polarisations: tuple[str, ...]
+        self, place: RoiGrids, spans: Sequence[Span], *, polarisations: tuple[str, ...]
     ) -> tuple[SarAcquisition, ...]:
         self._call("find_sar", place.name)
         return tuple(
@@ -85,7 +87,7 @@ class FakeSource:
             for when in _every(6, span, dt.time(5, 40))
         )
 
-    def find_optical(self, place: Place, spans: Sequence[Span]) -> tuple[OpticalAcquisition, ...]:
+    def find_optical(self, place: RoiGrids, spans: Sequence[Span]) -> tuple[OpticalAcquisition, ...]:
         self._call("find_optical", place.name)
         return tuple(
             OpticalAcquisition(

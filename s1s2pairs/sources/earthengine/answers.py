@@ -10,11 +10,11 @@ import shapely.geometry
 from shapely.geometry.base import BaseGeometry
 
 from ... import s1_orbits
-from ...acquisitions import Incidence, OpticalAcquisition, OpticalScene, SarScene, outline_wkt
+from ...acquisitions import Incidence, OpticalAcquisition, OpticalScene, RoiGrids, SarScene
 from ...errors import SourceError
 from ...grid import incidence_points
-from ...recipe.settings import OrbitPass
-from .. import Place
+from ...sensors import OrbitPass
+from ..grouping import outline_wkt
 from .expressions import CLASSES, SENSOR, angle_band, counted_band
 from .geodesic import along_geodesics
 
@@ -92,7 +92,7 @@ def class_counts(reply: Any, number: int) -> list[ClassCounts]:
     ]
 
 
-def incidence(reply: Any, measured: Sequence[SarScene], place: Place) -> list[Incidence]:
+def incidence(reply: Any, measured: Sequence[SarScene], place: RoiGrids) -> list[Incidence]:
     """Read what `expressions.incidence_angles` measured of scenes.
 
     A scene that touches the ROI without a point of its own has no angle there; the orbit model gives one, which counts only
@@ -104,7 +104,7 @@ def incidence(reply: Any, measured: Sequence[SarScene], place: Place) -> list[In
     return [_incidence(reply, angle_band(n), scene, place) for n, scene in enumerate(measured)]
 
 
-def _incidence(reply: Any, band: str, scene: SarScene, place: Place) -> Incidence:
+def _incidence(reply: Any, band: str, scene: SarScene, place: RoiGrids) -> Incidence:
     points = round(_measured(reply, f"{band}_count"))
     if points:
         return Incidence(mean_deg=float(_measured(reply, f"{band}_mean")), points=points, source="raster")

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from ...check.findings import Finding, State
 from ...errors import NotAuthenticated, S1S2Error, SourceUnreachable
+from ..findings import Finding, State
 from . import looks
 from .looks import Seen
 from .probe import Probe, Unseen

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 import ee
 
-from ...check.findings import CheckReport
 from ...files import write_whole
+from ..findings import CheckReport
 from .beliefs import try_all
 from .probe import Probe
 from .retry import Gate, Patience

@@ -24,9 +24,9 @@ from odc.geo.geobox import GeoBox
 from rasterio.features import shapes
 from shapely.geometry.base import BaseGeometry
 
+from ...acquisitions import RoiGrids, SceneIds, Span
 from ...grid import incidence_grid, inside
 from ...sensors import S2_CLEAR_BAND, SCL_CLOUD, SCL_NO_DATA, SCL_SNOW
-from .. import Place, SceneIds, Span
 
 SAR_COLLECTION = "COPERNICUS/S1_GRD_FLOAT"
 OPTICAL_COLLECTION = "COPERNICUS/S2_SR_HARMONIZED"
@@ -102,7 +102,7 @@ def _row(image: Any, sensor: str, columns: Mapping[str, str]) -> Any:
     return ee.Feature(image.geometry(), {SENSOR: sensor, **values})
 
 
-def class_counts(place: Place, acquisitions: Sequence[SceneIds], *, tile_scale: int = 1) -> Any:
+def class_counts(place: RoiGrids, acquisitions: Sequence[SceneIds], *, tile_scale: int = 1) -> Any:
     """Ask how many pixels of the ROI are covered, cloudy and snowy in each acquisition: one aggregation.
 
     Args:
@@ -139,7 +139,7 @@ def _classes(ids: SceneIds) -> dict[str, Any]:
     return {"covered": classes, "cloud": cloud, "snow": classes.updateMask(classes.eq(SCL_SNOW))}
 
 
-def incidence_angles(place: Place, scene_ids: Sequence[str], *, tile_scale: int = 1) -> Any:
+def incidence_angles(place: RoiGrids, scene_ids: Sequence[str], *, tile_scale: int = 1) -> Any:
     """Ask for mean and count of the incidence angle of each scene over the points of the ROI's incidence grid: one aggregation.
 
     Earth Engine holds the angle at points some 15 km apart, so it is interpolated; nearest neighbour would be off by up to

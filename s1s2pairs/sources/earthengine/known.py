@@ -15,11 +15,11 @@ from typing import Final
 
 import shapely
 
+from ...acquisitions import RoiGrids, SearchWindow, Span
 from ...grid import analysis_grid, roi_grid
 from ...s1_orbits import CYCLE as SAR_CYCLE
 from ...s1_orbits import ORBITS_PER_CYCLE as SAR_ORBITS_PER_CYCLE
-from ...s1_orbits import OrbitPass
-from .. import Place, SearchWindow, Span
+from ...sensors import OrbitPass
 
 FIELD: Final = shapely.box(5.8662, 52.7132, 5.8750, 52.7183)
 """Lon/lat; 600 m, within the tutorial's region."""
@@ -94,10 +94,10 @@ def off_the_cycle(platform: str, relative_orbit: int, acquired_at: dt.datetime) 
     return min(off, _OPTICAL_CYCLE - off)
 
 
-def field() -> Place:
+def field() -> RoiGrids:
     """Return the field on its grids of 64 x 64 pixels, with the spans to look through."""
     grid = roi_grid(FIELD, pixel_size_m=10, min_pixels=SIDE_PX)
-    return Place(
+    return RoiGrids(
         name="flevoland",
         polygon=FIELD,
         grid=grid,

@@ -12,9 +12,10 @@ from typing import Final
 
 from odc.geo.geobox import GeoBox
 
-from ...dataset.rasters import Sensor
+from ...acquisitions import Span
 from ...plan.choices import RoiPlan
-from .. import Cost, Span
+from ...sensors import Sensor
+from .. import Cost
 
 MAX_PIXELS_BYTES: Final = 50_331_648
 """Of one `computePixels` reply, uncompressed (48 MB)."""

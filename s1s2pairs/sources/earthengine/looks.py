@@ -4,12 +4,11 @@ import ee
 import numpy as np
 import shapely
 
-from ...acquisitions import OpticalScene, SarScene
+from ...acquisitions import OpticalScene, SarScene, Span
 from ...errors import SourceError
 from ...grid import WGS84, incidence_points, inside, to_crs
 from ...s1_orbits import incidence_deg
 from ...sensors import SCL_CLOUD, SCL_NO_DATA, SCL_SNOW
-from .. import Span
 from ..compositing import median_of_present
 from . import answers, expressions, known
 from .limits import MAX_PIXELS_BYTES, Window

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from ...acquisitions import Backscatter, OpticalAcquisition, SarAcquisition
+from ...acquisitions import CompositeMethod, OpticalAcquisition, RoiGrids, SarAcquisition, SceneIds, Span
 from ...errors import RecipeError, SourceError
-from ...sensors import S2_CLEAR_BAND
-from .. import CompositeMethod, Needed, OpticalComposite, Place, SarMean, SceneIds, Span
+from ...sensors import S2_CLEAR_BAND, Backscatter
+from .. import Needed, OpticalComposite, SarMean
 from . import expressions
 from .limits import MAX_REQUESTS, MEASURING_AT_ONCE, Window, optical_bytes, sar_bytes, windows
 from .pixels import Composite
@@ -56,7 +56,7 @@ class EarthEngineSource:
         self._transport = open_session(project=project, connections=requests, deadline_s=patience.deadline_s)
         self._gate = Gate(requests, patience)
         self._measuring = threading.BoundedSemaphore(MEASURING_AT_ONCE)
-        self._surveys: dict[Place, Survey] = {}
+        self._surveys: dict[RoiGrids, Survey] = {}
         self._lock = threading.Lock()
         self._windows = ThreadPoolExecutor(requests, thread_name_prefix="earthengine")
 
@@ -65,7 +65,7 @@ class EarthEngineSource:
         return "sigma0"
 
     def find_sar(
-        self, place: Place, spans: Sequence[Span], *, polarisations: tuple[str, ...]
+        self, place: RoiGrids, spans: Sequence[Span], *, polarisations: tuple[str, ...]
     ) -> tuple[SarAcquisition, ...]:
         """List the IW acquisitions with all wanted polarisations that touch the ROI within any of the spans.
 
@@ -74,7 +74,7 @@ class EarthEngineSource:
         """
         return self._survey(place).sar(spans, polarisations)
 
-    def find_optical(self, place: Place, spans: Sequence[Span]) -> tuple[OpticalAcquisition, ...]:
+    def find_optical(self, place: RoiGrids, spans: Sequence[Span]) -> tuple[OpticalAcquisition, ...]:
         """List the L2A acquisitions that touch the ROI within any of the spans, with their fractions over the ROI.
 
         Raises:
@@ -122,7 +122,7 @@ class EarthEngineSource:
         pixels = self._pixels(composite, grid, bytes_per_pixel=optical_bytes(len(bands)))
         return OpticalComposite(reflectance=pixels[:-1], clear=pixels[-1].astype(np.uint8))
 
-    def _survey(self, place: Place) -> Survey:
+    def _survey(self, place: RoiGrids) -> Survey:
         """Return what is known of a place; what few of the latest searches found is kept, and no more."""
         with self._lock:
             survey = self._surveys.pop(place, None) or Survey(place, self._compute)

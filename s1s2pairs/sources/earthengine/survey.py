@@ -12,17 +12,16 @@ from ...acquisitions import (
     Incidence,
     OpticalAcquisition,
     OpticalScene,
+    RoiGrids,
     SarAcquisition,
-    SarPass,
     SarScene,
-    group_optical,
-    measured_passes,
-    sar_acquisitions,
-    sar_passes,
+    SceneIds,
+    Span,
+    joined,
 )
 from ...errors import SourceError
 from ...grid import inside
-from .. import Place, SceneIds, Span, joined
+from ..grouping import SarPass, group_optical, measured_passes, sar_acquisitions, sar_passes
 from . import answers, expressions
 from .answers import ClassCounts
 from .limits import ACQUISITIONS_AT_ONCE, ANGLES_AT_ONCE, MAX_AGGREGATIONS, MAX_TILE_SCALE, halves
@@ -58,7 +57,7 @@ class Survey:
     measure the rest.
     """
 
-    def __init__(self, place: Place, ask: Ask) -> None:
+    def __init__(self, place: RoiGrids, ask: Ask) -> None:
         self._place = place
         self._ask = ask
         self._listed: tuple[list[Span], list[Span]] = ([], [])

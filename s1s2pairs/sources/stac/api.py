@@ -18,8 +18,8 @@ from shapely.geometry.base import BaseGeometry
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 from urllib3.util import Retry
 
+from ...acquisitions import Span
 from ...errors import MissingFile, SourceError, SourceUnreachable
-from .. import Span
 from .catalogue import lists_amplitudes
 from .items import Item, item_from_json
 

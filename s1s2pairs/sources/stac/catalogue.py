@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 from shapely.geometry.base import BaseGeometry
 
+from ...acquisitions import Span
 from ...sensors import S1_POLARISATIONS, asset_names
-from .. import Span
 from .items import Item, band_fields
 from .raster import Raster
 

@@ -10,12 +10,12 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from ...check.findings import CheckReport, Finding, State
+from ...acquisitions import RoiGrids, Span
 from ...errors import NotAuthenticated, S1S2Error, SourceUnreachable
 from ...grid import analysis_grid, incidence_points, roi_grid
 from ...s1_orbits import incidence_deg
 from ...sensors import DEFAULT_S1_POLARISATIONS, DEFAULT_S2_BANDS, S1_POLARISATIONS, SCL_NO_DATA
-from .. import Place, Span
+from ..findings import CheckReport, Finding, State
 from .catalogue import readable
 from .incidence import mean_incidence
 from .items import Item
@@ -100,12 +100,12 @@ class _Look:
         """Those of the radar item."""
         return [name for name in S1_POLARISATIONS if holds(self.radar, name)]
 
-    def place(self, item: Item) -> Place:
+    def place(self, item: Item) -> RoiGrids:
         """Return a square of 64 x 64 pixels within an item's footprint."""
         point = item.footprint.representative_point()
         polygon = shapely.box(point.x - _HALF_DEG, point.y - _HALF_DEG, point.x + _HALF_DEG, point.y + _HALF_DEG)
         grid = roi_grid(polygon, pixel_size_m=10, min_pixels=_SIDE_PX)
-        return Place(name="check", polygon=polygon, grid=grid, analysis_grid=analysis_grid(polygon, grid))
+        return RoiGrids(name="check", polygon=polygon, grid=grid, analysis_grid=analysis_grid(polygon, grid))
 
     def signed(self, raster: Raster) -> Raster:
         """Return a raster under the address by which it can be read."""

@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from odc.geo.geobox import GeoBox
 
-from ...dataset.rasters import Sensor
 from ...plan.choices import PeriodPlan, RoiPlan
 from ...recipe.settings import Settings
-from ...sensors import S2_BANDS, SCL_RESOLUTION_M
+from ...sensors import S2_BANDS, SCL_RESOLUTION_M, Sensor
 from .. import Cost
 
 _SAR_RESOLUTION_M = 10

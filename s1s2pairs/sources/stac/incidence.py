@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 from scipy.interpolate import LinearNDInterpolator
 
 from ... import s1_orbits
-from ...acquisitions import Incidence
+from ...acquisitions import Incidence, RoiGrids
 from ...errors import MissingFile, SourceError
 from ...grid import incidence_grid, incidence_points, inside
 from ...sensors import S1_POLARISATIONS
-from .. import Place
 from .catalogue import Catalogue, readable
 from .items import Item
 from .raster import tags_of
@@ -37,7 +36,7 @@ _EDGE_TAGS = ("IncidenceNearAngle", "IncidenceFarAngle")
 log = logging.getLogger(__name__)
 
 
-def mean_incidence(item: Item, place: Place, catalogue: Catalogue) -> Incidence:
+def mean_incidence(item: Item, place: RoiGrids, catalogue: Catalogue) -> Incidence:
     """Measure the mean incidence angle over the points of a ROI's incidence grid, degrees from the ellipsoid normal.
 
     From the item's angle raster; else its property `view:incidence_angle`; else its product's annotation grid; else the near and
@@ -73,7 +72,7 @@ def mean_incidence(item: Item, place: Place, catalogue: Catalogue) -> Incidence:
     return Incidence(mean_deg=float(modelled.mean()), points=points, source="model")
 
 
-def _of_raster(item: Item, place: Place, catalogue: Catalogue) -> NDArray[np.float64] | None:
+def _of_raster(item: Item, place: RoiGrids, catalogue: Catalogue) -> NDArray[np.float64] | None:
     """Return the angles in the ROI of an item's angle raster, None where it has none."""
     raster = angle_raster(item)
     if raster is None:
@@ -97,7 +96,7 @@ def _geolocation_grid(text: str, href: str) -> NDArray[np.float64]:
         raise SourceError(f"{href}: no Sentinel-1 annotation with a geolocation grid ({error})") from error
 
 
-def _interpolated(table: NDArray[np.float64], href: str, place: Place) -> float:
+def _interpolated(table: NDArray[np.float64], href: str, place: RoiGrids) -> float:
     if len(table) < 3:
         raise SourceError(
             f"{href}: the geolocation grid has {len(table)} points; the product's annotation has hundreds"
@@ -110,7 +109,7 @@ def _interpolated(table: NDArray[np.float64], href: str, place: Place) -> float:
     return float(np.nanmean(angles))
 
 
-def _check_swath(item: Item, place: Place, angles: NDArray[np.float64]) -> None:
+def _check_swath(item: Item, place: RoiGrids, angles: NDArray[np.float64]) -> None:
     low, high = s1_orbits.SWATH_INCIDENCE_DEG
     if not ((angles >= low - _MODEL_SLACK_DEG) & (angles <= high + _MODEL_SLACK_DEG)).any():
         raise item.fault(

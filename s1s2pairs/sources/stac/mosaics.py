@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
+from ...acquisitions import RoiGrids
 from ...grid import inside
 from ...sensors import SCL_CLOUD, SCL_NO_DATA, SCL_SNOW
-from .. import Place
 from ..compositing import stored_reflectance, valid_backscatter
 from .raster import Raster
 from .reading import read_float, read_raw
@@ -29,7 +29,7 @@ def scl_mosaic(rasters: Sequence[Raster], grid: GeoBox) -> NDArray[np.uint8]:
     return mosaic
 
 
-def fractions_over(classes: NDArray[np.uint8], place: Place) -> tuple[float, float, float]:
+def fractions_over(classes: NDArray[np.uint8], place: RoiGrids) -> tuple[float, float, float]:
     """Return coverage, cloud and snow fraction of (y, x) scene classes over the ROI."""
     classes = classes[inside(place.polygon, place.analysis_grid)]
     covered = int(np.count_nonzero(classes != SCL_NO_DATA))

@@ -10,8 +10,7 @@ from pystac.utils import make_absolute_href
 from ... import s1_orbits
 from ...acquisitions import OpticalScene, SarScene
 from ...errors import S1S2Error
-from ...recipe.settings import OrbitPass
-from ...sensors import REFLECTANCE_SCALE, S1_POLARISATIONS, S2_NODATA, SCL_NO_DATA, asset_names
+from ...sensors import REFLECTANCE_SCALE, S1_POLARISATIONS, S2_NODATA, SCL_NO_DATA, OrbitPass, asset_names
 from .items import ANNOTATION, Item, asset_of, band_fields, integer_of, number_of, platform, raster_of
 from .raster import Raster
 

@@ -11,20 +11,20 @@ import numpy as np
 from odc.geo.geobox import GeoBox
 
 from ...acquisitions import (
-    Backscatter,
+    CompositeMethod,
     Incidence,
     OpticalAcquisition,
     OpticalScene,
+    RoiGrids,
     SarAcquisition,
-    SarPass,
-    group_optical,
-    outline_wkt,
-    sar_acquisitions,
-    sar_passes,
+    SceneIds,
+    Span,
 )
 from ...errors import MissingFile, SourceError
-from .. import CompositeMethod, Needed, OpticalComposite, Place, SarMean, SceneIds, Span
+from ...sensors import Backscatter
+from .. import Needed, OpticalComposite, SarMean
 from ..compositing import LinearMean, median_of_present
+from ..grouping import SarPass, group_optical, outline_wkt, sar_acquisitions, sar_passes
 from .api import ApiCatalogue
 from .catalogue import Catalogue, readable
 from .incidence import mean_incidence
@@ -78,7 +78,7 @@ class StacSource:
         return SAR_COLLECTIONS[self._sar_collection]
 
     def find_sar(
-        self, place: Place, spans: Sequence[Span], *, polarisations: tuple[str, ...]
+        self, place: RoiGrids, spans: Sequence[Span], *, polarisations: tuple[str, ...]
     ) -> tuple[SarAcquisition, ...]:
         """List the IW acquisitions with all wanted polarisations that touch the ROI within any of the spans.
 
@@ -100,7 +100,7 @@ class StacSource:
         spanned = [sar_passes(s for s in scenes if span.start <= s.acquired_at < span.end) for span in spans]
         return sar_acquisitions(spanned, measure, roi=place.polygon)
 
-    def find_optical(self, place: Place, spans: Sequence[Span]) -> tuple[OpticalAcquisition, ...]:
+    def find_optical(self, place: RoiGrids, spans: Sequence[Span]) -> tuple[OpticalAcquisition, ...]:
         """List the L2A acquisitions that touch the ROI within any of the spans, with their fractions over the ROI.
 
         Raises:
@@ -197,7 +197,7 @@ class StacSource:
             return True
 
     def _optical_acquisition(
-        self, scenes: Sequence[OpticalScene], items: dict[str, Item], place: Place
+        self, scenes: Sequence[OpticalScene], items: dict[str, Item], place: RoiGrids
     ) -> OpticalAcquisition:
         key = (_place_key(place), tuple(scene.id for scene in scenes))
         if key not in self._optical:
@@ -276,5 +276,5 @@ def open_catalogue(name: str) -> Catalogue:
     return ApiCatalogue(name.removeprefix("stac:")) if name.startswith("stac:") else StaticCatalogue(Path(name))
 
 
-def _place_key(place: Place) -> bytes:
+def _place_key(place: RoiGrids) -> bytes:
     return place.polygon.wkb + repr(place.analysis_grid).encode()

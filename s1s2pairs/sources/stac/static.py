@@ -11,8 +11,8 @@ import pystac
 from pystac.errors import STACError, STACTypeError
 from shapely.geometry.base import BaseGeometry
 
+from ...acquisitions import Span
 from ...errors import MissingFile, SourceError
-from .. import Span
 from .catalogue import lists_amplitudes
 from .items import Item, item_from_json
 

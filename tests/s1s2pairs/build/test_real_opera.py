@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from s1s2pairs.acquisitions import RoiGrids, Span
 from s1s2pairs.errors import SourceError
 from s1s2pairs.plan.choices import place
 from s1s2pairs.recipe.parser import parse_recipe
-from s1s2pairs.sources import Place, Span
 from s1s2pairs.sources.registry import open_source
 
 ALL = (Span(start=dt.datetime(2021, 1, 1, tzinfo=dt.UTC), end=dt.datetime(2026, 1, 1, tzinfo=dt.UTC)),)
@@ -27,7 +27,7 @@ def expected(archive: Path) -> dict[str, Any]:
     return json.loads((archive / "expected.json").read_text())
 
 
-def places(archive: Path, *, pixel_size_m: int) -> dict[str, Place]:
+def places(archive: Path, *, pixel_size_m: int) -> dict[str, RoiGrids]:
     recipe = json.loads((archive / "recipe.geojson").read_text())
     recipe["s1s2"] = {"patch": {"size": 64}, "pixel_size_m": pixel_size_m}
     parsed = parse_recipe(

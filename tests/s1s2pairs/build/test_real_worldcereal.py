@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import rasterio
 
+from s1s2pairs.acquisitions import RoiGrids, Span
 from s1s2pairs.build.build import build
 from s1s2pairs.build.raster import SourceOpener
 from s1s2pairs.dataset.index import open_dataset
@@ -17,7 +18,7 @@ from s1s2pairs.plan.optical import choose_optical, is_clear
 from s1s2pairs.plan.radar import choose_orbit
 from s1s2pairs.recipe.parser import parse_recipe
 from s1s2pairs.recipe.settings import Recipe, Roi
-from s1s2pairs.sources import Place, Source, Span
+from s1s2pairs.sources import Source
 from s1s2pairs.sources.registry import open_source
 
 PERIODS = [
@@ -50,11 +51,11 @@ def rois(archive: Path, recipe: str = "recipe.geojson", **settings: Any) -> list
 
 
 @pytest.fixture(scope="module")
-def whole(archive: Path) -> Place:
+def whole(archive: Path) -> RoiGrids:
     return place(rois(archive)[0])
 
 
-def test_the_grid_is_the_archive_s_own(whole: Place, expected: dict[str, Any]) -> None:
+def test_the_grid_is_the_archive_s_own(whole: RoiGrids, expected: dict[str, Any]) -> None:
     grid = expected["grid"]
     assert str(whole.grid.crs) == f"EPSG:{grid['epsg']}"
     assert whole.grid.shape == tuple(grid["shape_10m"])
@@ -63,7 +64,7 @@ def test_the_grid_is_the_archive_s_own(whole: Place, expected: dict[str, Any]) -
 
 
 def test_cloud_and_coverage_of_every_date(
-    source: Source, whole: Place, expected: dict[str, Any], archive: Path
+    source: Source, whole: RoiGrids, expected: dict[str, Any], archive: Path
 ) -> None:
     settings = rois(archive)[0].settings
     found = {a.scene_ids[0]: a for a in source.find_optical(whole, ALL)}
@@ -78,7 +79,7 @@ def test_cloud_and_coverage_of_every_date(
         assert is_clear(acquisition, settings) == (date["cloud_fraction"] <= 0.01 and snow <= 0.05)
 
 
-def test_every_radar_acquisition_with_its_angle(source: Source, whole: Place, expected: dict[str, Any]) -> None:
+def test_every_radar_acquisition_with_its_angle(source: Source, whole: RoiGrids, expected: dict[str, Any]) -> None:
     # These angle rasters were modelled by an orbit 0.3 degrees too far west: 1.3 degrees too high on both orbits, in the right
     # order. What an archive says of itself counts.
     found = source.find_sar(whole, ALL, polarisations=("VV", "VH"))
@@ -92,7 +93,7 @@ def test_every_radar_acquisition_with_its_angle(source: Source, whole: Place, ex
     assert source.backscatter() == "sigma0"
 
 
-def test_highest_orbit_and_nearest_dates_are_chosen(source: Source, whole: Place, archive: Path) -> None:
+def test_highest_orbit_and_nearest_dates_are_chosen(source: Source, whole: RoiGrids, archive: Path) -> None:
     settings = rois(archive)[0].settings
     optical = choose_optical(source.find_optical(whole, ALL), settings=settings, reach=6)
     assert optical is not None
@@ -106,7 +107,7 @@ def test_highest_orbit_and_nearest_dates_are_chosen(source: Source, whole: Place
 
 
 def test_dates_around_a_single_optical_image(
-    source: Source, whole: Place, archive: Path, expected: dict[str, Any]
+    source: Source, whole: RoiGrids, archive: Path, expected: dict[str, Any]
 ) -> None:
     anchor = expected["anchors"][0]
     for most in (8, 9, 10):
@@ -137,7 +138,9 @@ def test_linear_mean_in_db(
             assert band.mean() == pytest.approx(nearest[name]["roi_linear_mean"], rel=1e-5)
 
 
-def test_halves_are_windows_of_the_whole(source: Source, whole: Place, archive: Path, expected: dict[str, Any]) -> None:
+def test_halves_are_windows_of_the_whole(
+    source: Source, whole: RoiGrids, archive: Path, expected: dict[str, Any]
+) -> None:
     """Half ROIs are padded to a patch, so that they see ground outside themselves: only their own pixels may count."""
     nearest = expected["anchors"][0]["per_orbit"]["59"]["nearest_8"]["ids"]
     full = source.mean_sar([(id_,) for id_ in nearest], polarisations=("VV",), grid=whole.grid)
@@ -156,7 +159,7 @@ def test_halves_are_windows_of_the_whole(source: Source, whole: Place, archive: 
         assert acquisition.coverage_fraction == 1.0
 
 
-def test_reflectance_is_the_archive_s(source: Source, whole: Place, expected: dict[str, Any]) -> None:
+def test_reflectance_is_the_archive_s(source: Source, whole: RoiGrids, expected: dict[str, Any]) -> None:
     clear = next(date for date in expected["s2"]["dates"] if date["cloud_fraction"] == 0)
     bands = {"B2": "blue", "B8": "nir", "B8A": "nir08", "B12": "swir22"}
     image = source.composite_optical([(clear["id"],)], bands=tuple(bands), method="least_cloudy", grid=whole.grid)

@@ -9,18 +9,9 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from rasterio.io import MemoryFile
 
-from s1s2pairs.dataset.rasters import (
-    DIGEST_TAG,
-    decode,
-    digest_of,
-    encode,
-    mismatch,
-    opened,
-    s1_layout,
-    s2_layout,
-    valid_pixels,
-)
+from s1s2pairs.dataset.rasters import DIGEST_TAG, decode, digest_of, encode, mismatch, opened
 from s1s2pairs.errors import DatasetError
+from s1s2pairs.sensors import s1_layout, s2_layout, valid_pixels
 
 GRID = GeoBox((70, 300), Affine(10.0, 0.0, 499_980.0, 0.0, -10.0, 5_000_020.0), "EPSG:32631")
 S1 = s1_layout(("VV", "VH"), "sigma0")

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import rasterio
 
-from s1s2pairs.acquisitions import SarAcquisition
+from s1s2pairs.acquisitions import RoiGrids, SarAcquisition
 from s1s2pairs.build.build import BuildReport
 from s1s2pairs.dataset.index import dump_index
 from s1s2pairs.dataset.rows import read_rows
@@ -22,7 +22,6 @@ from s1s2pairs.dataset.verify import verify
 from s1s2pairs.errors import DatasetError
 from s1s2pairs.report.text import verify_lines
 from s1s2pairs.s1_orbits import incidence_deg
-from s1s2pairs.sources import Place
 from tests.s1s2pairs.conftest import Built, tiny_recipe
 from tests.s1s2pairs.fake_source import FakeSource
 
@@ -73,7 +72,7 @@ def test_an_angle_that_an_older_model_gave_is_noted_and_no_fault(
 ) -> None:
     find = FakeSource.find_sar
 
-    def modelled(self: FakeSource, place: Place, *args: Any, **keywords: Any) -> tuple[SarAcquisition, ...]:
+    def modelled(self: FakeSource, place: RoiGrids, *args: Any, **keywords: Any) -> tuple[SarAcquisition, ...]:
         middle = place.polygon.centroid
         angle = float(incidence_deg(59, "ascending", middle.x, middle.y)) + older_by
         changes = {"relative_orbit": 59, "incidence_deg": angle, "incidence_source": "model"}

@@ -18,17 +18,14 @@ from s1s2pairs.acquisitions import (
     OpticalAcquisition,
     OpticalScene,
     SarAcquisition,
-    SarPass,
     SarScene,
-    group_optical,
-    sar_acquisitions,
-    sar_passes,
 )
 from s1s2pairs.errors import NoAcquisitions
 from s1s2pairs.plan.optical import choose_optical, is_clear, is_locked, mean_time, moved, search_spans, shifts
 from s1s2pairs.plan.radar import choose_orbit
 from s1s2pairs.plan.window import choose_dates, half_widths
 from s1s2pairs.recipe.settings import Period, Settings
+from s1s2pairs.sources.grouping import SarPass, group_optical, sar_acquisitions, sar_passes
 
 UTC = dt.UTC
 P19 = Period(label="2019", start=dt.date(2019, 6, 1), end=dt.date(2019, 7, 1))

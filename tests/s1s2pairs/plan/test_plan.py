@@ -11,12 +11,12 @@ import pytest
 import shapely
 from odc.geo.geobox import GeoBox
 
-from s1s2pairs.acquisitions import OpticalAcquisition, SarAcquisition
+from s1s2pairs.acquisitions import CompositeMethod, OpticalAcquisition, RoiGrids, SarAcquisition, SceneIds, Span
 from s1s2pairs.errors import RecipeError
 from s1s2pairs.plan.choices import Plan, RoiPlan, dump_lock, is_lock, parse_lock, shared_ground
 from s1s2pairs.plan.search import plan_roi
 from s1s2pairs.recipe.settings import Period, Roi, Settings
-from s1s2pairs.sources import CompositeMethod, Needed, OpticalComposite, Place, SarMean, SceneIds, Span
+from s1s2pairs.sources import Needed, OpticalComposite, SarMean
 
 UTC = dt.UTC
 PERIODS = (
@@ -49,12 +49,12 @@ class Listed:
         return "sigma0"
 
     def find_sar(
-        self, place: Place, spans: Sequence[Span], *, polarisations: tuple[str, ...]
+        self, place: RoiGrids, spans: Sequence[Span], *, polarisations: tuple[str, ...]
     ) -> tuple[SarAcquisition, ...]:
         self.asked.append(("sar", tuple(spans)))
         return tuple(a for a in self.sar if any(s.start <= a.acquired_at < s.end for s in spans))
 
-    def find_optical(self, place: Place, spans: Sequence[Span]) -> tuple[OpticalAcquisition, ...]:
+    def find_optical(self, place: RoiGrids, spans: Sequence[Span]) -> tuple[OpticalAcquisition, ...]:
         self.asked.append(("optical", tuple(spans)))
         return tuple(a for a in self.optical if any(s.start <= a.acquired_at < s.end for s in spans))
 

@@ -14,10 +14,11 @@ import shapely
 from PIL import Image
 from rasterio.warp import transform
 
-from s1s2pairs.dataset.rasters import encode, s1_layout
+from s1s2pairs.dataset.rasters import encode
 from s1s2pairs.errors import DatasetError, RecipeError, S1S2Error
 from s1s2pairs.report.overlays import overlays
 from s1s2pairs.report.web_map import make_map
+from s1s2pairs.sensors import s1_layout
 from tests.s1s2pairs.handmade import make_dataset
 
 ROOT = Path(__file__).parents[3]

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from s1s2pairs.acquisitions import Incidence, SarAcquisition, SarScene, sar_acquisitions, sar_passes
+from s1s2pairs.acquisitions import Incidence, SarAcquisition, SarScene, Span
 from s1s2pairs.grid import WGS84, to_crs
 from s1s2pairs.plan.lock import load
 from s1s2pairs.plan.radar import choose_orbit, search_span
 from s1s2pairs.recipe.settings import Recipe, Roi
 from s1s2pairs.simulate.scenes import sar_orbits, sar_scenes
 from s1s2pairs.simulate.site import Site, find_sites
-from s1s2pairs.sources import Span
+from s1s2pairs.sources.grouping import sar_acquisitions, sar_passes
 
 ROOT = Path(__file__).parents[3]
 CITIES = {

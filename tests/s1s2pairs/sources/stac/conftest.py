@@ -13,8 +13,8 @@ from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
+from s1s2pairs.acquisitions import RoiGrids
 from s1s2pairs.grid import analysis_grid, footprint_lonlat
-from s1s2pairs.sources import Place
 
 EPSG, LEFT, TOP, SIZE_M = 32631, 500_000.0, 5_600_000.0, 640.0
 """The square kilometre and a bit where everything happens: 64 x 64 pixels of 10 m."""
@@ -139,15 +139,15 @@ def archive(tmp_path: Path) -> TinyArchive:
     return TinyArchive(tmp_path / "archive")
 
 
-def _place(*, pixel_m: float = 10.0, size_m: float = SIZE_M, left: float = LEFT, top: float = TOP) -> Place:
+def _place(*, pixel_m: float = 10.0, size_m: float = SIZE_M, left: float = LEFT, top: float = TOP) -> RoiGrids:
     side = int(size_m / pixel_m)
     grid = GeoBox((side, side), Affine(pixel_m, 0, left, 0, -pixel_m, top), f"EPSG:{EPSG}")
     # A little smaller than the grid, so that rounding of lon/lat does not reach the next pixel.
     inner = GeoBox((1, 1), Affine(size_m - 2, 0, left + 1, 0, -size_m + 2, top - 1), f"EPSG:{EPSG}")
     polygon = footprint_lonlat(inner)
-    return Place(name="roi", polygon=polygon, grid=grid, analysis_grid=analysis_grid(polygon, grid))
+    return RoiGrids(name="roi", polygon=polygon, grid=grid, analysis_grid=analysis_grid(polygon, grid))
 
 
 @pytest.fixture
-def make_place() -> Callable[..., Place]:
+def make_place() -> Callable[..., RoiGrids]:
     return _place

@@ -14,8 +14,8 @@ import pytest
 import shapely
 import shapely.geometry
 
+from s1s2pairs.acquisitions import RoiGrids, Span
 from s1s2pairs.errors import MissingFile, NotAuthenticated, SourceError, SourceUnreachable
-from s1s2pairs.sources import Place, Span
 from s1s2pairs.sources.registry import open_source
 from s1s2pairs.sources.stac import api as stac_api
 
@@ -175,7 +175,9 @@ def served(archive: "TinyArchive", api: Api) -> "TinyArchive":
     return archive
 
 
-def test_an_api_gives_what_the_archive_gives(served: "TinyArchive", api: Api, make_place: Callable[..., Place]) -> None:
+def test_an_api_gives_what_the_archive_gives(
+    served: "TinyArchive", api: Api, make_place: Callable[..., RoiGrids]
+) -> None:
     disk, remote, place = open_source(str(served.root)), open_source(f"stac:{api.url}"), make_place()
     assert remote.name == f"stac:{api.url}"
     assert remote.backscatter() == disk.backscatter()
@@ -195,7 +197,9 @@ def test_an_api_gives_what_the_archive_gives(served: "TinyArchive", api: Api, ma
     assert len(api.asked) == queries  # items found before are not asked for again
 
 
-def test_a_locked_plan_is_carried_out_by_ids(served: "TinyArchive", api: Api, make_place: Callable[..., Place]) -> None:
+def test_a_locked_plan_is_carried_out_by_ids(
+    served: "TinyArchive", api: Api, make_place: Callable[..., RoiGrids]
+) -> None:
     ids = [(f"S{day}",) for day in (1, 7, 13, 19, 25)]
     open_source(f"stac:{api.url}").mean_sar(ids, polarisations=("VV",), grid=make_place().grid)
     assert [query.get("ids") for query in api.asked] == [["S1", "S7", "S13", "S19", "S25"]] * 2  # two pages
@@ -203,20 +207,20 @@ def test_a_locked_plan_is_carried_out_by_ids(served: "TinyArchive", api: Api, ma
         open_source(f"stac:{api.url}").mean_sar([("gone",)], polarisations=("VV",), grid=make_place().grid)
 
 
-def test_the_end_of_a_span_is_excluded(served: "TinyArchive", api: Api, make_place: Callable[..., Place]) -> None:
+def test_the_end_of_a_span_is_excluded(served: "TinyArchive", api: Api, make_place: Callable[..., RoiGrids]) -> None:
     until = (Span(start=SPANS[0].start, end=dt.datetime(2019, 6, 7, 17, tzinfo=dt.UTC)),)
     found = open_source(f"stac:{api.url}").find_sar(make_place(), until, polarisations=("VV",))
     assert [a.scene_ids for a in found] == [("S1",)]
 
 
-def test_passing_faults_are_tried_again(served: "TinyArchive", api: Api, make_place: Callable[..., Place]) -> None:
+def test_passing_faults_are_tried_again(served: "TinyArchive", api: Api, make_place: Callable[..., RoiGrids]) -> None:
     api.failures = [503, 429, 502]
     assert len(open_source(f"stac:{api.url}").find_sar(make_place(), SPANS[:1], polarisations=("VV",))) == 5
 
 
 @pytest.mark.parametrize("status", [400, 403])
 def test_a_refusal_names_the_address_at_once(
-    served: "TinyArchive", api: Api, make_place: Callable[..., Place], status: int
+    served: "TinyArchive", api: Api, make_place: Callable[..., RoiGrids], status: int
 ) -> None:
     api.failures = [status]
     with pytest.raises(SourceError, match=rf"the STAC API {api.url} cannot be used: .*; check the URL and the network"):
@@ -224,7 +228,7 @@ def test_a_refusal_names_the_address_at_once(
     assert len(api.asked) == 1
 
 
-def test_a_lasting_fault_ends(served: "TinyArchive", api: Api, make_place: Callable[..., Place]) -> None:
+def test_a_lasting_fault_ends(served: "TinyArchive", api: Api, make_place: Callable[..., RoiGrids]) -> None:
     api.failures = [503] * 50
     with pytest.raises(SourceError, match=rf"the STAC API {api.url} cannot be used"):
         open_source(f"stac:{api.url}").find_sar(make_place(), SPANS, polarisations=("VV",))
@@ -249,7 +253,7 @@ def test_an_unknown_host_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None
         open_source("stac:https://nowhere.example/v1").backscatter()
 
 
-def test_files_that_nobody_serves(served: "TinyArchive", api: Api, make_place: Callable[..., Place]) -> None:
+def test_files_that_nobody_serves(served: "TinyArchive", api: Api, make_place: Callable[..., RoiGrids]) -> None:
     place, source = make_place(), open_source(f"stac:{api.url}")
     for item in api.items:
         if item["id"] == "S7":
@@ -293,7 +297,7 @@ def in_s3(served: "TinyArchive", api: Api, monkeypatch: pytest.MonkeyPatch) -> "
 def test_files_in_s3_are_read_with_keys_of_the_environment(
     in_s3: "TinyArchive",
     api: Api,
-    make_place: Callable[..., Place],
+    make_place: Callable[..., RoiGrids],
     monkeypatch: pytest.MonkeyPatch,
     variable: str,
     prefix: str,
@@ -312,7 +316,7 @@ def test_files_in_s3_are_read_with_keys_of_the_environment(
 def test_without_keys_one_message_says_what_to_set(
     in_s3: "TinyArchive",
     api: Api,
-    make_place: Callable[..., Place],
+    make_place: Callable[..., RoiGrids],
     monkeypatch: pytest.MonkeyPatch,
     given: tuple[str, ...],
 ) -> None:
@@ -331,19 +335,19 @@ def test_no_url() -> None:
         open_source("stac:somewhere")
 
 
-def test_what_is_no_api(api: Api, make_place: Callable[..., Place]) -> None:
+def test_what_is_no_api(api: Api, make_place: Callable[..., RoiGrids]) -> None:
     api.root = lambda: {"hello": "world"}  # type: ignore[method-assign]
     with pytest.raises(SourceError, match=rf"the STAC API {api.url} cannot be used"):
         open_source(f"stac:{api.url}").find_optical(make_place(), SPANS)
 
 
-def test_an_api_without_such_collections(api: Api, make_place: Callable[..., Place]) -> None:
+def test_an_api_without_such_collections(api: Api, make_place: Callable[..., RoiGrids]) -> None:
     with pytest.raises(SourceError, match="no optical collection; wanted is sentinel-2-l2a or sentinel-2-c1-l2a"):
         open_source(f"stac:{api.url}").find_optical(make_place(), SPANS)
 
 
 def test_known_raw_grd_is_not_taken_for_backscatter(
-    served: "TinyArchive", api: Api, make_place: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
+    served: "TinyArchive", api: Api, make_place: Callable[..., RoiGrids], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stac_api, "RAW_GRD_HOSTS", ("127.0.0.1",))
     source = open_source(f"stac:{api.url}")
@@ -373,7 +377,7 @@ CALIBRATED = {
 
 @pytest.mark.parametrize("name", [*RAW, *CALIBRATED])
 def test_a_collection_s_item_assets_tell_amplitudes_from_backscatter(
-    served: "TinyArchive", api: Api, make_place: Callable[..., Place], name: str
+    served: "TinyArchive", api: Api, make_place: Callable[..., RoiGrids], name: str
 ) -> None:
     api.item_assets = {"vv": (RAW | CALIBRATED)[name], "thumbnail": {"description": "amplitude"}}
     source = open_source(f"stac:{api.url}")
@@ -387,7 +391,7 @@ def test_a_collection_s_item_assets_tell_amplitudes_from_backscatter(
 
 @pytest.mark.filterwarnings("ignore:Support for class-based `config`:DeprecationWarning")
 def test_assets_are_signed_where_the_host_wants_it(
-    served: "TinyArchive", api: Api, make_place: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
+    served: "TinyArchive", api: Api, make_place: Callable[..., RoiGrids], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planetary_computer = pytest.importorskip("planetary_computer")
     monkeypatch.setattr(stac_api, "PLANETARY_COMPUTER", "127.0.0.1")
@@ -398,7 +402,7 @@ def test_assets_are_signed_where_the_host_wants_it(
     assert [href.rpartition("/")[2] for href in signed] == ["vv.tif", "vh.tif"]
 
 
-def test_annotation_is_fetched_over_http(served: "TinyArchive", api: Api, make_place: Callable[..., Place]) -> None:
+def test_annotation_is_fetched_over_http(served: "TinyArchive", api: Api, make_place: Callable[..., RoiGrids]) -> None:
     item = next(item for item in api.items if item["id"] == "S1")
     del item["assets"]["angle"]
     item["assets"]["schema-product-vv"] = {"href": f"{api.url}/files/vv.xml"}

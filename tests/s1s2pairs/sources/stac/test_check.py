@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from s1s2pairs.check import check as checking
-from s1s2pairs.check.findings import CheckReport
 from s1s2pairs.errors import RecipeError, SourceError, SourceUnreachable
 from s1s2pairs.s1_orbits import incidence_deg
+from s1s2pairs.sources.findings import CheckReport
 from s1s2pairs.sources.stac.check import _LOOKS
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def test_a_catalogue_that_is_not_there_and_a_recording_of_it(tmp_path: Path) -> 
 
 
 def test_the_report_as_json(whole: "TinyArchive") -> None:
-    from s1s2pairs.check.findings import check_json
+    from s1s2pairs.check.text import check_json
 
     told = json.loads(json.dumps(check_json(checked(whole))))
     assert told["ok"] is True

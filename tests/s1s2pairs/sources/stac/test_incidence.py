@@ -11,7 +11,7 @@ import rasterio
 from numpy.typing import NDArray
 
 from s1s2pairs import s1_orbits
-from s1s2pairs.sources import Place, Span
+from s1s2pairs.acquisitions import RoiGrids, Span
 from s1s2pairs.sources.registry import open_source
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def test_a_real_footprint_reaches_from_edge_to_edge() -> None:
 @pytest.mark.parametrize(("orbit", "agrees"), [(59, True), (161, False)])
 def test_the_edges_that_a_file_states_give_the_angle_where_the_model_agrees(
     archive: "TinyArchive",
-    make_place: Callable[..., Place],
+    make_place: Callable[..., RoiGrids],
     caplog: pytest.LogCaptureFixture,
     orbit: int,
     agrees: bool,
@@ -88,7 +88,7 @@ def test_the_edges_that_a_file_states_give_the_angle_where_the_model_agrees(
 
 
 def test_an_annotation_without_a_grid_leaves_the_model(
-    archive: "TinyArchive", make_place: Callable[..., Place]
+    archive: "TinyArchive", make_place: Callable[..., RoiGrids]
 ) -> None:
     item = archive.sar("S", "2019-06-01T17:00:00Z", power())
     item["assets"]["schema-product-vv"] = {"href": "./vv.xml"}

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from s1s2pairs.acquisitions import group_optical
 from s1s2pairs.errors import SourceError
+from s1s2pairs.sources.grouping import group_optical
 from s1s2pairs.sources.stac.items import Item, item_from_json, platform
 from s1s2pairs.sources.stac.scenes import (
     annotation_hrefs,

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from s1s2pairs.acquisitions import OpticalScene, group_optical
+from s1s2pairs.acquisitions import OpticalScene
 from s1s2pairs.errors import SourceError
+from s1s2pairs.sources.grouping import group_optical
 from s1s2pairs.sources.stac.items import Item, item_from_json
 from s1s2pairs.sources.stac.scenes import (
     angle_raster,

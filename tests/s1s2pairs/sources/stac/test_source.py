@@ -14,9 +14,10 @@ import rasterio
 from numpy.typing import NDArray
 
 from s1s2pairs import s1_orbits
+from s1s2pairs.acquisitions import RoiGrids, Span
 from s1s2pairs.errors import MissingFile, SourceError
 from s1s2pairs.grid import inside
-from s1s2pairs.sources import Needed, Place, Source, Span
+from s1s2pairs.sources import Needed, Source
 from s1s2pairs.sources.registry import open_source
 from s1s2pairs.sources.stac import mosaics
 from s1s2pairs.sources.stac import source as stac
@@ -51,7 +52,7 @@ def to_grid(image: NDArray[np.generic]) -> NDArray[np.generic]:
 # --- Sentinel-1 ---------------------------------------------------------------------------------------------------------
 
 
-def test_mean_is_numpy_s(archive: "TinyArchive", make_place: Callable[..., Place]) -> None:
+def test_mean_is_numpy_s(archive: "TinyArchive", make_place: Callable[..., RoiGrids]) -> None:
     vv, vh = [power() for _ in range(4)], [power() for _ in range(4)]
     vv[1][3, 4] = np.nan
     vh[2][5, 6] = 0
@@ -68,7 +69,7 @@ def test_mean_is_numpy_s(archive: "TinyArchive", make_place: Callable[..., Place
 
 
 def test_small_tiles_give_the_same_pixels(
-    archive: "TinyArchive", make_place: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
+    archive: "TinyArchive", make_place: Callable[..., RoiGrids], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for day in range(3):
         archive.sar(f"S{day}", f"2019-06-{day + 1:02}T17:00:00Z", power(), power())
@@ -107,7 +108,7 @@ def test_small_tiles_give_the_same_pixels(
     assert [len(cut) > 3 for cut in cuts] == [True, True]
 
 
-def test_slices_of_one_pass_are_laid_side_by_side(archive: "TinyArchive", make_place: Callable[..., Place]) -> None:
+def test_slices_of_one_pass_are_laid_side_by_side(archive: "TinyArchive", make_place: Callable[..., RoiGrids]) -> None:
     north, south = power(), power()
     north[40:] = np.nan  # the first slice ends here; the second begins twenty rows farther up
     archive.sar("A", "2019-06-01T17:00:00Z", north, sat__absolute_orbit=7, angle=np.full((32, 32), 40.0))
@@ -122,7 +123,7 @@ def test_slices_of_one_pass_are_laid_side_by_side(archive: "TinyArchive", make_p
     np.testing.assert_array_equal(turned.linear[0], south)
 
 
-def test_a_decibel_archive_equals_a_linear_one(archive: "TinyArchive", make_place: Callable[..., Place]) -> None:
+def test_a_decibel_archive_equals_a_linear_one(archive: "TinyArchive", make_place: Callable[..., RoiGrids]) -> None:
     image = power()
     archive.sar("L", "2019-06-01T17:00:00Z", image)
     archive.sar("D", "2019-06-01T17:00:00Z", 10 * np.log10(image), band={"unit": "dB", "nodata": "nan"})
@@ -131,7 +132,7 @@ def test_a_decibel_archive_equals_a_linear_one(archive: "TinyArchive", make_plac
     np.testing.assert_allclose(decibel, linear, rtol=1e-5)
 
 
-def test_only_wanted_radar_items_are_listed(archive: "TinyArchive", make_place: Callable[..., Place]) -> None:
+def test_only_wanted_radar_items_are_listed(archive: "TinyArchive", make_place: Callable[..., RoiGrids]) -> None:
     archive.sar("in", "2019-06-30T23:59:59Z", power(), view__incidence_angle=40.0)
     archive.sar("late", "2019-07-01T00:00:00Z", power(), view__incidence_angle=40.0)
     archive.sar("ew", "2019-06-02T00:00:00Z", power(), sar__instrument_mode="EW")
@@ -141,7 +142,7 @@ def test_only_wanted_radar_items_are_listed(archive: "TinyArchive", make_place: 
     assert [a.scene_ids for a in found] == [("in",)]
 
 
-def test_grd_is_preferred_and_never_mixed_with_rtc(archive: "TinyArchive", make_place: Callable[..., Place]) -> None:
+def test_grd_is_preferred_and_never_mixed_with_rtc(archive: "TinyArchive", make_place: Callable[..., RoiGrids]) -> None:
     archive.sar("rtc", "2019-06-01T17:00:00Z", power(), collection="sentinel-1-rtc", view__incidence_angle=40.0)
     assert source_of(archive).backscatter() == "gamma0"
     archive.sar("grd", "2019-06-02T17:00:00Z", power(), view__incidence_angle=40.0)
@@ -155,7 +156,9 @@ def test_grd_is_preferred_and_never_mixed_with_rtc(archive: "TinyArchive", make_
 # --- incidence angle ----------------------------------------------------------------------------------------------------
 
 
-def test_angle_raster_is_averaged_over_the_roi_only(archive: "TinyArchive", make_place: Callable[..., Place]) -> None:
+def test_angle_raster_is_averaged_over_the_roi_only(
+    archive: "TinyArchive", make_place: Callable[..., RoiGrids]
+) -> None:
     angle = (30 + 0.01 * np.arange(32) * np.ones((32, 1))).astype(np.float32)
     angle[20:], angle[0, :4] = 60, np.nan
     archive.sar("S", "2019-06-01T17:00:00Z", power(), angle=angle, view__incidence_angle=12.0)
@@ -166,7 +169,7 @@ def test_angle_raster_is_averaged_over_the_roi_only(archive: "TinyArchive", make
     assert acquisition.incidence_source == "raster"
 
 
-def test_without_a_raster_the_property_counts(archive: "TinyArchive", make_place: Callable[..., Place]) -> None:
+def test_without_a_raster_the_property_counts(archive: "TinyArchive", make_place: Callable[..., RoiGrids]) -> None:
     archive.sar("S", "2019-06-01T17:00:00Z", power(), view__incidence_angle=38.25)
     (acquisition,) = source_of(archive).find_sar(make_place(), JUNE, polarisations=("VV",))
     assert (acquisition.incidence_deg, acquisition.incidence_source) == (38.25, "property")
@@ -188,7 +191,7 @@ def annotation(points: list[tuple[float, float, float]]) -> str:
 
 
 def test_then_the_annotation_grid(
-    archive: "TinyArchive", make_place: Callable[..., Place], caplog: pytest.LogCaptureFixture
+    archive: "TinyArchive", make_place: Callable[..., RoiGrids], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Angles that rise linearly: interpolation must give the value at the ROI's middle."""
     archive.sar("S", "2019-06-01T17:00:00Z", power())["assets"]["schema-product-vv"] = {"href": "./vv.xml"}
@@ -215,7 +218,7 @@ def test_then_the_annotation_grid(
 
 
 def test_a_pass_begins_at_the_start_of_its_first_slice(
-    archive: "TinyArchive", make_place: Callable[..., Place]
+    archive: "TinyArchive", make_place: Callable[..., RoiGrids]
 ) -> None:
     for name, middle, start in (("A", "17:00:12", "17:00:00"), ("B", "17:00:37", "17:00:25")):
         archive.sar(name, f"2019-06-01T{middle}Z", power(), start_datetime=f"2019-06-01 {start}+00:00")
@@ -232,7 +235,7 @@ def test_a_collection_of_amplitudes_on_disk_is_refused(archive: "TinyArchive") -
         open_source(str(root)).backscatter()
 
 
-def test_then_the_orbit_model(archive: "TinyArchive", make_place: Callable[..., Place]) -> None:
+def test_then_the_orbit_model(archive: "TinyArchive", make_place: Callable[..., RoiGrids]) -> None:
     archive.sar("S", "2019-06-01T17:00:00Z", power())
     place = make_place()
     (acquisition,) = source_of(archive).find_sar(place, JUNE, polarisations=("VV",))
@@ -246,7 +249,7 @@ def test_then_the_orbit_model(archive: "TinyArchive", make_place: Callable[..., 
 
 
 def test_a_slice_without_a_pixel_in_the_roi_has_no_say(
-    archive: "TinyArchive", make_place: Callable[..., Place]
+    archive: "TinyArchive", make_place: Callable[..., RoiGrids]
 ) -> None:
     nowhere = np.full((32, 32), np.nan, np.float32)
     archive.sar("A", "2019-06-01T17:00:00Z", power(), sat__absolute_orbit=7, angle=np.full((32, 32), 41.0))
@@ -258,7 +261,7 @@ def test_a_slice_without_a_pixel_in_the_roi_has_no_say(
 # --- Sentinel-2 ---------------------------------------------------------------------------------------------------------
 
 
-def test_fractions_are_counted_over_the_roi(archive: "TinyArchive", make_place: Callable[..., Place]) -> None:
+def test_fractions_are_counted_over_the_roi(archive: "TinyArchive", make_place: Callable[..., RoiGrids]) -> None:
     scl = vegetation()
     scl[:2] = 0
     scl[2, :8], scl[3, :6], scl[4, :5], scl[5, :4], scl[6, :7] = 3, 8, 9, 10, 11
@@ -269,14 +272,14 @@ def test_fractions_are_counted_over_the_roi(archive: "TinyArchive", make_place: 
     assert acquisition.snow_fraction == 7 / 960
 
 
-def test_an_empty_scene_counts_as_cloud(archive: "TinyArchive", make_place: Callable[..., Place]) -> None:
+def test_an_empty_scene_counts_as_cloud(archive: "TinyArchive", make_place: Callable[..., RoiGrids]) -> None:
     archive.optical("O", "2019-06-01T10:00:00Z", 0 * vegetation(), {"blue": reflectance()})
     (acquisition,) = source_of(archive).find_optical(make_place(), JUNE)
     assert (acquisition.coverage_fraction, acquisition.cloud_fraction, acquisition.snow_fraction) == (0.0, 1.0, 0.0)
 
 
 def test_granules_of_one_datatake_and_a_reprocessed_one(
-    archive: "TinyArchive", make_place: Callable[..., Place]
+    archive: "TinyArchive", make_place: Callable[..., RoiGrids]
 ) -> None:
     west, east = vegetation(), vegetation()
     west[:, 16:] = 0
@@ -308,7 +311,7 @@ def test_granules_of_one_datatake_and_a_reprocessed_one(
     np.testing.assert_array_equal(image.clear, ~cloudy)
 
 
-def test_median_of_clear_pixels_is_numpy_s(archive: "TinyArchive", make_place: Callable[..., Place]) -> None:
+def test_median_of_clear_pixels_is_numpy_s(archive: "TinyArchive", make_place: Callable[..., RoiGrids]) -> None:
     scls = [random.choice(np.array([0, 4, 5, 9], np.uint8), (32, 32), p=[0.1, 0.4, 0.3, 0.2]) for _ in range(5)]
     blues, swirs = [reflectance() for _ in scls], [reflectance(32) for _ in scls]
     swirs[0][:8] = 0  # missing in one band: missing in all
@@ -325,7 +328,7 @@ def test_median_of_clear_pixels_is_numpy_s(archive: "TinyArchive", make_place: C
         np.testing.assert_array_equal(mine, np.floor(np.ma.median(stack, axis=0).filled(0) + 0.5))
 
 
-def test_offset_and_another_nodata_value(archive: "TinyArchive", make_place: Callable[..., Place]) -> None:
+def test_offset_and_another_nodata_value(archive: "TinyArchive", make_place: Callable[..., RoiGrids]) -> None:
     raw = np.full((64, 64), 3000, np.uint16)
     raw[0, :3] = 1000, 900, 0  # reflectance 0, below 0, and a raw zero which is a value here
     raw[1, 0] = 65_535
@@ -337,7 +340,7 @@ def test_offset_and_another_nodata_value(archive: "TinyArchive", make_place: Cal
 
 
 def test_an_offset_that_makes_many_pixels_negative_is_remarked_on(
-    archive: "TinyArchive", make_place: Callable[..., Place], caplog: pytest.LogCaptureFixture
+    archive: "TinyArchive", make_place: Callable[..., RoiGrids], caplog: pytest.LogCaptureFixture
 ) -> None:
     band = {"scale": 0.0001, "offset": -0.1}
     for id_, value in (("dark", 700), ("bright", 3000)):
@@ -349,7 +352,7 @@ def test_an_offset_that_makes_many_pixels_negative_is_remarked_on(
     assert "item dark, asset blue: 100 % of the clear pixels are at or below zero" in record.getMessage()
 
 
-def test_planetary_computer_names_and_baseline(archive: "TinyArchive", make_place: Callable[..., Place]) -> None:
+def test_planetary_computer_names_and_baseline(archive: "TinyArchive", make_place: Callable[..., RoiGrids]) -> None:
     archive.optical(
         "O",
         "2023-06-01T10:00:00Z",
@@ -363,7 +366,7 @@ def test_planetary_computer_names_and_baseline(archive: "TinyArchive", make_plac
     assert (image.reflectance == 500).all()
 
 
-def test_a_scene_that_ends_within_the_grid(archive: "TinyArchive", make_place: Callable[..., Place]) -> None:
+def test_a_scene_that_ends_within_the_grid(archive: "TinyArchive", make_place: Callable[..., RoiGrids]) -> None:
     archive.sar("S", "2019-06-01T17:00:00Z", power(), left=500_320.0, angle=np.full((32, 32), 40.0))
     archive.optical("O", "2019-06-01T10:00:00Z", vegetation(), {"blue": reflectance()}, left=500_320.0)
     source, place = source_of(archive), make_place()
@@ -378,7 +381,7 @@ def test_a_scene_that_ends_within_the_grid(archive: "TinyArchive", make_place: C
     assert (image.reflectance[0, :, :32] == 0).all()
 
 
-def test_least_cloudy_takes_one_acquisition(archive: "TinyArchive", make_place: Callable[..., Place]) -> None:
+def test_least_cloudy_takes_one_acquisition(archive: "TinyArchive", make_place: Callable[..., RoiGrids]) -> None:
     archive.optical("O", "2019-06-01T10:00:00Z", vegetation(), {"blue": reflectance()})
     with pytest.raises(ValueError, match="takes one acquisition, not 2"):
         source_of(archive).composite_optical(
@@ -390,7 +393,7 @@ def test_least_cloudy_takes_one_acquisition(archive: "TinyArchive", make_place: 
 
 
 def test_scene_classes_are_read_once_however_often_one_asks(
-    archive: "TinyArchive", make_place: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
+    archive: "TinyArchive", make_place: Callable[..., RoiGrids], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive.optical("O", "2019-06-01T10:00:00Z", vegetation(), {"blue": reflectance()})
     read = []
@@ -401,7 +404,7 @@ def test_scene_classes_are_read_once_however_often_one_asks(
     assert len(read) == 1
 
 
-def test_threads_may_share_a_source(archive: "TinyArchive", make_place: Callable[..., Place]) -> None:
+def test_threads_may_share_a_source(archive: "TinyArchive", make_place: Callable[..., RoiGrids]) -> None:
     for day in range(6):
         archive.sar(f"S{day}", f"2019-06-{day + 1:02}T17:00:00Z", power(), angle=np.full((32, 32), 40.0))
     source, place = source_of(archive), make_place()
@@ -424,7 +427,7 @@ def test_the_name_does_not_tell_where_the_archive_lies(archive: "TinyArchive", t
     assert names == {"catalogue:tiny"}
 
 
-def test_nested_catalogues_are_walked(archive: "TinyArchive", make_place: Callable[..., Place]) -> None:
+def test_nested_catalogues_are_walked(archive: "TinyArchive", make_place: Callable[..., RoiGrids]) -> None:
     archive.sar("S", "2019-06-01T17:00:00Z", power(), view__incidence_angle=40.0)
     del archive.items["S"]["collection"]
     root = archive.root
@@ -457,7 +460,7 @@ def test_no_catalogue(tmp_path: Path) -> None:
         open_source(str(tmp_path))
 
 
-def test_collections_that_are_not_there(archive: "TinyArchive", make_place: Callable[..., Place]) -> None:
+def test_collections_that_are_not_there(archive: "TinyArchive", make_place: Callable[..., RoiGrids]) -> None:
     archive.optical("O", "2019-06-01T10:00:00Z", vegetation(), {"blue": reflectance()})
     only_optical = source_of(archive)
     with pytest.raises(SourceError, match="catalogue:tiny: no usable radar collection; wanted is sentinel-1-grd"):
@@ -466,7 +469,7 @@ def test_collections_that_are_not_there(archive: "TinyArchive", make_place: Call
         only_optical.find_sar(make_place(), JUNE, polarisations=("VV",))
 
 
-def test_a_broken_item_does_not_vanish(archive: "TinyArchive", make_place: Callable[..., Place]) -> None:
+def test_a_broken_item_does_not_vanish(archive: "TinyArchive", make_place: Callable[..., RoiGrids]) -> None:
     archive.sar("good", "2019-06-01T17:00:00Z", power(), view__incidence_angle=40.0)
     archive.sar("bad", "2019-06-07T17:00:00Z", power(), view__incidence_angle=40.0)
     root = archive.write()
@@ -498,7 +501,7 @@ def test_a_broken_item_does_not_vanish(archive: "TinyArchive", make_place: Calla
         open_source(str(root)).find_sar(make_place(), JUNE, polarisations=("VV", "VH"))
 
 
-def test_one_id_twice_is_refused(archive: "TinyArchive", make_place: Callable[..., Place]) -> None:
+def test_one_id_twice_is_refused(archive: "TinyArchive", make_place: Callable[..., RoiGrids]) -> None:
     archive.sar("one", "2019-06-01T17:00:00Z", power())
     archive.sar("two", "2019-06-07T17:00:00Z", power())
     root = archive.write()
@@ -508,7 +511,7 @@ def test_one_id_twice_is_refused(archive: "TinyArchive", make_place: Callable[..
         open_source(str(root)).find_sar(make_place(), JUNE, polarisations=("VV",))
 
 
-def test_a_broken_optical_item_does_not_vanish(archive: "TinyArchive", make_place: Callable[..., Place]) -> None:
+def test_a_broken_optical_item_does_not_vanish(archive: "TinyArchive", make_place: Callable[..., RoiGrids]) -> None:
     archive.optical("O", "2019-06-01T10:00:00Z", vegetation(), {"blue": reflectance()})
     source = source_of(archive)
     with pytest.raises(
@@ -520,7 +523,7 @@ def test_a_broken_optical_item_does_not_vanish(archive: "TinyArchive", make_plac
         source_of(archive).find_optical(make_place(), JUNE)
 
 
-def test_a_truncated_or_lost_file_is_named(archive: "TinyArchive", make_place: Callable[..., Place]) -> None:
+def test_a_truncated_or_lost_file_is_named(archive: "TinyArchive", make_place: Callable[..., RoiGrids]) -> None:
     archive.sar("S", "2019-06-01T17:00:00Z", power(), angle=np.full((32, 32), 40.0))
     archive.optical("O", "2019-06-01T10:00:00Z", vegetation(), {"blue": reflectance()})
     source, place = source_of(archive), make_place()
@@ -538,7 +541,7 @@ def test_a_truncated_or_lost_file_is_named(archive: "TinyArchive", make_place: C
 
 
 def test_a_missing_file_costs_an_acquisition_and_is_named(
-    archive: "TinyArchive", make_place: Callable[..., Place], caplog: pytest.LogCaptureFixture
+    archive: "TinyArchive", make_place: Callable[..., RoiGrids], caplog: pytest.LogCaptureFixture
 ) -> None:
     for day in (1, 7):
         archive.sar(f"S{day}", f"2019-06-{day:02}T17:00:00Z", power(), angle=np.full((32, 32), 40.0))
@@ -579,7 +582,7 @@ def test_a_plan_s_files_are_looked_for(
         source.unreadable(needed)
 
 
-def test_a_scene_of_the_plan_that_is_gone(archive: "TinyArchive", make_place: Callable[..., Place]) -> None:
+def test_a_scene_of_the_plan_that_is_gone(archive: "TinyArchive", make_place: Callable[..., RoiGrids]) -> None:
     archive.sar("S", "2019-06-01T17:00:00Z", power())
     with pytest.raises(
         SourceError, match=r"has no item A \(nor 1 others of the plan\); the plan was made from another source"

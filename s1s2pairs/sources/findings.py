@@ -1,7 +1,6 @@
 """What a check of a source finds: one verdict for each thing that a build relies on."""
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 State = Literal["holds", "does not hold", "not testable"]
@@ -37,23 +36,3 @@ class CheckReport:
     def ok(self) -> bool:
         """Whether everything that a build relies on holds; what could not be tried does not count against it."""
         return not any(one.needed and one.state == "does not hold" for one in self.findings)
-
-
-def check_lines(report: CheckReport) -> Iterator[str]:
-    """Yield the findings as lines of text, the verdict last."""
-    for one in report.findings:
-        yield f"{one.state:>13}  {one.name}: {one.says}" + ("" if one.needed else " (good to know)")
-        yield f"               {one.detail}"
-        if one.state == "does not hold" and one.needed:
-            yield f"               this breaks: {one.breaks}"
-    states = [one.state for one in report.findings]
-    asked = "" if report.requests is None else f", {report.requests} requests"
-    yield (
-        f"{report.source}: {states.count('holds')} hold, {states.count('does not hold')} do not, "
-        f"{states.count('not testable')} not testable{asked}, {report.seconds:.0f} s"
-    )
-
-
-def check_json(report: CheckReport) -> dict[str, object]:
-    """Return the findings as plain JSON."""
-    return {"ok": report.ok, **asdict(report)}
