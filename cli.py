@@ -162,8 +162,11 @@ def simulate(
 @app.command()
 def check(
     source: Annotated[
-        str, typer.Option(help="earthengine, stac:URL, or the path of a STAC catalogue on disk.")
-    ] = "earthengine",
+        str | None,
+        typer.Option(
+            help="earthengine, stac:URL, or the path of a STAC catalogue on disk; else earthengine.", show_default=False
+        ),
+    ] = None,
     project: Project = None,
     save: Annotated[
         Path | None,

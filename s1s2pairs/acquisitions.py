@@ -145,3 +145,14 @@ class OpticalAcquisition:
     snow_fraction: float
     """SCL 11, of the covered pixels."""
     footprint_wkt: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Needed:
+    """Scenes that a plan has chosen for one ROI, and what of them will be read."""
+
+    sar: tuple[SceneIds, ...]
+    optical: tuple[SceneIds, ...]
+    """Of all periods."""
+    polarisations: tuple[str, ...]
+    bands: tuple[str, ...]

@@ -22,7 +22,7 @@ from ..plan.search import plan_roi
 from ..recipe.settings import Roi
 from ..sensors import valid_pixels
 from ..sources import OpticalComposite, SarMean, Source
-from ..sources.registry import open_source
+from ..sources.registry import Access, kind_of, open_source
 from .despeckle import GRD_LOOKS, despeckle, to_db
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class SourceOpener:
         Earth Engine does the work elsewhere: all its requests are in flight while other images are encoded or wait for
         their turn. Other sources do it here.
         """
-        return self.requests + 2 * ENCODERS if "earthengine" in (self.name, self.radar) else LOCAL_WORKERS
+        return self.requests + 2 * ENCODERS if self._counts_requests else LOCAL_WORKERS
 
     def open(self) -> Source:
         """Open the source.
@@ -80,7 +80,8 @@ class SourceOpener:
         Raises:
             SourceError: It cannot be used.
         """
-        return open_source(self.name, radar=self.radar, project=self.project, requests=self.requests)
+        access = Access(project=self.project, requests=self.requests)
+        return open_source(self.name, radar=self.radar, access=access)
 
     def share(self, processes: int) -> Self:
         """Return the opener for one of several processes: each gets an equal part of the requests."""
@@ -89,7 +90,11 @@ class SourceOpener:
     @property
     def most_processes(self) -> int | None:
         """A process needs at least one of Earth Engine's requests."""
-        return self.requests if "earthengine" in (self.name, self.radar) else None
+        return self.requests if self._counts_requests else None
+
+    @property
+    def _counts_requests(self) -> bool:
+        return any(kind_of(name).counts_requests for name in (self.name, self.radar) if name is not None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
-from ..errors import RecipeError
+from ..plan.lock import DEFAULT_SOURCE
 from ..sources.findings import CheckReport
+from ..sources.registry import Access, kind_of
 
 
-def check(source: str, *, project: str | None = None, save: Path | None = None) -> CheckReport:
+def check(source: str | None = None, *, project: str | None = None, save: Path | None = None) -> CheckReport:
     """Try a source with a few small requests.
 
     Args:
-        source: `earthengine`, `stac:URL`, or the path of a STAC catalogue on disk.
+        source: `earthengine` (the default), `stac:URL`, or the path of a STAC catalogue on disk.
         project: Google Cloud project, for Earth Engine only.
         save: Where to write a recording of the replies, for Earth Engine only.
 
@@ -19,12 +20,5 @@ def check(source: str, *, project: str | None = None, save: Path | None = None) 
         NotAuthenticated: Earth Engine has no usable credentials.
         SourceError: The source cannot be reached.
     """
-    if source == "earthengine":
-        from ..sources.earthengine.check import check_earthengine  # noqa: PLC0415 - an optional extra
-
-        return check_earthengine(project=project, save=save)
-    if save is not None:
-        raise RecipeError("--save records replies of Earth Engine only; leave it out, or use --source earthengine")
-    from ..sources.stac.check import check_stac  # noqa: PLC0415 - loads GDAL
-
-    return check_stac(source)
+    name = source or DEFAULT_SOURCE
+    return kind_of(name).check(name, Access(project=project), save)

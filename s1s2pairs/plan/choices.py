@@ -13,7 +13,15 @@ from odc.geo.geobox import GeoBox
 from pydantic import ConfigDict, Field, PlainSerializer, PlainValidator, TypeAdapter, ValidationError
 from pyproj.exceptions import CRSError
 
-from ..acquisitions import CompositeMethod, IncidenceSource, OpticalAcquisition, RoiGrids, SarAcquisition, SearchWindow
+from ..acquisitions import (
+    CompositeMethod,
+    IncidenceSource,
+    Needed,
+    OpticalAcquisition,
+    RoiGrids,
+    SarAcquisition,
+    SearchWindow,
+)
 from ..errors import RecipeError
 from ..grid import analysis_grid, footprint_lonlat, grid_from_json, grid_to_json, roi_grid
 from ..recipe.parser import parse_recipe
@@ -103,6 +111,17 @@ class Plan:
     def sources(self) -> tuple[str, str | None]:
         """Where images are from: `source` and `radar_source`."""
         return self.source, self.radar_source
+
+
+def needed(plan: RoiPlan) -> Needed:
+    """Return the scenes of a ROI's plan, none where nothing could be chosen, and what of them will be read."""
+    periods = plan.choices.periods if plan.choices else ()
+    return Needed(
+        sar=tuple(acquisition.scene_ids for period in periods for acquisition in period.sar),
+        optical=tuple(acquisition.scene_ids for period in periods for acquisition in period.optical),
+        polarisations=plan.roi.settings.s1_polarisations,
+        bands=plan.roi.settings.s2_bands,
+    )
 
 
 def place(roi: Roi) -> RoiGrids:

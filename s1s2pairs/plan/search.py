@@ -5,8 +5,8 @@ import logging
 from ..acquisitions import RoiGrids
 from ..errors import NoAcquisitions
 from ..recipe.settings import Roi
-from ..sources import Needed, Source
-from .choices import RoiPlan, assemble, place
+from ..sources import Source
+from .choices import RoiPlan, assemble, needed, place
 from .optical import OpticalChoice, choose_optical, search_spans, span_of
 from .radar import choose_orbit, search_span
 
@@ -25,7 +25,7 @@ def plan_roi(source: Source, roi: Roi) -> RoiPlan:
     lost: frozenset[str] = frozenset()
     while True:
         plan = _plan_without(lost, source, roi)
-        missing = _missing(source, plan)
+        missing = source.unreadable(needed(plan)) if plan.choices else frozenset()
         if not missing:
             return plan
         log.warning("%s: chosen again without %s, whose files are missing", roi.name, ", ".join(sorted(missing)))
@@ -47,20 +47,6 @@ def _plan_without(lost: frozenset[str], source: Source, roi: Roi) -> RoiPlan:
         log.info("%s: %s", roi.name, reason)
         return RoiPlan(roi=roi, choices=None, failure=reason)
     return assemble(roi, grid=here.grid, optical=optical, orbit=orbit, backscatter=backscatter)
-
-
-def _missing(source: Source, plan: RoiPlan) -> frozenset[str]:
-    """Return the scenes of a plan whose files are not there."""
-    if plan.choices is None:
-        return frozenset()
-    periods, settings = plan.choices.periods, plan.roi.settings
-    needed = Needed(
-        sar=tuple(acquisition.scene_ids for period in periods for acquisition in period.sar),
-        optical=tuple(acquisition.scene_ids for period in periods for acquisition in period.optical),
-        polarisations=settings.s1_polarisations,
-        bands=settings.s2_bands,
-    )
-    return source.unreadable(needed)
 
 
 def _optical(lost: frozenset[str], source: Source, here: RoiGrids, roi: Roi) -> dict[str, OpticalChoice]:

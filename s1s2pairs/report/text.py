@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 from ..build.build import BuildReport
 from ..dataset.verify import VerifyReport
-from ..plan.choices import Choices, Plan, RoiPlan
+from ..plan.choices import Choices, Plan, RoiPlan, needed
 from ..sources import Cost
 from ..sources.registry import cost_of
 
@@ -77,7 +77,7 @@ def _roi(plan: RoiPlan, whole: Plan) -> RoiSummary:
         incidence_source=chosen.incidence_source,
         grid=(chosen.grid.shape[0], chosen.grid.shape[1]),
         periods=_periods(chosen),
-        cost=cost_of(*whole.sources, plan),
+        cost=cost_of(*whole.sources, needed(plan), chosen.grid, periods=len(chosen.periods)),
     )
 
 

@@ -26,6 +26,8 @@ from ..files import write_whole
 from ..plan.choices import Plan, RoiPlan, is_lock, parse_lock
 from ..recipe.parser import parse_recipe
 from ..recipe.settings import Roi
+from ..sources.registry import Access, kind_of
+from .layers import drawings
 from .overlays import overlays
 
 EARTH_ENGINE: Final = "Google Earth Engine, contains modified Copernicus Sentinel data"
@@ -247,12 +249,11 @@ def _wishes(roi: Roi) -> list[str]:
 
 
 def _source_layers(path: Path, plan: Plan | None, project: str | None) -> Mapping[str, str]:
-    if plan is None or plan.source != "earthengine":
+    draw = None if plan is None else kind_of(plan.source).draw
+    if plan is None or draw is None:
         made = "nothing is chosen yet" if plan is None else f"the plan was made from {plan.source}"
         raise RecipeError(f"{path}: no Earth Engine layers, {made}; give a plan or dataset made from earthengine")
-    from ..sources.earthengine.map_tiles import layer_urls  # noqa: PLC0415 - loads the client of an extra
-
-    return layer_urls(plan, project=project)
+    return draw(drawings(plan), Access(project=project))
 
 
 def _add_source_layers(canvas: Any, foliumap: ModuleType, layers: Mapping[str, str]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from ..acquisitions import CompositeMethod, OpticalAcquisition, RoiGrids, SarAcquisition, SceneIds, Span
+from ..acquisitions import CompositeMethod, Needed, OpticalAcquisition, RoiGrids, SarAcquisition, SceneIds, Span
 from ..sensors import Backscatter
 
 
@@ -56,16 +56,6 @@ class Cost:
             bytes=sum(cost.bytes for cost in costs),
             eecu_seconds=sum(computed) if computed else None,
         )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Needed:
-    """Scenes that a plan is about to choose, and what of them will be read."""
-
-    sar: tuple[SceneIds, ...]
-    optical: tuple[SceneIds, ...]
-    polarisations: tuple[str, ...]
-    bands: tuple[str, ...]
 
 
 class Source(Protocol):

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from odc.geo.geobox import GeoBox
 
-from ..acquisitions import CompositeMethod, OpticalAcquisition, RoiGrids, SarAcquisition, SceneIds, Span
+from ..acquisitions import CompositeMethod, Needed, OpticalAcquisition, RoiGrids, SarAcquisition, SceneIds, Span
 from ..sensors import Backscatter
-from . import Needed, OpticalComposite, SarMean, Source
+from . import OpticalComposite, SarMean, Source
 
 
 class PairedSource:

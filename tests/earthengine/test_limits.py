@@ -3,14 +3,13 @@
 import datetime as dt
 import math
 
-import pytest
 from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
-from s1s2pairs.acquisitions import Span
-from s1s2pairs.plan.choices import RoiPlan
+from s1s2pairs.acquisitions import Needed, Span
+from s1s2pairs.sources import Cost
 from s1s2pairs.sources.earthengine import cost
 from s1s2pairs.sources.earthengine.limits import (
     MAX_DIMENSION_PX,
@@ -20,8 +19,6 @@ from s1s2pairs.sources.earthengine.limits import (
     sar_bytes,
     windows,
 )
-
-from . import world
 
 sides = st.integers(1, 70_000)
 
@@ -96,6 +93,8 @@ def test_halves_of_spans_hold_every_moment_once_and_cut_at_night(
             assert min(abs(solar - midnight), abs(solar - midnight - dt.timedelta(days=1))) < dt.timedelta(seconds=5)
 
 
-def test_a_roi_without_choices_costs_nothing() -> None:
-    failed = cost(RoiPlan(roi=world.recipe().rois[0], choices=None, failure="nothing found"), ("s1", "s2"))
-    assert (failed.requests, failed.bytes, failed.eecu_seconds) == (0, 0, pytest.approx(0))
+def test_the_cost_of_each_raster_is_counted_once_a_period() -> None:
+    needed = Needed(sar=(), optical=(), polarisations=("VV", "VH"), bands=("B2", "B3"))
+    both = cost(needed, grid(100, 200), periods=3, sensors=("s1", "s2"))
+    assert (both.requests, both.bytes) == (6, 3 * 20_000 * (12 + 6))
+    assert cost(needed, grid(100, 200), periods=0, sensors=("s1", "s2")) == Cost(requests=0, bytes=0)

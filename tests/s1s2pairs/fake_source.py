@@ -18,10 +18,10 @@ import numpy as np
 from odc.geo.geobox import GeoBox
 from shapely.geometry import box
 
-from s1s2pairs.acquisitions import CompositeMethod, OpticalAcquisition, RoiGrids, SarAcquisition, SceneIds, Span
+from s1s2pairs.acquisitions import CompositeMethod, Needed, OpticalAcquisition, RoiGrids, SarAcquisition, SceneIds, Span
 from s1s2pairs.errors import NotAuthenticated, QuotaExceeded, SourceError, SourceUnreachable
 from s1s2pairs.sensors import Backscatter
-from s1s2pairs.sources import Needed, OpticalComposite, SarMean, Source
+from s1s2pairs.sources import OpticalComposite, SarMean, Source
 from s1s2pairs.sources.grouping import outline_wkt
 
 FAULTS = {

@@ -1,11 +1,15 @@
 """Google Earth Engine as a source: measuring, averaging and compositing run on its servers, only results come down.
 
     session      sign in, endpoints, the one HTTP transport
-    patience     which failures are tried again, how long, and how many requests run at once
+    retry        which failures are tried again, how long, and how many requests run at once
     expressions  the graphs sent: what Earth Engine computes
-    tables       the tables that come back, as acquisitions
+    answers      the tables that come back, as scenes and measurements
+    survey       the search of one ROI, in two or three requests
     limits       what a request may ask for, how a grid is split, what a plan costs
-    source       the four questions of the seam
+    pixels       the pixels that come back
+    source       the questions of the seam
+    map_tiles    layers of a web map
+    check        does it all hold: `beliefs`, tried by `looks` through a `probe` on what is `known`
 
 Nothing outside this folder imports `ee`.
 """

@@ -12,8 +12,7 @@ from typing import Final
 
 from odc.geo.geobox import GeoBox
 
-from ...acquisitions import Span
-from ...plan.choices import RoiPlan
+from ...acquisitions import Needed, Span
 from ...sensors import Sensor
 from .. import Cost
 
@@ -137,14 +136,10 @@ def _solar_midnight(time: dt.datetime, longitude: float) -> dt.datetime:
     return noon.replace(hour=0, minute=0, second=0, microsecond=0) - ahead
 
 
-def cost(plan: RoiPlan, sensors: Sequence[Sensor]) -> Cost:
-    """Estimate what the pixels of a ROI's plan will cost; nothing for a ROI without choices."""
-    if plan.choices is None:
-        return Cost(requests=0, bytes=0, eecu_seconds=0.0)
-    settings = plan.roi.settings
-    per_pixel = {"s1": sar_bytes(len(settings.s1_polarisations)), "s2": optical_bytes(len(settings.s2_bands))}
-    once = [grid_cost(plan.choices.grid, bytes_per_pixel=per_pixel[sensor]) for sensor in sensors]
-    return Cost.total(once * len(plan.choices.periods))
+def cost(needed: Needed, grid: GeoBox, *, periods: int, sensors: Sequence[Sensor]) -> Cost:
+    """Estimate what the rasters of a ROI will cost, one for each of the sensors and periods."""
+    per_pixel = {"s1": sar_bytes(len(needed.polarisations)), "s2": optical_bytes(len(needed.bands))}
+    return Cost.total([grid_cost(grid, bytes_per_pixel=per_pixel[sensor]) for sensor in sensors] * periods)
 
 
 def grid_cost(grid: GeoBox, *, bytes_per_pixel: int) -> Cost:

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from ...acquisitions import CompositeMethod, OpticalAcquisition, RoiGrids, SarAcquisition, SceneIds, Span
+from ...acquisitions import CompositeMethod, Needed, OpticalAcquisition, RoiGrids, SarAcquisition, SceneIds, Span
 from ...errors import RecipeError, SourceError
 from ...sensors import S2_CLEAR_BAND, Backscatter
-from .. import Needed, OpticalComposite, SarMean
+from .. import OpticalComposite, SarMean
 from . import expressions
 from .limits import MAX_REQUESTS, MEASURING_AT_ONCE, Window, optical_bytes, sar_bytes, windows
 from .pixels import Composite

@@ -13,6 +13,7 @@ from odc.geo.geobox import GeoBox
 from ...acquisitions import (
     CompositeMethod,
     Incidence,
+    Needed,
     OpticalAcquisition,
     OpticalScene,
     RoiGrids,
@@ -22,7 +23,7 @@ from ...acquisitions import (
 )
 from ...errors import MissingFile, SourceError
 from ...sensors import Backscatter
-from .. import Needed, OpticalComposite, SarMean
+from .. import OpticalComposite, SarMean
 from ..compositing import LinearMean, median_of_present
 from ..grouping import SarPass, group_optical, outline_wkt, sar_acquisitions, sar_passes
 from .api import ApiCatalogue

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from s1s2pairs.sources import Needed
+from s1s2pairs.acquisitions import Needed
 from s1s2pairs.sources.paired import PairedSource
 from tests.s1s2pairs.fake_source import FakeSource
 from tests.test_cli import Done, s1s2

@@ -11,12 +11,12 @@ import pytest
 import shapely
 from odc.geo.geobox import GeoBox
 
-from s1s2pairs.acquisitions import CompositeMethod, OpticalAcquisition, RoiGrids, SarAcquisition, SceneIds, Span
+from s1s2pairs.acquisitions import CompositeMethod, Needed, OpticalAcquisition, RoiGrids, SarAcquisition, SceneIds, Span
 from s1s2pairs.errors import RecipeError
 from s1s2pairs.plan.choices import Plan, RoiPlan, dump_lock, is_lock, parse_lock, shared_ground
 from s1s2pairs.plan.search import plan_roi
 from s1s2pairs.recipe.settings import Period, Roi, Settings
-from s1s2pairs.sources import Needed, OpticalComposite, SarMean
+from s1s2pairs.sources import OpticalComposite, SarMean
 
 UTC = dt.UTC
 PERIODS = (

@@ -17,6 +17,7 @@ import pytest
 pytest.importorskip("ee", reason="earthengine-api is not installed", exc_type=ImportError)
 
 from s1s2pairs.plan.choices import Plan, dump_lock
+from s1s2pairs.report.layers import drawings
 from s1s2pairs.report.web_map import make_map
 from s1s2pairs.sources.earthengine.map_tiles import layer_urls
 from tests.earthengine import discovery
@@ -91,7 +92,7 @@ def test_one_request_per_sensor_and_period_names_every_scene(
     server: _Server, tmp_path: Path, polarisations: tuple[str, ...]
 ) -> None:
     plan = make_dataset(tmp_path, polarisations=polarisations)
-    urls = layer_urls(plan)
+    urls = layer_urls(drawings(plan))
     assert list(urls) == [
         f"{sensor} {year} (Earth Engine)" for year in (2019, 2021) for sensor in ("Sentinel-2", "Sentinel-1")
     ]

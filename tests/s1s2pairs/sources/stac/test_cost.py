@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from s1s2pairs.plan.choices import needed
 from s1s2pairs.sources import Cost
 from s1s2pairs.sources.registry import cost_of
 from tests.s1s2pairs.handmade import make_dataset
@@ -20,5 +21,7 @@ def test_every_window_at_its_own_resolution(tmp_path: Path) -> None:
     radar_bytes = scenes * 2 * 48 * 48 * 4
     # B2 at 10 m, B11 and the scene classes at 20 m.
     optical_bytes = 48 * 48 * 2 + 24 * 24 * 2 + 24 * 24
-    assert cost_of("catalogue:x", None, one) == Cost(requests=scenes * 2 + 3, bytes=radar_bytes + optical_bytes)
-    assert cost_of("stac:https://example.org", None, failed) == Cost(requests=0, bytes=0)
+    cost = cost_of("catalogue:x", None, needed(one), roi.choices.grid, periods=1)
+    assert cost == Cost(requests=scenes * 2 + 3, bytes=radar_bytes + optical_bytes)
+    nothing = cost_of("stac:https://example.org", None, needed(failed), roi.choices.grid, periods=0)
+    assert nothing == Cost(requests=0, bytes=0)

@@ -14,10 +14,10 @@ import rasterio
 from numpy.typing import NDArray
 
 from s1s2pairs import s1_orbits
-from s1s2pairs.acquisitions import RoiGrids, Span
+from s1s2pairs.acquisitions import Needed, RoiGrids, Span
 from s1s2pairs.errors import MissingFile, SourceError
 from s1s2pairs.grid import inside
-from s1s2pairs.sources import Needed, Source
+from s1s2pairs.sources import Source
 from s1s2pairs.sources.registry import open_source
 from s1s2pairs.sources.stac import mosaics
 from s1s2pairs.sources.stac import source as stac
