@@ -104,6 +104,7 @@ def build(
 ) -> None:
     """Build a dataset from a recipe."""
     from s1s2pairs.build import build as building
+    from s1s2pairs.build import text as build_text
     from s1s2pairs.build.raster import SourceOpener
     from s1s2pairs.plan import choices as planning
     from s1s2pairs.plan import lock
@@ -127,9 +128,9 @@ def build(
     else:
         report = building.build(wanted, opener=opener, out=folder, workers=workers, dask=dask, progress=bar)
         if as_json:
-            say_json(summary.build_json(report))
+            say_json(build_text.build_json(report))
         else:
-            say("\n".join(summary.build_lines(report)), quiet=quiet)
+            say("\n".join(build_text.build_lines(report)), quiet=quiet)
         failed = {outcome.roi: outcome.failure for outcome in report.failed}
     for name, reason in failed.items():
         typer.echo(f"s1s2: {name} failed: {reason}", err=True)

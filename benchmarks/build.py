@@ -42,7 +42,8 @@ from s1s2pairs.dataset.contents import Unit, units_of
 from s1s2pairs.dataset.patches import patch_grid
 from s1s2pairs.dataset.rasters import encode
 from s1s2pairs.grid import footprint_lonlat
-from s1s2pairs.plan.choices import Plan, parse_lock
+from s1s2pairs.plan.choices import Plan
+from s1s2pairs.plan.lock import parse_lock
 from s1s2pairs.recipe.parser import parse_recipe
 from s1s2pairs.sensors import S2_BANDS, SCL_CLOUD
 from s1s2pairs.sources.registry import open_source

@@ -24,7 +24,7 @@ from models import zoo
 from models.data.dataset import PairDataset
 from models.scaling import Scaling
 from models.task import Batch, Stack
-from s1s2pairs.dataset.index import open_dataset
+from s1s2pairs.dataset.dataset import open_dataset
 
 Reader = Callable[[Sequence[int]], Batch]
 FLOOR = "np.memmap floor"

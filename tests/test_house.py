@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,14 +20,20 @@ PURE = [
     or path.name in ("grid.py", "acquisitions.py", "s1_orbits.py")
 ]
 """The rooms of what is wanted and what is chosen, and the words they speak in."""
+MODULE_LINES, FUNCTION_LINES, CLI_LINES = 320, 60, 420
 READS_FILES = "s1s2pairs/plan/lock.py"
 """The one place that reads recipes and locks."""
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def imports(path: Path) -> Iterator[tuple[str, ast.stmt]]:
     """Yield every module a file imports, with relative names resolved, anywhere in it."""
     package = path.relative_to(ROOT).with_suffix("").parts[:-1]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -54,14 +61,109 @@ def test_the_data_half_knows_nothing_of_the_models(path: Path) -> None:
     assert uses(path, "models", "torch", "lightning_fabric") == []
 
 
-@pytest.mark.parametrize("path", within("models"), ids=str)
-def test_the_models_take_only_the_index_the_bands_and_the_errors(path: Path) -> None:
-    allowed = ("s1s2pairs.dataset.index", "s1s2pairs.sensors", "s1s2pairs.errors")
-    taken = [m for m in uses(path, "s1s2pairs") if m != "s1s2pairs"]
-    assert [m for m in taken if not m.startswith(allowed)] == []
-    assert uses(path, "ee", "cli") == []
-    absolute = [m for m, node in imports(path) if not getattr(node, "level", 0) and m.split(".")[0] == "models"]
-    assert absolute == [], "imports inside models are relative"
+DATA_HALF: dict[str, set[str]] = {
+    "words": set(),
+    "recipe": {"words"},
+    "sources": {"words"},
+    "plan": {"words", "recipe"},
+    "dataset": {"words", "recipe", "plan"},
+    "build": {"words", "recipe", "plan", "sources", "dataset"},
+    "report": {"words", "recipe", "plan", "sources", "dataset"},
+    "check": {"words", "plan", "sources"},
+    "simulate": {"words", "recipe"},
+}
+"""Room -> what it may import from beside itself. `words` are the modules that lie in no folder. Data goes one way."""
+MODELS: dict[str, set[str]] = {
+    "words": {"networks"},  # the zoo
+    "blocks": {"words"},
+    "networks": {"words", "blocks"},
+    "metrics": {"words"},
+    "data": {"words"},
+    "runs": {"words"},
+    "train": {"words", "data", "metrics", "runs"},
+    "evaluate": {"words", "data", "metrics", "runs"},
+    "translate": {"words", "runs"},
+}
+SEARCH = ("s1s2pairs.plan.search", "s1s2pairs.sources")
+"""The one exception: asking a source and choosing meet here, by the interface alone."""
+FROM_THE_DATA_HALF = {
+    "s1s2pairs.dataset.dataset",
+    "s1s2pairs.dataset.index",
+    "s1s2pairs.dataset.layout",
+    "s1s2pairs.sensors",
+    "s1s2pairs.errors",
+    "s1s2pairs.progress",
+    "s1s2pairs.report.colours",
+}
+"""All that the models know of datasets."""
+MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in SOURCES}
+
+
+def room(module: str) -> tuple[str, str]:
+    half, _, rest = module.partition(".")
+    folder = rest.partition(".")[0]
+    return half, folder if (ROOT / half / folder).is_dir() and folder else "words"
+
+
+def imported_modules(path: Path) -> set[str]:
+    """The project's own modules that a file imports, anywhere in it."""
+    named = {module for module, _ in imports(path) if module in MODULES}
+    # `from .a import b` names the package `.a` too, where only its module `b` is meant.
+    return {m for m in named if not any(other.startswith(f"{m}.") for other in named)}
+
+
+@pytest.mark.parametrize("module", sorted(MODULES), ids=str)
+def test_rooms_import_with_the_grain(module: str) -> None:
+    half, here = room(module)
+    if half == "cli":
+        return
+    allowed = {"s1s2pairs": DATA_HALF, "models": MODELS}[half][here]
+    others = {m for m in imported_modules(MODULES[module]) if room(m) != (half, here) and m != half}
+    own = {m for m in others if m.partition(".")[0] == half and (module, m) != SEARCH}
+    assert {m for m in own if room(m)[1] not in allowed} == set()
+    if half == "models":
+        assert {m for m in others if m.startswith("s1s2pairs")} <= FROM_THE_DATA_HALF
+        absolute = [
+            m for m, node in imports(MODULES[module]) if not getattr(node, "level", 0) and m.startswith("models")
+        ]
+        assert absolute == [], "imports inside models are relative"
+
+
+def test_no_module_imports_itself_round_a_corner() -> None:
+    """No circle among the imports that run when a module is loaded."""
+    loaded = {
+        module: {m for m, node in imports(path) if m in MODULES and m != module and node in at_the_top(path)}
+        for module, path in MODULES.items()
+    }
+    state: dict[str, int] = {}
+
+    def visit(module: str, way: tuple[str, ...]) -> None:
+        if state.get(module) == 2:
+            return
+        assert module not in way, " -> ".join((*way[way.index(module) :], module))
+        for other in sorted(loaded[module]):
+            if not module.startswith(f"{other}."):  # its own package, which is loaded before it
+                visit(other, (*way, module))
+        state[module] = 2
+
+    for module in MODULES:
+        visit(module, ())
+
+
+def at_the_top(path: Path) -> list[ast.stmt]:
+    return tree_of(path).body
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=str)
+def test_modules_and_functions_stay_small(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    most = CLI_LINES if path.name == "cli.py" else MODULE_LINES
+    assert text.count("\n") <= most, "is there a second idea hiding inside?"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef) and path.name != "cli.py":
+            assert node.end_lineno is not None
+            first = node.body[1].lineno if ast.get_docstring(node) and len(node.body) > 1 else node.lineno
+            assert node.end_lineno - first < FUNCTION_LINES, node.name
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=str)

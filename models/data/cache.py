@@ -29,7 +29,7 @@ import rasterio
 from pydantic import TypeAdapter, ValidationError
 from rasterio.io import MemoryFile
 
-from s1s2pairs.dataset.index import Dataset
+from s1s2pairs.dataset.dataset import Dataset
 from s1s2pairs.errors import DatasetError
 from s1s2pairs.sensors import S1_COUNT_BAND, S2_CLEAR_BAND, S2_NODATA
 

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch.utils.data import Dataset as TorchDataset
 
-from s1s2pairs.dataset.index import Dataset, open_dataset
+from s1s2pairs.dataset.dataset import Dataset, open_dataset
 from s1s2pairs.errors import RunError
 from s1s2pairs.sensors import REFLECTANCE_SCALE, S2_NODATA
 

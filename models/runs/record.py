@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from s1s2pairs.dataset.index import INDEX_FILE
+from s1s2pairs.dataset.layout import INDEX_FILE
 from s1s2pairs.errors import DatasetError, RunError
 
 from ..scaling import Scaling

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch.optim import Optimizer
 
-from s1s2pairs.dataset.index import open_dataset
+from s1s2pairs.dataset.dataset import open_dataset
 from s1s2pairs.errors import RunError
 
 from .. import zoo

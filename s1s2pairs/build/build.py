@@ -1,22 +1,21 @@
 """From a recipe, or a locked plan, to a dataset on disk."""
 
 import logging
-import re
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ..dataset.card import dump_card
-from ..dataset.contents import Unit, UnitRecord, units_of
-from ..dataset.index import CARD_FILE, INDEX_FILE, LOCK_FILE, dump_index
-from ..dataset.rows import dataset_rows
-from ..dataset.storage import PARTIAL, Storage
+from ..dataset.contents import Unit, UnitRecord, load_record, units_of
+from ..dataset.index import dataset_rows, dump_index
+from ..dataset.layout import CARD_FILE, INDEX_FILE, LOCK_FILE, PARTIAL, PLANS, is_made
+from ..dataset.storage import Storage
 from ..plan.choices import Plan
 from ..progress import Progress, Silence
 from ..recipe.settings import Recipe
 from .planning import Planned, fails_one_roi, make_plan
-from .raster import Opener, RasterTask, Session, load_record, run_raster, source_of
+from .raster import Opener, RasterTask, Session, run_raster, source_of
 from .resume import check_folder, finished_units
 from .workers import Pool, open_pool
 
@@ -107,7 +106,7 @@ def plan_only(
     storage = Storage(out)
     with _prepared(storage, opener, workers, dask) as (pool, session):
         plan = make_plan(subject, session=session, storage=storage, pool=pool, progress=progress).plan
-        storage.remove_tree(f"{PARTIAL}/plans")  # the lock has them all now
+        storage.remove_tree(PLANS)  # the lock has them all now
         storage.sweep()
         return plan
 
@@ -172,17 +171,12 @@ def _make_rasters(planned: Planned, *, session: Session, storage: Storage, pool:
     )
 
 
-_OURS = re.compile(
-    r"patches/(train|val|test)/[a-z0-9_-]+/[a-z0-9_-]+/[\w-]+_s[12]\.tif|rasters/[a-z0-9_-]+/[\w-]+/s[12]\.tif"
-)
-
-
 def _finish(planned: Planned, work: _Work, storage: Storage) -> None:
     """Write card and index, the index last, and clear away what does not belong to the dataset."""
     whole = {unit: record for unit, record in work.records.items() if unit.roi.name not in work.failures}
     expected = {unit.raster_path for unit in work.records} | {path for unit in whole for _, path in unit.patch_paths()}
     for path in sorted(storage.files()):
-        if _OURS.fullmatch(path) and path not in expected:
+        if is_made(path) and path not in expected:
             storage.remove(path)
     rows = list(dataset_rows(whole))
     if rows:

@@ -4,14 +4,16 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..dataset.index import LOCK_FILE
+from ..dataset.dataset import locked_plan
+from ..dataset.layout import LOCK_FILE
 from ..dataset.storage import Storage
 from ..errors import GridError, NotAuthenticated, RecipeError, S1S2Error, SourceError, SourceUnreachable
-from ..plan.choices import Plan, RoiPlan, dump_lock, rois_of
+from ..plan.choices import Plan, RoiPlan, rois_of
+from ..plan.lock import dump_lock
 from ..progress import Progress
 from ..recipe.settings import Recipe, Roi
 from .raster import PlanTask, Session, run_plan, source_of
-from .resume import KeptPlans, check_same_dataset, existing_plan, told
+from .resume import KeptPlans, check_same_dataset, told
 from .workers import Pool
 
 log = logging.getLogger(__name__)
@@ -43,7 +45,7 @@ def make_plan(subject: Recipe | Plan, *, session: Session, storage: Storage, poo
     """
     source = source_of(session)
     names = (source.name, source.radar_name)
-    existing = existing_plan(storage)
+    existing = locked_plan(storage)
     rois = rois_of(subject)
     check_same_dataset(existing, name=subject.name, sources=names, rois=rois, storage=storage)
     unsearched: frozenset[str] = frozenset()

@@ -12,15 +12,14 @@ from typing import Any, Final, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..dataset.contents import PatchRecord, Unit, UnitRecord
+from ..dataset.contents import PatchRecord, Unit, UnitRecord, dump_record, patch_record
 from ..dataset.patches import patch_grid
 from ..dataset.rasters import DIGEST_TAG, decode, digest_of, encode
 from ..dataset.storage import Storage
 from ..errors import DatasetError, SourceError
-from ..plan.choices import roi_to_json
+from ..plan.lock import roi_to_json
 from ..plan.search import plan_roi
 from ..recipe.settings import Roi
-from ..sensors import valid_pixels
 from ..sources import OpticalComposite, SarMean, Source
 from ..sources.registry import Access, kind_of, open_source
 from .despeckle import GRD_LOOKS, despeckle, to_db
@@ -236,22 +235,3 @@ def _cut(unit: Unit, storage: Storage, pixels: NDArray[Any]) -> list[PatchRecord
         storage.write(path, content)
         records.append(patch_record(part, content, unit))
     return records
-
-
-def patch_record(pixels: NDArray[Any], content: bytes, unit: Unit) -> PatchRecord:
-    """Return what the index says of a patch with these pixels in a file with this content."""
-    valid = valid_pixels(pixels, unit.sensor)
-    return PatchRecord(sha256=hashlib.sha256(content).hexdigest(), valid_fraction=int(valid.sum()) / valid.size)
-
-
-def dump_record(record: UnitRecord) -> bytes:
-    """Return the text of the record of a finished unit."""
-    patches = [[patch.sha256, patch.valid_fraction] for patch in record.patches]
-    return json.dumps({"fetched": record.fetched, "sha256": record.sha256, "patches": patches}).encode()
-
-
-def load_record(content: bytes) -> UnitRecord:
-    """Read back what `dump_record` wrote."""
-    value = json.loads(content)
-    patches = (PatchRecord(sha256=sha256, valid_fraction=fraction) for sha256, fraction in value["patches"])
-    return UnitRecord(fetched=value["fetched"], sha256=value["sha256"], patches=tuple(patches))

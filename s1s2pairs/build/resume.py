@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..dataset.card import CARD_RASTERS_KEY, CARD_VERSION_KEY, software_version
-from ..dataset.contents import Unit, UnitRecord
-from ..dataset.index import CARD_FILE, INDEX_FILE, LOCK_FILE
-from ..dataset.rows import read_rows, records_of
-from ..dataset.storage import PARTIAL, Storage
-from ..errors import DatasetError, RecipeError
-from ..plan.choices import Plan, RoiPlan, digest, parse_lock, roi_from_json, roi_to_json
+from ..dataset.contents import Unit, UnitRecord, load_record
+from ..dataset.index import read_rows, records_of
+from ..dataset.layout import CARD_FILE, INDEX_FILE, LOCK_FILE, OURS, PLANS, is_partial, plan_path, roi_of_raster
+from ..dataset.storage import Storage
+from ..errors import DatasetError
+from ..plan.choices import Plan, RoiPlan
+from ..plan.lock import digest, roi_from_json, roi_to_json
 from ..recipe.settings import Roi
-from .raster import load_record
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +34,7 @@ def check_folder(storage: Storage) -> None:
         DatasetError: It does.
     """
     present = storage.files()
-    ours = (LOCK_FILE, INDEX_FILE, CARD_FILE)
-    if present and not any(path in ours or path.startswith(f"{PARTIAL}/") for path in present):
+    if present and not any(path in OURS or is_partial(path) for path in present):
         raise DatasetError(
             f"{storage.url} holds other files ({min(present)}), but no dataset; give an empty or new folder with --out"
         )
@@ -47,22 +46,6 @@ def roi_key(roi: Roi) -> dict[str, Any]:
     feature["properties"].pop("failed")
     key: dict[str, Any] = json.loads(json.dumps(feature))
     return key
-
-
-def existing_plan(storage: Storage) -> Plan | None:
-    """Return the plan of the dataset in the folder, None where there is none.
-
-    Raises:
-        DatasetError: Its lock file is damaged.
-    """
-    content = storage.read_if_there(LOCK_FILE)
-    if content is None:
-        return None
-    where = storage.where(LOCK_FILE)
-    try:
-        return parse_lock(content.decode(), file=where)
-    except (RecipeError, ValueError, KeyError) as error:
-        raise DatasetError(f"{where} is damaged ({error}); delete it, and the build searches again") from error
 
 
 def check_same_dataset(
@@ -96,7 +79,7 @@ def check_same_dataset(
 def _built(existing: Plan, storage: Storage) -> list[RoiPlan]:
     """Return the ROIs of which at least one raster has been made."""
     present = storage.files()
-    begun = {path.split("/")[1] for path in present if path.startswith("rasters/")}
+    begun = {roi_of_raster(path) for path in present}
     planned = [plan for plan in existing.rois if plan.choices is not None]
     return [plan for plan in planned if INDEX_FILE in present or plan.roi.name in begun]
 
@@ -118,11 +101,11 @@ class KeptPlans:
         locked = existing.rois if existing is not None and existing.sources == sources else ()
         self._locked = {plan.roi.name: plan for plan in locked if plan.choices is not None}
         # One listing instead of a look for each: on NFS, a name looked for in vain stays unknown for a while.
-        self._present = storage.files(f"{PARTIAL}/plans")
+        self._present = storage.files(PLANS)
 
     def path(self, roi: Roi) -> str:
         """Return where the plan of a ROI is kept."""
-        return f"{PARTIAL}/plans/{roi.name}-{digest([self._sources, roi_key(roi)])[:16]}.json"
+        return plan_path(roi.name, digest([self._sources, roi_key(roi)])[:16])
 
     def get(self, roi: Roi) -> RoiPlan | None:
         """Return the plan made for a ROI by an earlier start, if any."""

@@ -11,10 +11,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from ..plan.choices import Plan, roi_to_json
+from ..plan.choices import Plan
+from ..plan.lock import roi_to_json
 from ..sensors import Band, Layout
 from .contents import Unit, units_of
-from .index import COLUMNS, INDEX_FILE, LOCK_FILE
+from .index import COLUMNS
+from .layout import INDEX_FILE, LOCK_FILE, patches_pattern, rasters_pattern
 
 CARD_VERSION_KEY: Final = "s1s2:softwareVersion"
 CARD_RASTERS_KEY: Final = "s1s2:rasters"
@@ -197,10 +199,10 @@ def _files(index: bytes, lock: bytes) -> list[dict[str, Any]]:
 
 def _file_sets() -> list[dict[str, Any]]:
     sets = (
-        ("s1-patches", "Radar patches.", "patches/*/*/*/*_s1.tif"),
-        ("s2-patches", "Optical patches.", "patches/*/*/*/*_s2.tif"),
-        ("s1-rasters", "Radar rasters of whole ROIs.", "rasters/*/*/s1.tif"),
-        ("s2-rasters", "Optical rasters of whole ROIs.", "rasters/*/*/s2.tif"),
+        ("s1-patches", "Radar patches.", patches_pattern("s1")),
+        ("s2-patches", "Optical patches.", patches_pattern("s2")),
+        ("s1-rasters", "Radar rasters of whole ROIs.", rasters_pattern("s1")),
+        ("s2-rasters", "Optical rasters of whole ROIs.", rasters_pattern("s2")),
     )
     return [
         {

@@ -1,15 +1,20 @@
 """The unit of work: one raster (a ROI, a period, a sensor) with its patches; what it is made from and where it lies."""
 
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
-from ..plan.choices import Choices, PeriodPlan, Plan, digest
+from numpy.typing import NDArray
+
+from ..plan.choices import Choices, PeriodPlan, Plan
+from ..plan.lock import digest
 from ..recipe.settings import Roi
-from ..sensors import SENSORS, Layout, Sensor, s1_layout, s2_layout
-from .patches import Window, grid_windows, patch_path
-from .storage import PARTIAL
+from ..sensors import SENSORS, Layout, Sensor, s1_layout, s2_layout, valid_pixels
+from .layout import patch_path, raster_path, record_path
+from .patches import Window, grid_windows, patch_id
 
 FORMAT: Final = 1
 """Raised whenever the same plan would give other pixels, so that rasters of an earlier version are not taken over."""
@@ -79,7 +84,7 @@ class Unit:
                 patch_path(
                     split=self.roi.split,
                     roi=self.roi.name,
-                    window=window,
+                    patch=patch_id(self.roi.name, window),
                     period=self.period.label,
                     sensor=self.sensor,
                 ),
@@ -90,12 +95,7 @@ class Unit:
         """Where an unfinished build keeps the record that this unit is done."""
         patches = [path for _, path in self.patch_paths()]
         key = digest([self.digest, patches])[:16]
-        return f"{PARTIAL}/done/{self.roi.name}/{self.period.label}_{self.sensor}-{key}.json"
-
-
-def raster_path(roi: str, period: str, sensor: Sensor) -> str:
-    """Return where a raster lies in the dataset."""
-    return f"rasters/{roi}/{period}/{sensor}.tif"
+        return record_path(self.roi.name, self.period.label, self.sensor, key)
 
 
 def units_of(plan: Plan) -> tuple[Unit, ...]:
@@ -133,3 +133,22 @@ class UnitRecord:
     """Of the raster file."""
     patches: tuple[PatchRecord, ...]
     """In the order of `Unit.windows`."""
+
+
+def patch_record(pixels: NDArray[Any], content: bytes, unit: Unit) -> PatchRecord:
+    """Return what the index says of a patch with these pixels in a file with this content."""
+    valid = valid_pixels(pixels, unit.sensor)
+    return PatchRecord(sha256=hashlib.sha256(content).hexdigest(), valid_fraction=int(valid.sum()) / valid.size)
+
+
+def dump_record(record: UnitRecord) -> bytes:
+    """Return the text of the record of a finished unit."""
+    patches = [[patch.sha256, patch.valid_fraction] for patch in record.patches]
+    return json.dumps({"fetched": record.fetched, "sha256": record.sha256, "patches": patches}).encode()
+
+
+def load_record(content: bytes) -> UnitRecord:
+    """Read back what `dump_record` wrote."""
+    value = json.loads(content)
+    patches = (PatchRecord(sha256=sha256, valid_fraction=fraction) for sha256, fraction in value["patches"])
+    return UnitRecord(fetched=value["fetched"], sha256=value["sha256"], patches=tuple(patches))

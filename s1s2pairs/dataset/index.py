@@ -1,12 +1,7 @@
-"""The index of a built dataset: one row per patch and period, as GeoParquet; and how a dataset is opened."""
+"""The index of a built dataset: one row per patch and period, as GeoParquet."""
 
-import hashlib
 import io
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import geopandas as gpd
@@ -16,10 +11,11 @@ from pyproj.exceptions import CRSError
 from shapely.errors import ShapelyError
 
 from ..errors import DatasetError
-
-INDEX_FILE: Final = "index.parquet"
-CARD_FILE: Final = "dataset.json"
-LOCK_FILE: Final = "recipe.lock.geojson"
+from ..grid import footprint_lonlat
+from ..sensors import SENSORS
+from .contents import PatchRecord, Unit, UnitRecord
+from .layout import raster_path
+from .patches import patch_grid, patch_id
 
 COLUMNS: Final = {
     "patch_id": "name of the patch, `<roi>_<row>_<column>` of its first pixel; the same in all periods",
@@ -59,47 +55,8 @@ COLUMNS: Final = {
     "season_locked": "whether all periods of the ROI were moved alike",
 }
 """Column -> what it holds, in the file's order."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dataset:
-    """A built dataset, opened."""
-
-    root: Path
-    index: gpd.GeoDataFrame
-    """One row per patch and period, columns as in `COLUMNS`."""
-    sha256: str
-    """Of the index file; as the index holds every patch's hash, it stands for the dataset."""
-
-    @cached_property
-    def card(self) -> Mapping[str, Any]:
-        """The dataset card (`dataset.json`)."""
-        try:
-            card: dict[str, Any] = json.loads((self.root / CARD_FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise DatasetError(f"{self.root / CARD_FILE}: cannot be read ({error}); build the dataset again") from error
-        return card
-
-    @property
-    def periods(self) -> tuple[str, ...]:
-        """Labels of all periods, by mean optical time."""
-        first = self.index.groupby("period")["s2_mean_time"].min().sort_values(kind="stable")
-        return tuple(first.index)
-
-    @property
-    def s1_bands(self) -> tuple[str, ...]:
-        """Radar bands that every patch has, in the first patch's order."""
-        return _common(self.index["s1_bands"])
-
-    @property
-    def s2_bands(self) -> tuple[str, ...]:
-        """Optical bands that every patch has, in the first patch's order."""
-        return _common(self.index["s2_bands"])
-
-
-def _common(lists: Iterable[Iterable[str]]) -> tuple[str, ...]:
-    unique = list(dict.fromkeys(tuple(bands) for bands in lists))
-    return tuple(band for band in unique[0] if all(band in bands for bands in unique)) if unique else ()
+_TIMES: Final = ("s1_mean_time", "s2_mean_time")
+_LISTS: Final = ("transform", "s1_bands", "s2_bands", "s1_scene_ids", "s2_scene_ids")
 
 
 def dump_index(rows: Iterable[Mapping[str, Any]]) -> bytes:
@@ -126,26 +83,116 @@ def read_geoparquet(content: bytes) -> gpd.GeoDataFrame:
     return gpd.read_parquet(io.BytesIO(content))
 
 
-def open_dataset(path: str | Path) -> Dataset:
-    """Open a built dataset.
+def period_rows(s1: Unit, s2: Unit, records: tuple[UnitRecord, UnitRecord]) -> Iterator[dict[str, Any]]:
+    """Yield the index rows of one ROI and period, window by window.
+
+    Args:
+        s1: Its radar unit.
+        s2: Its optical unit.
+        records: Of the two.
+    """
+    shared = _shared(s1, s2)
+    patches = zip(s1.patch_paths(), s2.patch_paths(), records[0].patches, records[1].patches, strict=True)
+    for (window, s1_path), (_, s2_path), s1_patch, s2_patch in patches:
+        grid = patch_grid(s1.choices.grid, window)
+        own = {
+            "patch_id": patch_id(s1.roi.name, window),
+            "row_off": window.row_off,
+            "col_off": window.col_off,
+            "height": window.size,
+            "width": window.size,
+            "geometry": footprint_lonlat(grid),
+            "transform": [float(value) for value in grid.transform[:6]],
+            "s1_path": s1_path,
+            "s2_path": s2_path,
+            "s1_sha256": s1_patch.sha256,
+            "s2_sha256": s2_patch.sha256,
+            "s1_valid_fraction": s1_patch.valid_fraction,
+            "s2_valid_fraction": s2_patch.valid_fraction,
+        }
+        yield {column: own[column] if column in own else shared[column] for column in COLUMNS}
+
+
+def _shared(s1: Unit, s2: Unit) -> dict[str, Any]:
+    roi, choices, period = s1.roi, s1.choices, s1.period
+    fractions = [acquisition.cloud_fraction for acquisition in period.optical]
+    return {
+        "roi": roi.name,
+        "split": roi.split,
+        "period": period.label,
+        "crs": str(choices.grid.crs),
+        "s1_bands": [band.name for band in s1.layout.bands[:-1]],
+        "s2_bands": [band.name for band in s2.layout.bands[:-1]],
+        "cloud_fraction": sum(fractions) / len(fractions),
+        "s1_scene_ids": [scene for scenes in s1.scenes for scene in scenes],
+        "s2_scene_ids": [scene for scenes in s2.scenes for scene in scenes],
+        "s1_mean_time": period.sar_mean_time,
+        "s2_mean_time": period.optical_mean_time,
+        "lag_days": period.lag_days,
+        "relative_orbit": choices.relative_orbit,
+        "orbit_pass": choices.orbit_pass,
+        "mean_incidence_deg": choices.incidence_deg,
+        "incidence_source": choices.incidence_source,
+        "backscatter": choices.backscatter,
+        "s1_count": len(period.sar),
+        "s2_count": len(period.optical),
+        "s2_composite": period.composite,
+        "month_shift": period.month_shift,
+        "season_locked": choices.season_locked,
+    }
+
+
+def dataset_rows(records: Mapping[Unit, UnitRecord]) -> Iterator[dict[str, Any]]:
+    """Yield the index rows of all finished units, in the order of the plan.
+
+    Args:
+        records: Of every unit of the ROIs that are whole, radar before optical of the same ROI and period.
+    """
+    radar, optical = ([unit for unit in records if unit.sensor == sensor] for sensor in SENSORS)
+    for s1, s2 in zip(radar, optical, strict=True):
+        yield from period_rows(s1, s2, (records[s1], records[s2]))
+
+
+def read_rows(content: bytes, *, file: str) -> list[dict[str, Any]]:
+    """Read an index back as the rows it was written from.
 
     Raises:
-        DatasetError: There is no dataset, its index is damaged, or it lacks columns.
+        DatasetError: It is no index.
     """
-    root = Path(path)
-    file = root / INDEX_FILE
     try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise DatasetError(
-            f"{root}: no dataset here ({INDEX_FILE} cannot be read: {error.strerror}); "
-            f"build one with `s1s2 build RECIPE --out {root}`"
-        ) from error
-    try:
-        index = read_geoparquet(content)
+        frame = read_geoparquet(content)
     except UNREADABLE as error:
-        raise DatasetError(f"{file}: no GeoParquet file ({error}); build the dataset again") from error
-    missing = [column for column in COLUMNS if column not in index.columns]
+        raise DatasetError(f"{file}: no GeoParquet file ({error}); delete it and build again") from error
+    missing = [column for column in COLUMNS if column not in frame.columns]
     if missing:
-        raise DatasetError(f"{file}: lacks the columns {', '.join(missing)}; build the dataset again with this version")
-    return Dataset(root=root, index=index, sha256=hashlib.sha256(content).hexdigest())
+        raise DatasetError(f"{file}: lacks the columns {', '.join(missing)}; delete it and build again")
+    try:
+        return [_plain(row) for row in frame[list(COLUMNS)].to_dict("records")]
+    except (AttributeError, TypeError, ValueError) as error:
+        raise DatasetError(
+            f"{file}: a row holds no list or time where it should ({error}); delete it and build again"
+        ) from error
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    times = {column: pd.Timestamp(row[column]).to_pydatetime() for column in _TIMES}
+    return {**row, **times, **{column: row[column].tolist() for column in _LISTS}}
+
+
+def records_of(rows: list[dict[str, Any]], rasters: Mapping[str, str]) -> dict[str, UnitRecord]:
+    """Return raster path -> record, as an index and a card tell them.
+
+    Args:
+        rows: The index.
+        rasters: Raster path -> SHA-256; a raster without one gives no record.
+    """
+    found: dict[str, list[PatchRecord]] = {}
+    for row in rows:
+        for sensor in SENSORS:
+            patch = PatchRecord(sha256=row[f"{sensor}_sha256"], valid_fraction=row[f"{sensor}_valid_fraction"])
+            found.setdefault(raster_path(row["roi"], row["period"], sensor), []).append(patch)
+    return {
+        path: UnitRecord(sha256=rasters[path], patches=tuple(patches))
+        for path, patches in found.items()
+        if path in rasters
+    }

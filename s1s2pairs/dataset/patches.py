@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from odc.geo.geobox import GeoBox
 
 from ..errors import GridError
-from ..recipe.settings import PatchSettings, Split
+from ..recipe.settings import PatchSettings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,11 +67,6 @@ def grid_windows(grid: GeoBox, settings: PatchSettings) -> tuple[Window, ...]:
 def patch_id(roi: str, window: Window) -> str:
     """Return the name of a patch, the same in all periods."""
     return f"{roi}_{window.row_off}_{window.col_off}"
-
-
-def patch_path(*, split: Split, roi: str, window: Window, period: str, sensor: str) -> str:
-    """Return where a patch lies in the dataset; `sensor` is `s1` or `s2`."""
-    return f"patches/{split}/{roi}/{patch_id(roi, window)}/{period}_{sensor}.tif"
 
 
 def patch_grid(grid: GeoBox, window: Window) -> GeoBox:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import fsspec
 
 from ..errors import DatasetError
+from .layout import PARTIAL
 
 try:
     import fcntl
@@ -21,8 +22,6 @@ except ImportError:  # Windows
 
 log = logging.getLogger(__name__)
 
-PARTIAL: Final = ".partial"
-"""Folder for what only an unfinished build needs; gone when the dataset is whole."""
 _TEMPORARY: Final = f"{PARTIAL}/writing"
 
 _OBJECT_STORES: Final = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oci", "oss", "memory"})

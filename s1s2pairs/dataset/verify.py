@@ -11,19 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from ..build.raster import patch_record
-from ..build.resume import existing_plan
 from ..errors import DatasetError
 from ..plan.choices import Plan
 from ..progress import Progress, Silence
 from ..s1_orbits import incidence_deg
 from .card import CARD_RASTERS_KEY
-from .contents import PatchRecord, Unit, UnitRecord, units_of
-from .index import CARD_FILE, COLUMNS, INDEX_FILE, LOCK_FILE
+from .contents import PatchRecord, Unit, UnitRecord, patch_record, units_of
+from .dataset import locked_plan
+from .index import COLUMNS, period_rows, read_rows
+from .layout import CARD_FILE, INDEX_FILE, LOCK_FILE, PARTIAL, is_image, is_partial
 from .patches import patch_grid
 from .rasters import DIGEST_TAG, mismatch, opened
-from .rows import period_rows, read_rows
-from .storage import PARTIAL, Storage
+from .storage import Storage
 
 Row = Mapping[str, Any]
 _MODEL_DRIFT_DEG: Final = 0.5
@@ -81,7 +80,7 @@ def verify(dataset: str, *, workers: int = 2, progress: Progress | None = None) 
     """
     progress = progress if progress is not None else Silence()
     storage = Storage(dataset)
-    plan = existing_plan(storage)
+    plan = locked_plan(storage)
     if plan is None:
         raise DatasetError(f"{dataset}: no dataset here ({LOCK_FILE} is missing); build one with `s1s2 build`")
     present = storage.files()
@@ -265,8 +264,8 @@ def _check_surplus(plan: Plan, units: list[Unit], present: frozenset[str]) -> It
     expected = {unit.raster_path for unit in units_of(plan)}  # a ROI that failed may keep rasters for the next try
     expected.update(path for unit in units for _, path in unit.patch_paths())
     for path in present:
-        if path.startswith(("patches/", "rasters/")) and path not in expected:
+        if is_image(path) and path not in expected:
             yield Problem(path=path, what="not in the index")
     whole = {unit.roi.name for unit in units} == {roi.roi.name for roi in plan.rois}
-    if whole and any(path.startswith(f"{PARTIAL}/") for path in present):
+    if whole and any(is_partial(path) for path in present):
         yield Problem(path=PARTIAL, what="the build is not finished; start it again")

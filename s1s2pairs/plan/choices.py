@@ -1,8 +1,6 @@
 """The plan: every choice made for every ROI, before the first pixel is fetched, and the lock file that holds it."""
 
 import datetime as dt
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -10,7 +8,7 @@ from typing import Annotated, Any
 import shapely
 import shapely.geometry
 from odc.geo.geobox import GeoBox
-from pydantic import ConfigDict, Field, PlainSerializer, PlainValidator, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, PlainSerializer, PlainValidator
 from pyproj.exceptions import CRSError
 
 from ..acquisitions import (
@@ -22,15 +20,12 @@ from ..acquisitions import (
     SarAcquisition,
     SearchWindow,
 )
-from ..errors import RecipeError
 from ..grid import analysis_grid, footprint_lonlat, grid_from_json, grid_to_json, roi_grid
-from ..recipe.parser import parse_recipe
 from ..recipe.settings import Recipe, Roi, Settings
 from ..sensors import Backscatter, OrbitPass
 from .optical import OpticalChoice, is_locked, mean_time, moved, shifts, span_of
 from .radar import OrbitCandidate, OrbitChoice, search_span
 
-LOCK_VERSION = 1
 _PLAIN = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
 
@@ -111,6 +106,10 @@ class Plan:
     def sources(self) -> tuple[str, str | None]:
         """Where images are from: `source` and `radar_source`."""
         return self.source, self.radar_source
+
+    def sources_json(self) -> dict[str, str]:
+        """Return where images are from as plain JSON."""
+        return {"source": self.source} | ({} if self.radar_source is None else {"radar_source": self.radar_source})
 
 
 def needed(plan: RoiPlan) -> Needed:
@@ -200,111 +199,3 @@ def assemble(
         orbit_candidates=orbit.candidates,
     )
     return RoiPlan(roi=roi, choices=choices)
-
-
-_CHOICES: TypeAdapter[Choices] = TypeAdapter(Choices)
-_SETTINGS: TypeAdapter[Settings] = TypeAdapter(Settings)
-
-
-def digest(value: object) -> str:
-    """Return the SHA-256 of a value of plain JSON, keys sorted."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def roi_to_json(plan: RoiPlan) -> dict[str, Any]:
-    """Return one ROI's plan as a GeoJSON feature."""
-    properties: dict[str, Any] = {
-        "name": plan.roi.name,
-        "split": plan.roi.split,
-        **_SETTINGS.dump_python(plan.roi.settings, mode="json"),
-    }
-    if plan.choices is None:
-        properties["failed"] = plan.failure
-    else:
-        properties["plan"] = _CHOICES.dump_python(plan.choices, mode="json")
-    return {"type": "Feature", "properties": properties, "geometry": shapely.geometry.mapping(plan.roi.polygon)}
-
-
-def roi_from_json(feature: Mapping[str, Any], *, roi: Roi, file: str) -> RoiPlan:
-    """Read back the choices that `roi_to_json` wrote for a ROI.
-
-    Raises:
-        RecipeError: The feature was altered so that it no longer is a plan for that ROI.
-    """
-    choices, failure = (feature["properties"].get(key) for key in ("plan", "failed"))
-    damaged = f"{file}: the locked plan of {roi.name} is damaged"
-    if choices is None:
-        if not isinstance(failure, str):
-            raise RecipeError(f"{damaged}: it has neither `plan` nor the reason `failed`; plan again from the recipe")
-        return RoiPlan(roi=roi, choices=None, failure=failure)
-    try:
-        parsed = _CHOICES.validate_json(json.dumps(choices))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        path = ".".join(str(step) for step in first["loc"])
-        raise RecipeError(f"{damaged} at {path}: {first['msg']}; plan again from the recipe") from error
-    labels, wanted = ([period.label for period in periods] for periods in (parsed.periods, roi.settings.periods))
-    if labels != wanted:
-        raise RecipeError(f"{damaged}: it has the periods {labels}, its settings {wanted}; plan again from the recipe")
-    return RoiPlan(roi=roi, choices=parsed)
-
-
-def dump_lock(plan: Plan) -> bytes:
-    """Return the text of `recipe.lock.geojson`."""
-    collection = {
-        "type": "FeatureCollection",
-        "name": plan.name,
-        "s1s2": {
-            "lock": LOCK_VERSION,
-            "source": plan.source,
-            **({} if plan.radar_source is None else {"radar_source": plan.radar_source}),
-        },
-        "features": [roi_to_json(roi) for roi in plan.rois],
-    }
-    return (json.dumps(collection, indent=1) + "\n").encode()
-
-
-def is_lock(text: str) -> bool:
-    """Tell whether the text of a recipe has its choices locked in."""
-    try:
-        collection = json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
-        return False
-    settings = collection.get("s1s2") if isinstance(collection, dict) else None
-    return isinstance(settings, dict) and "lock" in settings
-
-
-def parse_lock(text: str, *, file: str) -> Plan:
-    """Read a locked recipe: checked like a recipe, then with its choices.
-
-    Raises:
-        RecipeError: It was altered, or written by a later version.
-    """
-    collection = json.loads(text)
-    version, source = collection["s1s2"]["lock"], collection["s1s2"].get("source")
-    if version != LOCK_VERSION:
-        raise RecipeError(f"{file}: lock version {version!r}; this version of s1s2pairs reads {LOCK_VERSION}")
-    radar_source = collection["s1s2"].get("radar_source")
-    for key, value, allowed in (("source", source, str), ("radar_source", radar_source, str | None)):
-        if not isinstance(value, allowed):
-            raise RecipeError(f"{file} at s1s2.{key}: {value!r} is no name of a source; plan again from the recipe")
-    # What may overlap, and which periods lie in the past, was settled when the plan was made.
-    recipe_text = json.dumps(_without_choices(collection))
-    recipe = parse_recipe(recipe_text, file=file, today=dt.date.max, default_name="")
-    pairs = zip(collection["features"], recipe.rois, strict=True)
-    rois = tuple(roi_from_json(feature, roi=roi, file=file) for feature, roi in pairs)
-    return Plan(name=recipe.name, source=source, rois=rois, radar_source=radar_source)
-
-
-def _without_choices(collection: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the recipe that a lock was made from, as JSON; what is malformed stays so."""
-
-    def plain(feature: Any) -> Any:
-        if not isinstance(feature, dict) or not isinstance(feature.get("properties"), dict):
-            return feature
-        properties = {key: value for key, value in feature["properties"].items() if key not in ("plan", "failed")}
-        return {**feature, "properties": properties}
-
-    features = collection.get("features")
-    undecided = [plain(feature) for feature in features] if isinstance(features, list) else features
-    return {**collection, "s1s2": {"allow_split_overlap": True}, "features": undecided}

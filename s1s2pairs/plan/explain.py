@@ -7,8 +7,7 @@ from ..acquisitions import OpticalAcquisition
 from ..recipe.settings import Settings
 from .choices import Choices, PeriodPlan
 from .optical import is_clear
-from .radar import OrbitCandidate
-from .window import reach_days
+from .radar import OrbitCandidate, reach_days
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

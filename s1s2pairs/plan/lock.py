@@ -1,15 +1,22 @@
-"""What a build is about: the recipe or locked plan in a file, and the source a lock was made from."""
+"""The lock: a recipe with its choices written in. Reads recipes and locks, and writes locks."""
 
 import datetime as dt
+import hashlib
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import shapely
+from pydantic import TypeAdapter, ValidationError
 
 from ..errors import RecipeError
 from ..recipe.parser import parse_recipe
-from ..recipe.settings import Recipe
-from .choices import Plan, is_lock, parse_lock
+from ..recipe.settings import Recipe, Roi, Settings
+from .choices import Choices, Plan, RoiPlan
 
+LOCK_VERSION = 1
 DEFAULT_SOURCE = "earthengine"
 
 
@@ -74,3 +81,110 @@ def _locked(subject: Plan, source: str, option: str) -> str:
             f"on disk: say where it lies with {option} PATH"
         )
     return source
+
+
+_CHOICES: TypeAdapter[Choices] = TypeAdapter(Choices)
+_SETTINGS: TypeAdapter[Settings] = TypeAdapter(Settings)
+
+
+def digest(value: object) -> str:
+    """Return the SHA-256 of a value of plain JSON, keys sorted."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def roi_to_json(plan: RoiPlan) -> dict[str, Any]:
+    """Return one ROI's plan as a GeoJSON feature."""
+    properties: dict[str, Any] = {
+        "name": plan.roi.name,
+        "split": plan.roi.split,
+        **_SETTINGS.dump_python(plan.roi.settings, mode="json"),
+    }
+    if plan.choices is None:
+        properties["failed"] = plan.failure
+    else:
+        properties["plan"] = _CHOICES.dump_python(plan.choices, mode="json")
+    return {"type": "Feature", "properties": properties, "geometry": shapely.geometry.mapping(plan.roi.polygon)}
+
+
+def roi_from_json(feature: Mapping[str, Any], *, roi: Roi, file: str) -> RoiPlan:
+    """Read back the choices that `roi_to_json` wrote for a ROI.
+
+    Raises:
+        RecipeError: The feature was altered so that it no longer is a plan for that ROI.
+    """
+    choices, failure = (feature["properties"].get(key) for key in ("plan", "failed"))
+    damaged = f"{file}: the locked plan of {roi.name} is damaged"
+    if choices is None:
+        if not isinstance(failure, str):
+            raise RecipeError(f"{damaged}: it has neither `plan` nor the reason `failed`; plan again from the recipe")
+        return RoiPlan(roi=roi, choices=None, failure=failure)
+    try:
+        parsed = _CHOICES.validate_json(json.dumps(choices))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        path = ".".join(str(step) for step in first["loc"])
+        raise RecipeError(f"{damaged} at {path}: {first['msg']}; plan again from the recipe") from error
+    labels, wanted = ([period.label for period in periods] for periods in (parsed.periods, roi.settings.periods))
+    if labels != wanted:
+        raise RecipeError(f"{damaged}: it has the periods {labels}, its settings {wanted}; plan again from the recipe")
+    return RoiPlan(roi=roi, choices=parsed)
+
+
+def dump_lock(plan: Plan) -> bytes:
+    """Return the text of `recipe.lock.geojson`."""
+    collection = {
+        "type": "FeatureCollection",
+        "name": plan.name,
+        "s1s2": {
+            "lock": LOCK_VERSION,
+            **plan.sources_json(),
+        },
+        "features": [roi_to_json(roi) for roi in plan.rois],
+    }
+    return (json.dumps(collection, indent=1) + "\n").encode()
+
+
+def is_lock(text: str) -> bool:
+    """Tell whether the text of a recipe has its choices locked in."""
+    try:
+        collection = json.loads(text)
+    except (json.JSONDecodeError, RecursionError):
+        return False
+    settings = collection.get("s1s2") if isinstance(collection, dict) else None
+    return isinstance(settings, dict) and "lock" in settings
+
+
+def parse_lock(text: str, *, file: str) -> Plan:
+    """Read a locked recipe: checked like a recipe, then with its choices.
+
+    Raises:
+        RecipeError: It was altered, or written by a later version.
+    """
+    collection = json.loads(text)
+    version, source = collection["s1s2"]["lock"], collection["s1s2"].get("source")
+    if version != LOCK_VERSION:
+        raise RecipeError(f"{file}: lock version {version!r}; this version of s1s2pairs reads {LOCK_VERSION}")
+    radar_source = collection["s1s2"].get("radar_source")
+    for key, value, allowed in (("source", source, str), ("radar_source", radar_source, str | None)):
+        if not isinstance(value, allowed):
+            raise RecipeError(f"{file} at s1s2.{key}: {value!r} is no name of a source; plan again from the recipe")
+    # What may overlap, and which periods lie in the past, was settled when the plan was made.
+    recipe_text = json.dumps(_without_choices(collection))
+    recipe = parse_recipe(recipe_text, file=file, today=dt.date.max, default_name="")
+    pairs = zip(collection["features"], recipe.rois, strict=True)
+    rois = tuple(roi_from_json(feature, roi=roi, file=file) for feature, roi in pairs)
+    return Plan(name=recipe.name, source=source, rois=rois, radar_source=radar_source)
+
+
+def _without_choices(collection: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the recipe that a lock was made from, as JSON; what is malformed stays so."""
+
+    def plain(feature: Any) -> Any:
+        if not isinstance(feature, dict) or not isinstance(feature.get("properties"), dict):
+            return feature
+        properties = {key: value for key, value in feature["properties"].items() if key not in ("plan", "failed")}
+        return {**feature, "properties": properties}
+
+    features = collection.get("features")
+    undecided = [plain(feature) for feature in features] if isinstance(features, list) else features
+    return {**collection, "s1s2": {"allow_split_overlap": True}, "features": undecided}

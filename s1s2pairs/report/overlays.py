@@ -15,7 +15,7 @@ from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 
-from ..dataset.contents import raster_path
+from ..dataset.layout import raster_path
 from ..errors import DatasetError
 from ..grid import WGS84
 from ..plan.choices import RoiPlan

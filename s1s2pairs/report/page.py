@@ -14,11 +14,10 @@ import jinja2
 
 from ..acquisitions import OpticalAcquisition
 from ..dataset.card import CARD_VERSION_KEY
-from ..dataset.contents import raster_path
-from ..dataset.index import LOCK_FILE, Dataset, open_dataset
-from ..errors import DatasetError
+from ..dataset.dataset import Dataset, open_dataset
+from ..dataset.layout import raster_path
 from ..files import write_whole
-from ..plan.choices import Choices, PeriodPlan, Plan, RoiPlan, is_lock, parse_lock
+from ..plan.choices import Choices, PeriodPlan, Plan, RoiPlan
 from ..plan.explain import Verdict, optical_verdict, orbit_verdict
 from ..plan.radar import OrbitCandidate
 from ..recipe.settings import Settings
@@ -92,18 +91,18 @@ def report(dataset: Path) -> Path:
         DatasetError: The dataset is missing, incomplete or damaged, or its folder cannot be written to.
     """
     opened = open_dataset(dataset)
-    plan = _read_plan(opened.root)
     file = opened.root / REPORT_FILE
-    write_whole(file, render(opened, plan).encode())
+    write_whole(file, render(opened).encode())
     return file
 
 
-def render(dataset: Dataset, plan: Plan) -> str:
+def render(dataset: Dataset) -> str:
     """Return the page's text.
 
     Raises:
         DatasetError: A raster that the plan names is missing or damaged.
     """
+    plan = dataset.plan
     periods = _period_labels(plan)
     side = picture_side(sum(4 * len(roi.choices.periods) - 2 for roi in plan.rois if roi.choices))
     tally = Tally()
@@ -134,17 +133,6 @@ def render(dataset: Dataset, plan: Plan) -> str:
 def picture_side(pictures: int) -> int:
     """Return the longest side of a picture, pixels, so that all of them keep the page small."""
     return max(16, int(min(LARGEST_PX, math.sqrt(PICTURES_BYTES / (BYTES_PER_PX * max(pictures, 1))))))
-
-
-def _read_plan(root: Path) -> Plan:
-    file = root / LOCK_FILE
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise DatasetError(f"{file}: cannot be read ({error.strerror}); build the dataset again") from error
-    if not is_lock(text):
-        raise DatasetError(f"{file}: holds no plan; build the dataset again")
-    return parse_lock(text, file=str(file))
 
 
 def _period_labels(plan: Plan) -> list[str]:

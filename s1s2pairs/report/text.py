@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-from ..build.build import BuildReport
 from ..dataset.verify import VerifyReport
 from ..plan.choices import Choices, Plan, RoiPlan, needed
 from ..sources import Cost
@@ -45,7 +44,7 @@ def summarise(plan: Plan) -> tuple[RoiSummary, ...]:
 
 def plan_json(plan: Plan) -> dict[str, object]:
     """Return the gist of a plan as plain JSON."""
-    return {"name": plan.name, **_sources(plan), "rois": [asdict(roi) for roi in summarise(plan)]}
+    return {"name": plan.name, **plan.sources_json(), "rois": [asdict(roi) for roi in summarise(plan)]}
 
 
 def plan_lines(plan: Plan) -> Iterator[str]:
@@ -58,10 +57,6 @@ def plan_lines(plan: Plan) -> Iterator[str]:
     total = _cost(Cost.total(costs))
     origin = plan.source if plan.radar_source is None else f"{plan.source}, radar from {plan.radar_source}"
     yield f"{plan.name} from {origin}: {len(rois) - failed} ROIs, {failed} failed; {total}"
-
-
-def _sources(plan: Plan) -> dict[str, str]:
-    return {"source": plan.source} | ({} if plan.radar_source is None else {"radar_source": plan.radar_source})
 
 
 def _roi(plan: RoiPlan, whole: Plan) -> RoiSummary:
@@ -111,21 +106,6 @@ def _lines(roi: RoiSummary) -> Iterator[str]:
 def _cost(cost: Cost) -> str:
     compute = "" if cost.eecu_seconds is None else f", about {cost.eecu_seconds:,.0f} EECU seconds"
     return f"{cost.requests:,} requests, {cost.bytes / 1e6:,.1f} MB{compute}"
-
-
-def build_lines(report: BuildReport) -> Iterator[str]:
-    """Yield what a build did, totals last."""
-    for roi in report.rois:
-        if roi.failure is None:
-            yield f"{roi.roi}: {roi.fetched} rasters made, {roi.kept} kept, {roi.patches} pairs of patches"
-    built = len(report.rois) - len(report.failed)
-    patches = sum(roi.patches for roi in report.rois)
-    yield f"{report.out}: {built} ROIs, {patches} pairs of patches, {len(report.failed)} ROIs failed"
-
-
-def build_json(report: BuildReport) -> dict[str, object]:
-    """Return what a build did as plain JSON."""
-    return {"out": report.out, **_sources(report.plan), "rois": [asdict(roi) for roi in report.rois]}
 
 
 def verify_lines(report: VerifyReport) -> Iterator[str]:

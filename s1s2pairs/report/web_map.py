@@ -20,11 +20,13 @@ from typing import Any, Final
 import shapely
 
 from ..acquisitions import OpticalAcquisition, SarAcquisition
-from ..dataset.index import LOCK_FILE, open_dataset
+from ..dataset.dataset import locked_plan, open_dataset
+from ..dataset.layout import LOCK_FILE
+from ..dataset.storage import Storage
 from ..errors import DatasetError, RecipeError, S1S2Error
 from ..files import write_whole
-from ..plan.choices import Plan, RoiPlan, is_lock, parse_lock
-from ..recipe.parser import parse_recipe
+from ..plan import lock
+from ..plan.choices import Plan, RoiPlan, rois_of
 from ..recipe.settings import Roi
 from ..sources.registry import Access, kind_of
 from .layers import drawings
@@ -91,40 +93,24 @@ def read_subject(path: Path) -> tuple[tuple[Roi, ...], Plan | None, Path | None]
         RecipeError: The recipe is wrong or cannot be read.
         DatasetError: The folder holds no dataset.
     """
-    file = path / LOCK_FILE if path.is_dir() else path
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        if path.is_dir():
-            raise DatasetError(f"{path}: no dataset here ({LOCK_FILE}: {error.strerror})") from error
-        raise RecipeError(f"{path}: cannot be read: {error.strerror}; give a recipe or a dataset") from error
-    except UnicodeDecodeError as error:
-        raise RecipeError(f"{path}: is no text: a recipe is GeoJSON in UTF-8") from error
-    if is_lock(text):
-        plan = parse_lock(text, file=str(file))
-        return tuple(roi.roi for roi in plan.rois), plan, path if path.is_dir() else None
-    today = dt.datetime.now(dt.UTC).date()
+    if path.is_dir():
+        plan = locked_plan(Storage(str(path)))
+        if plan is None:
+            raise DatasetError(f"{path}: no dataset here (it has no {LOCK_FILE})")
+        return rois_of(plan), plan, path
     # A recipe may leave its years to the command line; a map needs none, so any year will do.
-    years = () if _lists_periods(text) else (today.year - 1,)
-    recipe = parse_recipe(text, file=str(file), today=today, default_name=_name_of(path), years=years)
-    if years:
-        without = (replace(roi, settings=replace(roi.settings, periods=())) for roi in recipe.rois)
-        return tuple(without), None, None
-    return recipe.rois, None, None
+    subject = lock.load(path, default_years=(dt.datetime.now(dt.UTC).year - 1,))
+    if isinstance(subject, Plan):
+        return rois_of(subject), subject, None
+    if _lists_periods(path):
+        return subject.rois, None, None
+    return tuple(replace(roi, settings=replace(roi.settings, periods=())) for roi in subject.rois), None, None
 
 
-def _lists_periods(text: str) -> bool:
-    try:
-        collection = json.loads(text)
-        shared = collection.get("s1s2", {})
-        own = [feature.get("properties", {}) for feature in collection["features"]]
-        return "periods" in shared or all("periods" in properties for properties in own)
-    except (ValueError, AttributeError, KeyError, TypeError):
-        return False  # no recipe at all: parse_recipe says what is wrong
-
-
-def _name_of(path: Path) -> str:
-    return "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "-" for c in path.stem.lower()) or "recipe"
+def _lists_periods(path: Path) -> bool:
+    collection = json.loads(path.read_text(encoding="utf-8"))
+    own = [feature.get("properties", {}) for feature in collection["features"]]
+    return "periods" in collection.get("s1s2", {}) or all("periods" in properties for properties in own)
 
 
 def _load_geemap() -> ModuleType:

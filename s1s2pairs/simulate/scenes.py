@@ -11,8 +11,8 @@ from ..recipe.settings import Period
 from ..s1_orbits import SWATH_INCIDENCE_DEG, Overflight, View, incidence_deg, overflights, seconds_after_node, views
 from . import noise
 from .s2_orbits import SWATH_HALF_KM, Datatake, Tile, datatakes, swath_offset_km, tiles
-from .sentinel2 import Sky, sky
 from .site import Bounds, Limit, Outline, Plane, Site, fit_plane, outline
+from .sky import Sky, sky
 
 _LAYER: Final = 500
 PARTIAL_SWATH_DEG: Final = 47.2

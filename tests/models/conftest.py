@@ -14,7 +14,8 @@ import torch
 from rasterio.transform import Affine
 from shapely.geometry import box
 
-from s1s2pairs.dataset.index import CARD_FILE, COLUMNS, INDEX_FILE, dump_index
+from s1s2pairs.dataset.index import COLUMNS, dump_index
+from s1s2pairs.dataset.layout import CARD_FILE, INDEX_FILE
 from s1s2pairs.sensors import DEFAULT_S2_BANDS
 
 torch.set_num_threads(1)

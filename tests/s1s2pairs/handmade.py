@@ -12,7 +12,8 @@ from s1s2pairs.acquisitions import OpticalAcquisition, SarAcquisition
 from s1s2pairs.dataset.index import dump_index
 from s1s2pairs.dataset.rasters import encode
 from s1s2pairs.grid import footprint_lonlat, roi_grid
-from s1s2pairs.plan.choices import Plan, RoiPlan, assemble, dump_lock
+from s1s2pairs.plan.choices import Plan, RoiPlan, assemble
+from s1s2pairs.plan.lock import dump_lock
 from s1s2pairs.plan.optical import OpticalChoice, mean_time
 from s1s2pairs.plan.radar import OrbitCandidate, OrbitChoice
 from s1s2pairs.recipe.settings import PatchSettings, Period, Roi, Settings, Split

@@ -10,7 +10,7 @@ import pytest
 import rasterio
 
 from models.data.cache import CACHE_FOLDER, Cache, cache_key, open_cache
-from s1s2pairs.dataset.index import open_dataset
+from s1s2pairs.dataset.dataset import open_dataset
 from s1s2pairs.errors import DatasetError
 from s1s2pairs.sensors import DEFAULT_S2_BANDS
 

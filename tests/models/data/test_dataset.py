@@ -14,7 +14,7 @@ from models.data.dataset import DAY_ZERO, PairDataset
 from models.data.loader import EpochBatches, in_order, make_loader, to_network
 from models.scaling import Scaling
 from models.task import Stack, Task
-from s1s2pairs.dataset.index import open_dataset
+from s1s2pairs.dataset.dataset import open_dataset
 from s1s2pairs.errors import DatasetError, RunError
 
 SHIFT = Task(

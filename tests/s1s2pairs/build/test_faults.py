@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from s1s2pairs.build.build import BuildReport, build
-from s1s2pairs.dataset.index import open_dataset
-from s1s2pairs.dataset.storage import PARTIAL, Storage
+from s1s2pairs.dataset.dataset import open_dataset
+from s1s2pairs.dataset.layout import PARTIAL
+from s1s2pairs.dataset.storage import Storage
 from s1s2pairs.dataset.verify import verify
 from s1s2pairs.errors import DatasetError, NotAuthenticated, SourceError, SourceUnreachable
 from tests.s1s2pairs.conftest import Built, tiny_recipe, tree

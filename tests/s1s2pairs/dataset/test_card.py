@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from s1s2pairs.dataset.card import attribution, dump_card
-from s1s2pairs.dataset.index import COLUMNS, open_dataset
-from s1s2pairs.dataset.rows import read_rows
+from s1s2pairs.dataset.dataset import open_dataset
+from s1s2pairs.dataset.index import COLUMNS, read_rows
 from tests.s1s2pairs.conftest import Built
 
 

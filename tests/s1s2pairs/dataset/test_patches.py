@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
-from s1s2pairs.dataset.patches import Window, grid_windows, patch_grid, patch_path, windows
+from s1s2pairs.dataset.layout import patch_path
+from s1s2pairs.dataset.patches import Window, grid_windows, patch_grid, patch_id, windows
 from s1s2pairs.errors import GridError
 from s1s2pairs.recipe.settings import PatchSettings
 
@@ -71,5 +72,5 @@ def test_windows_of_a_grid_go_row_by_row_and_lie_where_they_say() -> None:
     part = patch_grid(grid, found[-1])
     assert part.shape == (16, 16)
     assert part.transform * (0, 0) == grid.transform * (4, 24)
-    path = patch_path(split="val", roi="bergen", window=found[-1], period="2019", sensor="s1")
+    path = patch_path(split="val", roi="bergen", patch=patch_id("bergen", found[-1]), period="2019", sensor="s1")
     assert path == "patches/val/bergen/bergen_24_4/2019_s1.tif"

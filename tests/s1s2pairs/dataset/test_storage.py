@@ -5,7 +5,8 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from s1s2pairs.dataset.storage import PARTIAL, Storage
+from s1s2pairs.dataset.layout import PARTIAL
+from s1s2pairs.dataset.storage import Storage
 from s1s2pairs.errors import DatasetError
 
 

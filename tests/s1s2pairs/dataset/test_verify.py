@@ -16,8 +16,7 @@ import rasterio
 
 from s1s2pairs.acquisitions import RoiGrids, SarAcquisition
 from s1s2pairs.build.build import BuildReport
-from s1s2pairs.dataset.index import dump_index
-from s1s2pairs.dataset.rows import read_rows
+from s1s2pairs.dataset.index import dump_index, read_rows
 from s1s2pairs.dataset.verify import verify
 from s1s2pairs.errors import DatasetError
 from s1s2pairs.report.text import verify_lines

@@ -22,8 +22,7 @@ from s1s2pairs.acquisitions import (
 )
 from s1s2pairs.errors import NoAcquisitions
 from s1s2pairs.plan.optical import choose_optical, is_clear, is_locked, mean_time, moved, search_spans, shifts
-from s1s2pairs.plan.radar import choose_orbit
-from s1s2pairs.plan.window import choose_dates, half_widths
+from s1s2pairs.plan.radar import choose_dates, choose_orbit, half_widths
 from s1s2pairs.recipe.settings import Period, Settings
 from s1s2pairs.sources.grouping import SarPass, group_optical, sar_acquisitions, sar_passes
 

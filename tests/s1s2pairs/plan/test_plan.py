@@ -13,7 +13,8 @@ from odc.geo.geobox import GeoBox
 
 from s1s2pairs.acquisitions import CompositeMethod, Needed, OpticalAcquisition, RoiGrids, SarAcquisition, SceneIds, Span
 from s1s2pairs.errors import RecipeError
-from s1s2pairs.plan.choices import Plan, RoiPlan, dump_lock, is_lock, parse_lock, shared_ground
+from s1s2pairs.plan.choices import Plan, RoiPlan, shared_ground
+from s1s2pairs.plan.lock import dump_lock, is_lock, parse_lock
 from s1s2pairs.plan.search import plan_roi
 from s1s2pairs.recipe.settings import Period, Roi, Settings
 from s1s2pairs.sources import OpticalComposite, SarMean

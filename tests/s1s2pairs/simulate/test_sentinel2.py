@@ -9,7 +9,8 @@ import pytest
 from s1s2pairs.simulate.ground import Ground
 from s1s2pairs.simulate.landcover import Cover, Use, land_cover
 from s1s2pairs.simulate.season import sun, weather
-from s1s2pairs.simulate.sentinel2 import OpticalImage, Sky, cloud_and_shadow, observe, sky
+from s1s2pairs.simulate.sentinel2 import OpticalImage, observe
+from s1s2pairs.simulate.sky import Sky, cloud_and_shadow, sky
 
 LON, LAT = 3.05, 48.8
 

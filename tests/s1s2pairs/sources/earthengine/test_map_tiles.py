@@ -16,7 +16,8 @@ import pytest
 
 pytest.importorskip("ee", reason="earthengine-api is not installed", exc_type=ImportError)
 
-from s1s2pairs.plan.choices import Plan, dump_lock
+from s1s2pairs.plan.choices import Plan
+from s1s2pairs.plan.lock import dump_lock
 from s1s2pairs.report.layers import drawings
 from s1s2pairs.report.web_map import make_map
 from s1s2pairs.sources.earthengine.map_tiles import layer_urls

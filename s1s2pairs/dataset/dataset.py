@@ -1,0 +1,108 @@
+"""A built dataset, opened."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+
+from ..errors import DatasetError, RecipeError
+from ..plan.choices import Plan
+from ..plan.lock import parse_lock
+from .index import COLUMNS, UNREADABLE, read_geoparquet
+from .layout import CARD_FILE, INDEX_FILE, LOCK_FILE
+from .storage import Storage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A built dataset, opened."""
+
+    root: Path
+    index: gpd.GeoDataFrame
+    """One row per patch and period, columns as in `COLUMNS`."""
+    sha256: str
+    """Of the index file; as the index holds every patch's hash, it stands for the dataset."""
+
+    @cached_property
+    def card(self) -> Mapping[str, Any]:
+        """The dataset card (`dataset.json`)."""
+        try:
+            card: dict[str, Any] = json.loads((self.root / CARD_FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DatasetError(f"{self.root / CARD_FILE}: cannot be read ({error}); build the dataset again") from error
+        return card
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The plan that it was built from (`recipe.lock.geojson`)."""
+        plan = locked_plan(Storage(str(self.root)))
+        if plan is None:
+            raise DatasetError(f"{self.root / LOCK_FILE}: cannot be read; build the dataset again")
+        return plan
+
+    @property
+    def periods(self) -> tuple[str, ...]:
+        """Labels of all periods, by mean optical time."""
+        first = self.index.groupby("period")["s2_mean_time"].min().sort_values(kind="stable")
+        return tuple(first.index)
+
+    @property
+    def s1_bands(self) -> tuple[str, ...]:
+        """Radar bands that every patch has, in the first patch's order."""
+        return _common(self.index["s1_bands"])
+
+    @property
+    def s2_bands(self) -> tuple[str, ...]:
+        """Optical bands that every patch has, in the first patch's order."""
+        return _common(self.index["s2_bands"])
+
+
+def _common(lists: Iterable[Iterable[str]]) -> tuple[str, ...]:
+    unique = list(dict.fromkeys(tuple(bands) for bands in lists))
+    return tuple(band for band in unique[0] if all(band in bands for bands in unique)) if unique else ()
+
+
+def locked_plan(storage: Storage) -> Plan | None:
+    """Return the plan of the dataset in the folder, None where there is none.
+
+    Raises:
+        DatasetError: Its lock file is damaged.
+    """
+    content = storage.read_if_there(LOCK_FILE)
+    if content is None:
+        return None
+    where = storage.where(LOCK_FILE)
+    try:
+        return parse_lock(content.decode(), file=where)
+    except (RecipeError, ValueError, KeyError) as error:
+        raise DatasetError(f"{where} is damaged ({error}); delete it, and the build searches again") from error
+
+
+def open_dataset(path: str | Path) -> Dataset:
+    """Open a built dataset.
+
+    Raises:
+        DatasetError: There is no dataset, its index is damaged, or it lacks columns.
+    """
+    root = Path(path)
+    file = root / INDEX_FILE
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise DatasetError(
+            f"{root}: no dataset here ({INDEX_FILE} cannot be read: {error.strerror}); "
+            f"build one with `s1s2 build RECIPE --out {root}`"
+        ) from error
+    try:
+        index = read_geoparquet(content)
+    except UNREADABLE as error:
+        raise DatasetError(f"{file}: no GeoParquet file ({error}); build the dataset again") from error
+    missing = [column for column in COLUMNS if column not in index.columns]
+    if missing:
+        raise DatasetError(f"{file}: lacks the columns {', '.join(missing)}; build the dataset again with this version")
+    return Dataset(root=root, index=index, sha256=hashlib.sha256(content).hexdigest())
