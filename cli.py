@@ -105,7 +105,7 @@ def build(
     """Build a dataset from a recipe."""
     from s1s2pairs.build import build as building
     from s1s2pairs.build import text as build_text
-    from s1s2pairs.build.raster import SourceOpener
+    from s1s2pairs.build.opener import SourceOpener
     from s1s2pairs.plan import choices as planning
     from s1s2pairs.plan import lock
     from s1s2pairs.report import text as summary

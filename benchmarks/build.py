@@ -37,7 +37,7 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
 from s1s2pairs.build.build import build, plan_only
-from s1s2pairs.build.raster import SourceOpener
+from s1s2pairs.build.opener import SourceOpener
 from s1s2pairs.dataset.contents import Unit, units_of
 from s1s2pairs.dataset.patches import patch_grid
 from s1s2pairs.dataset.rasters import encode

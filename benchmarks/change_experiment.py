@@ -18,7 +18,7 @@ from pathlib import Path
 from models.evaluate.evaluate import evaluate
 from models.train.loop import train
 from s1s2pairs.build.build import build
-from s1s2pairs.build.raster import SourceOpener
+from s1s2pairs.build.opener import SourceOpener
 from s1s2pairs.plan.lock import load
 from s1s2pairs.recipe.settings import Recipe
 from s1s2pairs.simulate.world import Options, simulate

@@ -26,7 +26,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from s1s2pairs.build.build import build
-from s1s2pairs.build.raster import SourceOpener
+from s1s2pairs.build.opener import SourceOpener
 from s1s2pairs.plan.choices import Plan, place
 from s1s2pairs.plan.search import plan_roi
 from s1s2pairs.sources.earthengine import EarthEngineSource

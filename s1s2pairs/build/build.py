@@ -14,10 +14,11 @@ from ..dataset.storage import Storage
 from ..plan.choices import Plan
 from ..progress import Progress, Silence
 from ..recipe.settings import Recipe
-from .planning import Planned, fails_one_roi, make_plan
-from .raster import Opener, RasterTask, Session, run_raster, source_of
+from .opener import Opener, Session, source_of
+from .planning import Planned, Work, fails_one_roi, make_plan
+from .raster import RasterTask, run_raster
 from .resume import check_folder, finished_units
-from .workers import Pool, open_pool
+from .workers import open_pool
 
 log = logging.getLogger(__name__)
 
@@ -80,13 +81,11 @@ def build(
         RecipeError: A given plan was made from another source, or there is no cluster at `dask`.
         DatasetError: The folder cannot be written to, or holds something else.
     """
-    progress = progress if progress is not None else Silence()
-    storage = Storage(out)
-    with _prepared(storage, opener, workers, dask) as (pool, session):
-        planned = make_plan(subject, session=session, storage=storage, pool=pool, progress=progress)
-        work = _make_rasters(planned, session=session, storage=storage, pool=pool, progress=progress)
-        _finish(planned, work, storage)
-    return _report(planned.plan, work, out)
+    with _begun(Storage(out), opener, workers, dask, progress) as work:
+        planned = make_plan(work, subject)
+        made = _make_rasters(work, planned)
+        _finish(planned, made, work.storage)
+    return _report(planned.plan, made, out)
 
 
 def plan_only(
@@ -102,17 +101,17 @@ def plan_only(
 
     Arguments and errors as for `build`.
     """
-    progress = progress if progress is not None else Silence()
-    storage = Storage(out)
-    with _prepared(storage, opener, workers, dask) as (pool, session):
-        plan = make_plan(subject, session=session, storage=storage, pool=pool, progress=progress).plan
-        storage.remove_tree(PLANS)  # the lock has them all now
-        storage.sweep()
+    with _begun(Storage(out), opener, workers, dask, progress) as work:
+        plan = make_plan(work, subject).plan
+        work.storage.remove_tree(PLANS)  # the lock has them all now
+        work.storage.sweep()
         return plan
 
 
 @contextmanager
-def _prepared(storage: Storage, opener: Opener, workers: int, dask: str | None) -> Iterator[tuple[Pool, Session]]:
+def _begun(
+    storage: Storage, opener: Opener, workers: int, dask: str | None, progress: Progress | None
+) -> Iterator[Work]:
     with open_pool(workers=workers, dask=dask, most_processes=opener.most_processes) as pool:
         session = Session(opener=opener.share(pool.processes), token=uuid.uuid4().hex)
         source_of(session)  # a source that cannot be used is found out before anything is written
@@ -120,11 +119,11 @@ def _prepared(storage: Storage, opener: Opener, workers: int, dask: str | None) 
         storage.prepare()
         with storage.exclusive():
             storage.sweep()
-            yield pool, session
+            yield Work(session=session, storage=storage, pool=pool, progress=progress or Silence())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Work:
+class _Made:
     records: Mapping[Unit, UnitRecord]
     """Of every finished unit, in the plan's order."""
     fetched: frozenset[Unit]
@@ -134,36 +133,37 @@ class _Work:
     """Whether a ROI failed for a reason that may pass."""
 
 
-def _make_rasters(planned: Planned, *, session: Session, storage: Storage, pool: Pool, progress: Progress) -> _Work:
+def _make_rasters(work: Work, planned: Planned) -> _Made:
     units = units_of(planned.plan)
-    records = finished_units(units, existing=planned.existing, storage=storage)
+    records = finished_units(units, existing=planned.existing, storage=work.storage)
     fetched: set[Unit] = set()
     broken: dict[str, str] = {}
-    progress.begin("building rasters", len(units))
+    work.progress.begin("building rasters", len(units))
     try:
         for unit in records:
-            progress.step(unit.raster_path)
-        tasks = (RasterTask(session=session, storage=storage, unit=unit) for unit in units if unit not in records)
-        todo = (task for task in tasks if task.unit.roi.name not in broken)
-        for task, error in pool.run(run_raster, todo):
-            if error is None:
-                records[task.unit] = load_record(storage.read(task.unit.record_path))
-                if records[task.unit].fetched:
-                    fetched.add(task.unit)
-            elif fails_one_roi(error):
-                log.info("%s: %s", task.unit.raster_path, error)
-                broken.setdefault(task.unit.roi.name, f"{task.unit.period.label} {task.unit.sensor}: {error}")
+            work.progress.step(unit.raster_path)
+        missing = (unit for unit in units if unit not in records)
+        tasks = (RasterTask(session=work.session, storage=work.storage, unit=unit) for unit in missing)
+        for done in work.pool.run(run_raster, (task for task in tasks if task.unit.roi.name not in broken)):
+            unit = done.task.unit
+            if done.error is None:
+                records[unit] = done.value or load_record(work.storage.read(unit.record_path))
+                if records[unit].fetched:
+                    fetched.add(unit)
+            elif fails_one_roi(done.error):
+                log.info("%s: %s", unit.raster_path, done.error)
+                broken.setdefault(unit.roi.name, f"{unit.period.label} {unit.sensor}: {done.error}")
             else:
-                raise error
-            progress.step(task.unit.raster_path)
+                raise done.error
+            work.progress.step(unit.raster_path)
     finally:
-        progress.end()
+        work.progress.end()
     failures = {
         plan.roi.name: plan.failure or broken[plan.roi.name]
         for plan in planned.plan.rois
         if plan.choices is None or plan.roi.name in broken
     }
-    return _Work(
+    return _Made(
         records={unit: records[unit] for unit in units if unit in records},
         fetched=frozenset(fetched),
         failures=failures,
@@ -171,10 +171,10 @@ def _make_rasters(planned: Planned, *, session: Session, storage: Storage, pool:
     )
 
 
-def _finish(planned: Planned, work: _Work, storage: Storage) -> None:
+def _finish(planned: Planned, made: _Made, storage: Storage) -> None:
     """Write card and index, the index last, and clear away what does not belong to the dataset."""
-    whole = {unit: record for unit, record in work.records.items() if unit.roi.name not in work.failures}
-    expected = {unit.raster_path for unit in work.records} | {path for unit in whole for _, path in unit.patch_paths()}
+    whole = {unit: record for unit, record in made.records.items() if unit.roi.name not in made.failures}
+    expected = {unit.raster_path for unit in made.records} | {path for unit in whole for _, path in unit.patch_paths()}
     for path in sorted(storage.files()):
         if is_made(path) and path not in expected:
             storage.remove(path)
@@ -183,7 +183,7 @@ def _finish(planned: Planned, work: _Work, storage: Storage) -> None:
         index = dump_index(rows)
         lock = storage.read(LOCK_FILE)
         rasters = {unit.raster_path: record.sha256 for unit, record in whole.items()}
-        card = dump_card(planned.plan, rows=rows, rasters=rasters, failures=work.failures, index=index, lock=lock)
+        card = dump_card(planned.plan, rows=rows, rasters=rasters, failures=made.failures, index=index, lock=lock)
         if storage.read_if_there(INDEX_FILE) != index or storage.read_if_there(CARD_FILE) != card:
             # Without an index there is no dataset: never a new card beside an old index.
             storage.remove(INDEX_FILE)
@@ -192,15 +192,15 @@ def _finish(planned: Planned, work: _Work, storage: Storage) -> None:
     else:
         storage.remove(INDEX_FILE)
         storage.remove(CARD_FILE)
-    if not work.worth_another_try:
+    if not made.worth_another_try:
         storage.remove_tree(PARTIAL)
 
 
-def _report(plan: Plan, work: _Work, out: str) -> BuildReport:
+def _report(plan: Plan, made: _Made, out: str) -> BuildReport:
     def outcome(roi: str) -> RoiOutcome:
-        done = [unit for unit in work.records if unit.roi.name == roi]
-        fetched = sum(unit in work.fetched for unit in done)
-        failure = work.failures.get(roi)
+        done = [unit for unit in made.records if unit.roi.name == roi]
+        fetched = sum(unit in made.fetched for unit in done)
+        failure = made.failures.get(roi)
         patches = 0 if failure is not None else sum(len(unit.windows) for unit in done if unit.sensor == "s1")
         return RoiOutcome(roi=roi, fetched=fetched, kept=len(done) - fetched, patches=patches, failure=failure)
 

@@ -12,7 +12,8 @@ from ..plan.choices import Plan, RoiPlan, rois_of
 from ..plan.lock import dump_lock
 from ..progress import Progress
 from ..recipe.settings import Recipe, Roi
-from .raster import PlanTask, Session, run_plan, source_of
+from .opener import Session, source_of
+from .raster import PlanTask, run_plan
 from .resume import KeptPlans, check_same_dataset, told
 from .workers import Pool
 
@@ -22,6 +23,16 @@ log = logging.getLogger(__name__)
 def fails_one_roi(error: S1S2Error) -> bool:
     """Tell whether an error concerns one ROI and leaves the others alone."""
     return isinstance(error, SourceError | GridError) and not isinstance(error, NotAuthenticated | SourceUnreachable)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Work:
+    """What every step of a build works with."""
+
+    session: Session
+    storage: Storage
+    pool: Pool
+    progress: Progress
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +46,7 @@ class Planned:
     """ROIs that failed because the source did; a later start tries them again."""
 
 
-def make_plan(subject: Recipe | Plan, *, session: Session, storage: Storage, pool: Pool, progress: Progress) -> Planned:
+def make_plan(work: Work, subject: Recipe | Plan) -> Planned:
     """Plan every ROI, or take over a plan that is given, and write the lock file.
 
     Raises:
@@ -43,11 +54,11 @@ def make_plan(subject: Recipe | Plan, *, session: Session, storage: Storage, poo
         SourceError: No ROI could be searched.
         DatasetError: The folder holds another dataset.
     """
-    source = source_of(session)
+    source = source_of(work.session)
     names = (source.name, source.radar_name)
-    existing = locked_plan(storage)
+    existing = locked_plan(work.storage)
     rois = rois_of(subject)
-    check_same_dataset(existing, name=subject.name, sources=names, rois=rois, storage=storage)
+    check_same_dataset(existing, name=subject.name, sources=names, rois=rois, storage=work.storage)
     unsearched: frozenset[str] = frozenset()
     if isinstance(subject, Plan):
         if subject.sources != names:
@@ -57,38 +68,37 @@ def make_plan(subject: Recipe | Plan, *, session: Session, storage: Storage, poo
             )
         plan = subject
     else:
-        kept = KeptPlans(storage, names, existing)
-        plans, unsearched = _search(rois, kept=kept, session=session, storage=storage, pool=pool, progress=progress)
+        kept = KeptPlans(work.storage, names, existing)
+        plans, unsearched = _search(work, rois, kept)
         plan = Plan(name=subject.name, source=source.name, rois=plans, radar_source=source.radar_name)
     lock = dump_lock(plan)
-    if storage.read_if_there(LOCK_FILE) != lock:
-        storage.write(LOCK_FILE, lock)
+    if work.storage.read_if_there(LOCK_FILE) != lock:
+        work.storage.write(LOCK_FILE, lock)
     return Planned(plan=plan, existing=existing, unsearched=unsearched)
 
 
-def _search(
-    rois: Sequence[Roi], *, kept: KeptPlans, session: Session, storage: Storage, pool: Pool, progress: Progress
-) -> tuple[tuple[RoiPlan, ...], frozenset[str]]:
+def _search(work: Work, rois: Sequence[Roi], kept: KeptPlans) -> tuple[tuple[RoiPlan, ...], frozenset[str]]:
     plans = {roi.name: plan for roi in rois if (plan := kept.get(roi)) is not None}
     unsearched: dict[str, S1S2Error] = {}
-    progress.begin("choosing scenes", len(rois))
+    work.progress.begin("choosing scenes", len(rois))
     try:
         for name in plans:
-            progress.step(name)
+            work.progress.step(name)
         todo = [roi for roi in rois if roi.name not in plans]
-        tasks = [PlanTask(session=session, storage=storage, roi=roi, path=kept.path(roi)) for roi in todo]
-        for task, error in pool.run(run_plan, tasks):
-            if error is None:
-                plans[task.roi.name] = kept.made(task.roi)
-            elif fails_one_roi(error):
-                log.info("%s: %s", task.roi.name, error)
-                unsearched[task.roi.name] = error
-                plans[task.roi.name] = RoiPlan(roi=task.roi, choices=None, failure=str(error))
+        tasks = [PlanTask(session=work.session, storage=work.storage, roi=roi, path=kept.path(roi)) for roi in todo]
+        for done in work.pool.run(run_plan, tasks):
+            name = done.task.roi.name
+            if done.error is None:
+                plans[name] = done.value or kept.made(done.task.roi)
+            elif fails_one_roi(done.error):
+                log.info("%s: %s", name, done.error)
+                unsearched[name] = done.error
+                plans[name] = RoiPlan(roi=done.task.roi, choices=None, failure=str(done.error))
             else:
-                raise error
-            progress.step(task.roi.name)
+                raise done.error
+            work.progress.step(name)
     finally:
-        progress.end()
+        work.progress.end()
     if len(unsearched) == len(rois) and all(isinstance(error, SourceError) for error in unsearched.values()):
         raise next(iter(unsearched.values()))
     return tuple(plans[roi.name] for roi in rois), frozenset(unsearched)

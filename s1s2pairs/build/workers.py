@@ -1,23 +1,35 @@
 """Where the work runs: threads of this process, or the workers of a Dask cluster.
 
-A task leaves its result in the dataset's storage; what comes back is only that it is done, or why not. On Dask this
-spares a transfer that can hang for good when a worker dies between finishing a task and handing over its result.
+A task leaves its result in the dataset's storage too. From threads the value comes back; from Dask only that it is done, or
+why not, which spares a transfer that can hang for good when a worker dies between finishing a task and handing over its result.
 """
 
 import concurrent.futures
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from ..errors import DatasetError, RecipeError, S1S2Error, SourceError
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 CONNECT_TIMEOUT: Final = "15s"
 _QUEUED_PER_THREAD: Final = 2
 """Tasks handed out per thread: one in work and one waiting, so that no thread idles and no queue fills memory."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Done(Generic[T, V]):
+    """A task that has ended."""
+
+    task: T
+    value: V | None = None
+    """None where values stay on the machines of a cluster."""
+    error: S1S2Error | None = None
 
 
 class Pool(ABC):
@@ -28,8 +40,8 @@ class Pool(ABC):
         """Of all processes together."""
         self.processes = processes
 
-    def run(self, function: Callable[[T], None], tasks: Iterable[T]) -> Iterator[tuple[T, S1S2Error | None]]:
-        """Run a function on every task and yield each as it ends, with the error if it failed.
+    def run(self, function: Callable[[T], V], tasks: Iterable[T]) -> Iterator[Done[T, V]]:
+        """Run a function on every task and yield each as it ends, with its value or the error if it failed.
 
         What the project explains (`S1S2Error`) is yielded; anything else is a bug and raised. Tasks are taken from the
         iterable only as they are needed.
@@ -43,14 +55,17 @@ class Pool(ABC):
                 if not running:
                     return
                 for future in self._wait(running):
-                    error = self._error(future)
-                    yield running.pop(future), error
+                    task = running.pop(future)
+                    try:
+                        yield Done(task=task, value=self._value(future))
+                    except S1S2Error as error:
+                        yield Done(task=task, error=error)
         finally:
             for future in running:
                 future.cancel()
 
     @abstractmethod
-    def _submit(self, function: Callable[[T], None], task: T) -> Any:
+    def _submit(self, function: Callable[[T], V], task: T) -> Any:
         """Start a task and return its future."""
 
     @abstractmethod
@@ -58,8 +73,8 @@ class Pool(ABC):
         """Return the futures that have ended, once at least one has."""
 
     @abstractmethod
-    def _error(self, future: Any) -> S1S2Error | None:
-        """Return the explained error of an ended future, raise any other."""
+    def _value(self, future: Any) -> Any:
+        """Return the value of an ended future, None where values stay where they are; raise its error."""
 
 
 class _Threads(Pool):
@@ -67,18 +82,14 @@ class _Threads(Pool):
         super().__init__(threads=workers, processes=1)
         self._executor = executor
 
-    def _submit(self, function: Callable[[T], None], task: T) -> concurrent.futures.Future[None]:
+    def _submit(self, function: Callable[[T], V], task: T) -> concurrent.futures.Future[V]:
         return self._executor.submit(function, task)
 
     def _wait(self, running: Iterable[Any]) -> Iterable[Any]:
         return concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED).done
 
-    def _error(self, future: concurrent.futures.Future[None]) -> S1S2Error | None:
-        try:
-            future.result()
-        except S1S2Error as error:
-            return error
-        return None
+    def _value(self, future: concurrent.futures.Future[V]) -> V:
+        return future.result()
 
 
 class _Dask(Pool):
@@ -90,8 +101,8 @@ class _Dask(Pool):
         # Where the number of processes matters, stay on those counted here; others only if all of these are gone.
         self._only = {} if most_processes is None else {"workers": list(used), "allow_other_workers": True}
 
-    def _submit(self, function: Callable[[T], None], task: T) -> Any:
-        return self._client.submit(function, task, pure=False, **self._only)
+    def _submit(self, function: Callable[[T], V], task: T) -> Any:
+        return self._client.submit(_without_value, function, task, pure=False, **self._only)
 
     def _wait(self, running: Iterable[Any]) -> Iterable[Any]:
         import distributed  # noqa: PLC0415 - an optional extra, loaded when asked for
@@ -104,16 +115,19 @@ class _Dask(Pool):
             raise DatasetError("the Dask scheduler was lost; start again, what is finished is kept") from error
         return ended
 
-    def _error(self, future: Any) -> S1S2Error | None:
+    def _value(self, future: Any) -> None:
         import distributed  # noqa: PLC0415 - an optional extra, loaded when asked for
 
         error = future.exception() if future.status == "error" else None
         future.release()
-        if error is None or isinstance(error, S1S2Error):
-            return error
         if isinstance(error, distributed.KilledWorker):
-            return SourceError(f"the Dask workers that tried it died, perhaps out of memory: {error}")
-        raise error
+            raise SourceError(f"the Dask workers that tried it died, perhaps out of memory: {error}")
+        if error is not None:
+            raise error
+
+
+def _without_value(function: Callable[[T], object], task: T) -> None:
+    function(task)
 
 
 @contextlib.contextmanager

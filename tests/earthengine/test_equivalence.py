@@ -12,7 +12,7 @@ import pytest
 import rasterio
 
 from s1s2pairs.build.build import build
-from s1s2pairs.build.raster import SourceOpener
+from s1s2pairs.build.opener import SourceOpener
 from s1s2pairs.plan.choices import PeriodPlan, Plan, RoiPlan, place
 from s1s2pairs.plan.search import plan_roi
 from s1s2pairs.recipe.parser import parse_recipe

@@ -11,7 +11,7 @@ import rasterio
 
 from s1s2pairs.acquisitions import RoiGrids, Span
 from s1s2pairs.build.build import build
-from s1s2pairs.build.raster import SourceOpener
+from s1s2pairs.build.opener import SourceOpener
 from s1s2pairs.dataset.dataset import open_dataset
 from s1s2pairs.plan.choices import place
 from s1s2pairs.plan.optical import choose_optical, is_clear

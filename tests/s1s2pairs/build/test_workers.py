@@ -12,7 +12,7 @@ import pytest
 
 from s1s2pairs.build import raster
 from s1s2pairs.build.build import build
-from s1s2pairs.build.raster import SourceOpener
+from s1s2pairs.build.opener import SourceOpener
 from s1s2pairs.build.workers import open_pool
 from s1s2pairs.errors import GridError, RecipeError
 from tests.s1s2pairs.conftest import Built, tree
@@ -30,7 +30,7 @@ def not_three(number: int) -> None:
 
 def test_tasks_end_with_their_explained_errors() -> None:
     with open_pool(workers=3) as pool:
-        outcomes = dict(pool.run(not_three, range(10)))
+        outcomes = {done.task: done.error for done in pool.run(not_three, range(10))}
     assert isinstance(outcomes.pop(3), GridError)
     assert outcomes == dict.fromkeys((0, 1, 2, 4, 5, 6, 7, 8, 9))
 
