@@ -40,6 +40,7 @@ Years = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors only.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+DatasetUrl = Annotated[str, typer.Argument(help="Folder or fsspec URL of a built dataset.", show_default=False)]
 DatasetFolder = Annotated[Path, typer.Argument(help="Folder of a built dataset.", show_default=False)]
 Data = Annotated[
     Path | None, typer.Option("--data", help="Dataset; else the only one under data/.", show_default=False)
@@ -103,30 +104,33 @@ def build(
     as_json: AsJson = False,
 ) -> None:
     """Build a dataset from a recipe."""
-    from s1s2pairs.build import build as building
     from s1s2pairs.build import text as build_text
-    from s1s2pairs.build.opener import SourceOpener
-    from s1s2pairs.plan import choices as planning
-    from s1s2pairs.plan import lock
+    from s1s2pairs.build.order import Order
     from s1s2pairs.report import text as summary
 
-    wanted = lock.load(recipe, years=years or ())
-    name, radar = lock.sources_for(wanted, source, radar_source)
-    opener = SourceOpener(name=name, radar=radar, project=project, requests=requests)
-    folder = out or f"data/{wanted.name}"
-    workers = workers or opener.usual_workers
+    order = Order.of(
+        recipe,
+        years=years or (),
+        source=source,
+        radar_source=radar_source,
+        out=out,
+        workers=workers,
+        dask=dask,
+        project=project,
+        requests=requests,
+    )
     bar = _bar(quiet=quiet or as_json)
-    for one, other in planning.shared_ground(planning.rois_of(wanted)):
-        typer.echo(f"s1s2: warning: the grids of {one} and {other} overlap although their splits differ", err=True)
+    for warning in order.warnings():
+        typer.echo(f"s1s2: warning: {warning}", err=True)
     if plan:
-        made = building.plan_only(wanted, opener=opener, out=folder, workers=workers, dask=dask, progress=bar)
+        made = order.plan(bar)
         if as_json:
             say_json(summary.plan_json(made))
         else:
             say("\n".join(summary.plan_lines(made)), quiet=quiet)
         failed = {roi.roi.name: roi.failure for roi in made.rois if roi.choices is None}
     else:
-        report = building.build(wanted, opener=opener, out=folder, workers=workers, dask=dask, progress=bar)
+        report = order.build(bar)
         if as_json:
             say_json(build_text.build_json(report))
         else:
@@ -188,12 +192,12 @@ def check(
 
 
 @app.command()
-def verify(dataset: DatasetFolder, quiet: Quiet = False, as_json: AsJson = False) -> None:
+def verify(dataset: DatasetUrl, quiet: Quiet = False, as_json: AsJson = False) -> None:
     """Check every file of a dataset against its hash, shape, grid and row."""
     from s1s2pairs.dataset.verify import verify as check
     from s1s2pairs.report import text as summary
 
-    report = check(str(dataset), progress=_bar(quiet=quiet or as_json))
+    report = check(dataset, progress=_bar(quiet=quiet or as_json))
     if as_json:
         say_json(summary.verify_json(report))
     else:

@@ -72,3 +72,12 @@ def test_the_python_of_the_readme_runs(desk: Path) -> None:
     exec(compile(example, "README.md", "exec"), names)
     patches = names["patches"]
     assert len(patches) > 0  # type: ignore[arg-type]
+
+
+def test_the_python_page_runs(desk: Path) -> None:
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    names: dict[str, object] = {}
+    exec(compile(example, "python.md", "exec"), names)
+    assert names["checked"].ok  # type: ignore[attr-defined]
+    assert len(names["test"]) > 0  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,13 +31,21 @@ _NOT_IN_CARD: Final = "its SHA-256 is not the one in the card"
 _UNREADABLE = PatchRecord(sha256="", valid_fraction=-1.0)
 
 
+ProblemKind = Literal["missing", "damaged", "hash", "pixels", "plan", "row", "surplus", "unfinished"]
+"""A file is not there; it cannot be read or has another shape or type; its SHA-256 is not the one noted; its pixels are not
+those of its raster; it was made from another plan; a row of the index is missing, surplus or wrong; no row names a file; the
+build is not finished."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
     """One thing that is wrong."""
 
+    kind: ProblemKind
     path: str
     """File, relative to the dataset."""
-    what: str
+    detail: str
+    """For people."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,7 +99,7 @@ def verify(dataset: str, *, workers: int = 2, progress: Progress | None = None) 
     try:
         rows = read_rows(storage.read(INDEX_FILE), file=storage.where(INDEX_FILE))
     except DatasetError as error:
-        problems.append(Problem(path=INDEX_FILE, what=_short(error, INDEX_FILE, storage)))
+        problems.append(_unreadable(error, INDEX_FILE, storage))
     units = [unit for unit in units_of(plan) if unit.roi.name not in failures]
     checked = _check_units(units, rasters, storage, workers, progress)
     for found, _ in checked.values():
@@ -105,7 +113,7 @@ def verify(dataset: str, *, workers: int = 2, progress: Progress | None = None) 
         patches=sum(len(unit.windows) for unit in units),
         rows=len(rows),
         failed_rois=failures,
-        problems=tuple(sorted(problems, key=lambda problem: (problem.path, problem.what))),
+        problems=tuple(sorted(problems, key=lambda problem: (problem.path, problem.detail))),
         notes=tuple(_outdated_angles(plan)),
     )
 
@@ -129,16 +137,16 @@ def _check_card(storage: Storage) -> tuple[list[Problem], dict[str, str], dict[s
     """Return what is wrong, the ROIs that failed with their reasons, and the hashes of the rasters."""
     content = storage.read_if_there(CARD_FILE)
     if content is None:
-        return [Problem(path=CARD_FILE, what="missing")], {}, {}
+        return [Problem(kind="missing", path=CARD_FILE, detail="missing")], {}, {}
     try:
         card = json.loads(content)
         files = {file["@id"]: file["sha256"] for file in card["distribution"] if file["@type"] == "cr:FileObject"}
         failures = {failure["roi"]: failure["reason"] for failure in card["s1s2:failures"]}
         rasters = dict(card[CARD_RASTERS_KEY])
     except (ValueError, KeyError, TypeError) as error:
-        return [Problem(path=CARD_FILE, what=f"damaged: {error!r}")], {}, {}
+        return [Problem(kind="damaged", path=CARD_FILE, detail=f"damaged: {error!r}")], {}, {}
     wrong = [p for p in (INDEX_FILE, LOCK_FILE) if files.get(p) != hashlib.sha256(storage.read(p)).hexdigest()]
-    return [Problem(path=path, what=_NOT_IN_CARD) for path in wrong], failures, rasters
+    return [Problem(kind="hash", path=path, detail=_NOT_IN_CARD) for path in wrong], failures, rasters
 
 
 _Checked = dict[Unit, tuple[list[Problem], UnitRecord]]
@@ -165,26 +173,27 @@ def _check_unit(unit: Unit, sha256: str | None, storage: Storage) -> tuple[list[
     problems: list[Problem] = []
     raster, found, wrong = _check_raster(unit, sha256, storage)
     if wrong is not None:
-        problems.append(Problem(path=unit.raster_path, what=wrong))
+        problems.append(wrong)
     records = []
     for window, path in unit.patch_paths():
         try:
             content = storage.read(path)
             pixels, _ = _decoded(content, path, unit, patch_grid(unit.choices.grid, window))
         except DatasetError as error:
-            problems.append(Problem(path=path, what=_short(error, path, storage)))
+            problems.append(_unreadable(error, path, storage))
             records.append(_UNREADABLE)
             continue
         rows, columns = window.slices
         if raster is not None and not np.array_equal(
             pixels, raster[:, rows, columns], equal_nan=unit.layout.dtype == "float32"
         ):
-            problems.append(Problem(path=path, what=f"its pixels are not those of its window of {unit.raster_path}"))
+            detail = f"its pixels are not those of its window of {unit.raster_path}"
+            problems.append(Problem(kind="pixels", path=path, detail=detail))
         records.append(patch_record(pixels, content, unit))
     return problems, UnitRecord(sha256=found, patches=tuple(records))
 
 
-def _check_raster(unit: Unit, sha256: str | None, storage: Storage) -> tuple[NDArray[Any] | None, str, str | None]:
+def _check_raster(unit: Unit, sha256: str | None, storage: Storage) -> tuple[NDArray[Any] | None, str, Problem | None]:
     """Return a raster's pixels if nothing is wrong with it, its hash, and what is wrong."""
     path, found = unit.raster_path, ""
     try:
@@ -192,11 +201,11 @@ def _check_raster(unit: Unit, sha256: str | None, storage: Storage) -> tuple[NDA
         found = hashlib.sha256(content).hexdigest()
         raster, tags = _decoded(content, path, unit, unit.choices.grid)
     except DatasetError as error:
-        return None, found, _short(error, path, storage)
+        return None, found, _unreadable(error, path, storage)
     if tags.get(DIGEST_TAG) != unit.digest:
-        return None, found, "made from another plan"
+        return None, found, Problem(kind="plan", path=path, detail="made from another plan")
     if sha256 is not None and found != sha256:
-        return None, found, _NOT_IN_CARD
+        return None, found, Problem(kind="hash", path=path, detail=_NOT_IN_CARD)
     return raster, found, None
 
 
@@ -208,26 +217,31 @@ def _decoded(content: bytes, path: str, unit: Unit, grid: Any) -> tuple[NDArray[
         return file.read(), file.tags()
 
 
-def _short(error: DatasetError, path: str, storage: Storage) -> str:
+def _unreadable(error: DatasetError, path: str, storage: Storage) -> Problem:
     if isinstance(error.__cause__, FileNotFoundError):
-        return "missing"
-    return str(error).removeprefix(f"{storage.where(path)}: ").removeprefix(f"{path}: ")
+        return Problem(kind="missing", path=path, detail="missing")
+    detail = str(error).removeprefix(f"{storage.where(path)}: ").removeprefix(f"{path}: ")
+    return Problem(kind="damaged", path=path, detail=detail)
 
 
 def _check_rows(rows: list[dict[str, Any]], records: Mapping[Unit, UnitRecord]) -> Iterator[Problem]:
     """Compare the index with what the plan and the files say, row by row and column by column."""
     found = {(row["patch_id"], row["period"]): row for row in rows}
     if len(found) != len(rows):
-        yield Problem(path=INDEX_FILE, what=f"{len(rows) - len(found)} rows are there twice")
+        yield _row(f"{len(rows) - len(found)} rows are there twice")
     for wanted in _wanted_rows(records):
         key = (wanted["patch_id"], wanted["period"])
         row = found.pop(key, None)
         if row is None:
-            yield Problem(path=INDEX_FILE, what=f"no row for patch {key[0]} of period {key[1]}")
+            yield _row(f"no row for patch {key[0]} of period {key[1]}")
             continue
         yield from _compare(row, wanted)
     for patch, period in found:
-        yield Problem(path=INDEX_FILE, what=f"a row for patch {patch} of period {period}, which the plan does not have")
+        yield _row(f"a row for patch {patch} of period {period}, which the plan does not have")
+
+
+def _row(detail: str) -> Problem:
+    return Problem(kind="row", path=INDEX_FILE, detail=detail)
 
 
 def _wanted_rows(records: Mapping[Unit, UnitRecord]) -> Iterator[dict[str, Any]]:
@@ -247,10 +261,11 @@ def _compare(row: Row, wanted: Row) -> Iterator[Problem]:
         if _same(row[column], wanted[column]):
             continue
         if what == "sha256":
-            yield Problem(path=wanted[f"{sensor}_path"], what="its SHA-256 is not the one in the index")
+            detail = "its SHA-256 is not the one in the index"
+            yield Problem(kind="hash", path=wanted[f"{sensor}_path"], detail=detail)
         else:
             where = f"patch {row['patch_id']} of period {row['period']}"
-            yield Problem(path=INDEX_FILE, what=f"{where}: {column} is {row[column]!r}, should be {wanted[column]!r}")
+            yield _row(f"{where}: {column} is {row[column]!r}, should be {wanted[column]!r}")
 
 
 def _same(got: object, wanted: object) -> bool:
@@ -265,7 +280,7 @@ def _check_surplus(plan: Plan, units: list[Unit], present: frozenset[str]) -> It
     expected.update(path for unit in units for _, path in unit.patch_paths())
     for path in present:
         if is_image(path) and path not in expected:
-            yield Problem(path=path, what="not in the index")
+            yield Problem(kind="surplus", path=path, detail="not in the index")
     whole = {unit.roi.name for unit in units} == {roi.roi.name for roi in plan.rois}
     if whole and any(is_partial(path) for path in present):
-        yield Problem(path=PARTIAL, what="the build is not finished; start it again")
+        yield Problem(kind="unfinished", path=PARTIAL, detail="the build is not finished; start it again")

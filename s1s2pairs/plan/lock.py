@@ -21,7 +21,7 @@ DEFAULT_SOURCE = "earthengine"
 
 
 def load(
-    path: Path, *, years: Sequence[int] = (), default_years: Sequence[int] = (), today: dt.date | None = None
+    path: Path | str, *, years: Sequence[int] = (), default_years: Sequence[int] = (), today: dt.date | None = None
 ) -> Recipe | Plan:
     """Read a recipe, or a recipe with its choices locked in.
 
@@ -34,6 +34,7 @@ def load(
     Raises:
         RecipeError: The file cannot be read, or is wrong in any way.
     """
+    path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -111,7 +111,7 @@ def _cost(cost: Cost) -> str:
 def verify_lines(report: VerifyReport) -> Iterator[str]:
     """Yield what is wrong with a dataset, then notes, the verdict last."""
     for problem in report.problems:
-        yield f"{problem.path}: {problem.what}"
+        yield f"{problem.path}: {problem.detail}"
     for roi, reason in report.failed_rois.items():
         yield f"{roi} is not in the dataset: {reason}"
     yield from report.notes

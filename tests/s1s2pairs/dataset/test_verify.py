@@ -17,12 +17,14 @@ import rasterio
 from s1s2pairs.acquisitions import RoiGrids, SarAcquisition
 from s1s2pairs.build.build import BuildReport
 from s1s2pairs.dataset.index import dump_index, read_rows
+from s1s2pairs.dataset.storage import Storage
 from s1s2pairs.dataset.verify import verify
 from s1s2pairs.errors import DatasetError
 from s1s2pairs.report.text import verify_lines
 from s1s2pairs.s1_orbits import incidence_deg
 from tests.s1s2pairs.conftest import Built, tiny_recipe
 from tests.s1s2pairs.fake_source import FakeSource
+from tests.test_cli import s1s2
 
 RASTER = "rasters/north/2019/s1.tif"
 
@@ -40,7 +42,7 @@ def patch(built: Built) -> str:
 
 
 def found(root: Path) -> list[tuple[str, str]]:
-    return [(problem.path, problem.what) for problem in verify(str(root)).problems]
+    return [(problem.path, problem.detail) for problem in verify(str(root)).problems]
 
 
 def edit_index(root: Path, change: Callable[[list[dict[str, object]]], object]) -> None:
@@ -243,3 +245,37 @@ def test_no_dataset_is_an_explained_error(copy: Path, tmp_path: Path) -> None:
     (copy / "index.parquet").unlink()
     with pytest.raises(DatasetError, match="not finished"):
         verify(str(copy))
+
+
+def test_each_kind_of_problem_has_its_word(copy: Path, patch: str) -> None:
+    def kinds() -> dict[str, set[str]]:
+        told: dict[str, set[str]] = {}
+        for problem in verify(str(copy)).problems:
+            told.setdefault(problem.path, set()).add(problem.kind)
+        return told
+
+    whole = (copy / patch).read_bytes()
+    (copy / patch).unlink()
+    assert kinds()[patch] == {"missing"}
+    (copy / patch).write_bytes(whole[: len(whole) // 2])
+    assert kinds()[patch] == {"damaged"}
+    (copy / patch).write_bytes(whole)
+    (copy / "patches/more.tif").write_bytes(whole)
+    assert kinds()["patches/more.tif"] == {"surplus"}
+    (copy / "patches/more.tif").unlink()
+    (copy / ".partial").mkdir(exist_ok=True)
+    (copy / ".partial/left").write_bytes(b"x")
+    assert kinds()[".partial"] == {"unfinished"}
+    (copy / "dataset.json").write_text("{")
+    assert kinds()["dataset.json"] == {"damaged"}
+
+
+def test_a_url_is_verified_by_the_command(built: Built) -> None:
+    """The slashes of a URL must reach fsspec: a path would eat one."""
+    storage = Storage("memory://verified/tiny")
+    storage.prepare()
+    for file in (path for path in built.root.rglob("*") if path.is_file()):
+        storage.write(file.relative_to(built.root).as_posix(), file.read_bytes())
+    done = s1s2("verify", "memory://verified/tiny", cwd=built.root)
+    assert (done.returncode, done.stderr.count("Traceback")) == (0, 0)
+    assert "24 rows checked, 0 problems" in done.stdout
