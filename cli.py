@@ -41,7 +41,6 @@ Years = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors only.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 DatasetUrl = Annotated[str, typer.Argument(help="Folder or fsspec URL of a built dataset.", show_default=False)]
-DatasetFolder = Annotated[Path, typer.Argument(help="Folder of a built dataset.", show_default=False)]
 Data = Annotated[
     Path | None, typer.Option("--data", help="Dataset; else the only one under data/.", show_default=False)
 ]
@@ -206,16 +205,18 @@ def verify(dataset: DatasetUrl, quiet: Quiet = False, as_json: AsJson = False) -
 
 
 @app.command()
-def report(dataset: DatasetFolder, quiet: Quiet = False) -> None:
+def report(dataset: DatasetUrl, quiet: Quiet = False) -> None:
     """Write one HTML page about a dataset: what was chosen and why, pictures, histograms."""
     from s1s2pairs.report.page import report as write_report
 
-    say(str(write_report(dataset)), quiet=quiet)
+    say(write_report(dataset), quiet=quiet)
 
 
 @app.command("map")
 def draw_map(
-    path: Annotated[Path, typer.Argument(help="Recipe, lock file or dataset.", show_default=False)],
+    path: Annotated[
+        str, typer.Argument(help="Recipe, lock file or dataset (folder or fsspec URL).", show_default=False)
+    ],
     out: Annotated[Path, typer.Option(help="HTML file to write.", show_default=False)],
     earthengine: Annotated[
         bool, typer.Option("--earthengine", help="Add the composites, drawn by Earth Engine when the map is viewed.")

@@ -22,7 +22,8 @@ from .storage import Storage
 class Dataset:
     """A built dataset, opened."""
 
-    root: Path
+    storage: Storage
+    """Where its files are: a folder, or an fsspec URL."""
     index: gpd.GeoDataFrame
     """One row per patch and period, columns as in `COLUMNS`."""
     sha256: str
@@ -32,18 +33,30 @@ class Dataset:
     def card(self) -> Mapping[str, Any]:
         """The dataset card (`dataset.json`)."""
         try:
-            card: dict[str, Any] = json.loads((self.root / CARD_FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise DatasetError(f"{self.root / CARD_FILE}: cannot be read ({error}); build the dataset again") from error
+            card: dict[str, Any] = json.loads(self.storage.read(CARD_FILE))
+        except (DatasetError, ValueError) as error:
+            file = self.storage.where(CARD_FILE)
+            raise DatasetError(f"{file}: cannot be read ({error}); build the dataset again") from error
         return card
 
     @cached_property
     def plan(self) -> Plan:
         """The plan that it was built from (`recipe.lock.geojson`)."""
-        plan = locked_plan(Storage(str(self.root)))
+        plan = locked_plan(self.storage)
         if plan is None:
-            raise DatasetError(f"{self.root / LOCK_FILE}: cannot be read; build the dataset again")
+            raise DatasetError(f"{self.storage.where(LOCK_FILE)}: cannot be read; build the dataset again")
         return plan
+
+    @property
+    def root(self) -> Path:
+        """The dataset's folder.
+
+        Raises:
+            DatasetError: It lies in an object store.
+        """
+        if not self.storage.is_local:
+            raise DatasetError(f"{self.storage.url}: a folder on this machine is needed here; copy the dataset first")
+        return self.storage.local_root
 
     @property
     def periods(self) -> tuple[str, ...]:
@@ -86,17 +99,20 @@ def locked_plan(storage: Storage) -> Plan | None:
 def open_dataset(path: str | Path) -> Dataset:
     """Open a built dataset.
 
+    Args:
+        path: Folder, or fsspec URL.
+
     Raises:
         DatasetError: There is no dataset, its index is damaged, or it lacks columns.
     """
-    root = Path(path)
-    file = root / INDEX_FILE
+    storage = Storage(str(path))
+    file = storage.where(INDEX_FILE)
     try:
-        content = file.read_bytes()
-    except OSError as error:
+        content = storage.read(INDEX_FILE)
+    except DatasetError as error:
+        reason = str(error).removeprefix(f"{file}: ")
         raise DatasetError(
-            f"{root}: no dataset here ({INDEX_FILE} cannot be read: {error.strerror}); "
-            f"build one with `s1s2 build RECIPE --out {root}`"
+            f"{path}: no dataset here ({INDEX_FILE} {reason}); build one with `s1s2 build RECIPE --out {path}`"
         ) from error
     try:
         index = read_geoparquet(content)
@@ -105,4 +121,4 @@ def open_dataset(path: str | Path) -> Dataset:
     missing = [column for column in COLUMNS if column not in index.columns]
     if missing:
         raise DatasetError(f"{file}: lacks the columns {', '.join(missing)}; build the dataset again with this version")
-    return Dataset(root=root, index=index, sha256=hashlib.sha256(content).hexdigest())
+    return Dataset(storage=storage, index=index, sha256=hashlib.sha256(content).hexdigest())

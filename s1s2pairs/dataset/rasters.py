@@ -13,6 +13,7 @@ from rasterio.io import MemoryFile
 
 from ..errors import DatasetError
 from ..sensors import Layout
+from .storage import Storage
 
 DIGEST_TAG: Final = "S1S2_PLAN_DIGEST"
 """TIFF tag with the digest of the part of the plan a raster was made from."""
@@ -88,6 +89,25 @@ def opened(content: bytes, *, name: str) -> Iterator[rasterio.DatasetReader]:
     except rasterio.errors.RasterioError as error:
         detail = str(error).rpartition(".tif: ")[2]  # without the made-up name of the file in memory
         raise DatasetError(f"{name}: the raster is damaged: {detail}; delete it and build again") from error
+
+
+@contextlib.contextmanager
+def opened_in(storage: Storage, path: str) -> Iterator[rasterio.DatasetReader]:
+    """Open a raster of a dataset: from its file where that is on this machine, so that only what is wanted is read.
+
+    Raises:
+        DatasetError: It is missing or damaged.
+    """
+    if not storage.is_local:
+        with opened(storage.read(path), name=storage.where(path)) as file:
+            yield file
+        return
+    try:
+        with rasterio.open(storage.local_root / path) as file:
+            yield file
+    except rasterio.errors.RasterioError as error:
+        where = storage.where(path)
+        raise DatasetError(f"{where}: cannot be read ({error}); run `s1s2 verify`, then build again") from error
 
 
 def digest_of(content: bytes) -> str | None:

@@ -4,19 +4,17 @@ import base64
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
-import rasterio
 from PIL import Image
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 
 from ..dataset.layout import raster_path
-from ..errors import DatasetError
+from ..dataset.rasters import opened_in
+from ..dataset.storage import Storage
 from ..grid import WGS84
 from ..plan.choices import RoiPlan
 from .colours import Bands, optical_colours, radar_colours, stretch_of, true_colour_bands
@@ -41,12 +39,12 @@ class Overlay:
     bounds: Bounds
 
 
-def overlays(roi: RoiPlan, root: Path) -> Iterator[Overlay]:
+def overlays(roi: RoiPlan, storage: Storage) -> Iterator[Overlay]:
     """Draw a ROI's composites: true colour for Sentinel-2, stretched alike in all periods, then Sentinel-1.
 
     Args:
         roi: The ROI. One for which nothing was chosen gives nothing.
-        root: Folder of the dataset.
+        storage: The dataset.
 
     Raises:
         DatasetError: A raster is missing or damaged.
@@ -57,26 +55,26 @@ def overlays(roi: RoiPlan, root: Path) -> Iterator[Overlay]:
     labels = [period.label for period in roi.choices.periods]
     shown = true_colour_bands(settings.s2_bands)
     numbers = [settings.s2_bands.index(band) + 1 for band in shown]
-    optical = {label: _warped(root / raster_path(name, label, "s2"), numbers) for label in labels}
+    optical = {label: _warped(storage, raster_path(name, label, "s2"), numbers) for label in labels}
     stretch = stretch_of([pixels for pixels, _ in optical.values()])
     for label, (pixels, bounds) in optical.items():
         yield _overlay(f"Sentinel-2 {label}", optical_colours(pixels, stretch=stretch), bounds)
     polarisations = settings.s1_polarisations
     for label in labels:
-        pixels, bounds = _warped(root / raster_path(name, label, "s1"), [n + 1 for n in range(len(polarisations))])
+        pixels, bounds = _warped(storage, raster_path(name, label, "s1"), [n + 1 for n in range(len(polarisations))])
         yield _overlay(f"Sentinel-1 {label}", radar_colours(pixels, polarisations=polarisations), bounds)
 
 
-def _warped(path: Path, bands: list[int]) -> tuple[Bands, Bounds]:
+def _warped(storage: Storage, path: str, bands: list[int]) -> tuple[Bands, Bounds]:
     """Read bands in Web Mercator, decimated: (band, y, x) float32, NaN where missing; and the bounds in degrees."""
-    try:
-        with rasterio.open(path) as raster, WarpedVRT(raster, crs=WEB_MERCATOR, resampling=Resampling.nearest) as vrt:
-            factor = max(1.0, max(vrt.shape) / LARGEST_PX)
-            shape = (len(bands), *(max(1, round(side / factor)) for side in vrt.shape))
-            pixels = vrt.read(bands, out_shape=shape, masked=True)
-            bounds = transform_bounds(WEB_MERCATOR, WGS84, *vrt.bounds)
-    except RasterioError as error:
-        raise DatasetError(f"{path}: cannot be read ({error}); run `s1s2 verify`, then build again") from error
+    with (
+        opened_in(storage, path) as raster,
+        WarpedVRT(raster, crs=WEB_MERCATOR, resampling=Resampling.nearest) as vrt,
+    ):
+        factor = max(1.0, max(vrt.shape) / LARGEST_PX)
+        shape = (len(bands), *(max(1, round(side / factor)) for side in vrt.shape))
+        pixels = vrt.read(bands, out_shape=shape, masked=True)
+        bounds = transform_bounds(WEB_MERCATOR, WGS84, *vrt.bounds)
     return pixels.astype(np.float32).filled(np.nan), bounds
 
 

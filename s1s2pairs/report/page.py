@@ -16,6 +16,7 @@ from ..acquisitions import OpticalAcquisition
 from ..dataset.card import CARD_VERSION_KEY
 from ..dataset.dataset import Dataset, open_dataset
 from ..dataset.layout import raster_path
+from ..dataset.storage import Storage
 from ..files import write_whole
 from ..plan.choices import Choices, PeriodPlan, Plan, RoiPlan
 from ..plan.explain import Verdict, optical_verdict, orbit_verdict
@@ -81,19 +82,25 @@ class RoiSection:
         return next(step * power for step in (5, 2, 1) if step * power <= most * (1 + 1e-9))
 
 
-def report(dataset: Path) -> Path:
+def report(dataset: str | Path) -> str:
     """Write `report.html` into a dataset.
 
+    Args:
+        dataset: Folder, or fsspec URL.
+
     Returns:
-        The file written.
+        Where it was written.
 
     Raises:
         DatasetError: The dataset is missing, incomplete or damaged, or its folder cannot be written to.
     """
     opened = open_dataset(dataset)
-    file = opened.root / REPORT_FILE
-    write_whole(file, render(opened).encode())
-    return file
+    page = render(opened).encode()
+    if opened.storage.is_local:
+        write_whole(opened.root / REPORT_FILE, page)
+    else:
+        opened.storage.write(REPORT_FILE, page)
+    return opened.storage.where(REPORT_FILE)
 
 
 def render(dataset: Dataset) -> str:
@@ -151,7 +158,7 @@ def _section(roi: RoiPlan, dataset: Dataset, tally: Tally, side: int) -> RoiSect
     if roi.choices is None:
         return RoiSection(plan=roi, problem=roi.failure, patches=0, periods=(), changes=(), orbits=())
     problem = None if len(rows) else _failure(dataset.card, roi.roi.name)
-    pictures = _pictures(roi, roi.choices, dataset.root, tally, side) if problem is None else _NO_PICTURES
+    pictures = _pictures(roi, roi.choices, dataset.storage, tally, side) if problem is None else _NO_PICTURES
     settings = roi.roi.settings
     rows_px, columns_px = roi.choices.grid.shape
     periods = tuple(
@@ -193,7 +200,7 @@ class _Pictures:
 _NO_PICTURES: Final = _Pictures(radar={}, optical={}, changes=())
 
 
-def _pictures(roi: RoiPlan, choices: Choices, root: Path, tally: Tally, side: int) -> _Pictures:
+def _pictures(roi: RoiPlan, choices: Choices, storage: Storage, tally: Tally, side: int) -> _Pictures:
     settings = roi.roi.settings
     polarisations, bands = settings.s1_polarisations, settings.s2_bands
     radar: dict[str, Bands] = {}
@@ -201,9 +208,9 @@ def _pictures(roi: RoiPlan, choices: Choices, root: Path, tally: Tally, side: in
     # A grid smaller than a picture is shown pixel for pixel; of a larger one, four pixels are averaged into one.
     large = max(choices.grid.shape) > side
     for label in (period.label for period in choices.periods):
-        s1, s2 = (root / raster_path(roi.roi.name, label, sensor) for sensor in SENSORS)
-        decibels = read_small(s1, bands=len(polarisations), most_px=2 * side if large else side)
-        reflectance = read_small(s2, bands=len(bands), most_px=2 * side if large else side)
+        s1, s2 = (raster_path(roi.roi.name, label, sensor) for sensor in SENSORS)
+        decibels = read_small(storage, s1, bands=len(polarisations), most_px=2 * side if large else side)
+        reflectance = read_small(storage, s2, bands=len(bands), most_px=2 * side if large else side)
         tally.add("s1", label, polarisations, decibels)
         tally.add("s2", label, bands, reflectance)
         radar[label] = halve_db(decibels) if large else decibels

@@ -4,17 +4,16 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import matplotlib
 import matplotlib.colors
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from PIL import Image
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
 
+from ..dataset.rasters import opened_in
+from ..dataset.storage import Storage
 from ..errors import DatasetError
 from ..sensors import REFLECTANCE_SCALE, S2_NODATA
 from .colours import (
@@ -66,11 +65,12 @@ class Picture:
     missing_fraction: float
 
 
-def read_small(path: Path, *, bands: int, most_px: int) -> Bands:
+def read_small(storage: Storage, path: str, *, bands: int, most_px: int) -> Bands:
     """Read the first bands of a raster, decimated by nearest neighbour.
 
     Args:
-        path: GeoTIFF.
+        storage: The dataset.
+        path: Of a raster in it.
         bands: How many.
         most_px: Most rows and columns returned.
 
@@ -80,15 +80,13 @@ def read_small(path: Path, *, bands: int, most_px: int) -> Bands:
     Raises:
         DatasetError: The file is missing or damaged, or has fewer bands.
     """
-    try:
-        with rasterio.open(path) as raster:
-            if raster.count < bands:
-                raise DatasetError(f"{path}: has {raster.count} bands where the plan names {bands}; run `s1s2 verify`")
-            factor = max(1.0, max(raster.shape) / most_px)
-            shape = tuple(max(1, int(side / factor)) for side in raster.shape)
-            values = raster.read(list(range(1, bands + 1)), out_shape=(bands, *shape), resampling=Resampling.nearest)
-    except RasterioError as error:
-        raise DatasetError(f"{path}: cannot be read ({error}); run `s1s2 verify`, then build again") from error
+    with opened_in(storage, path) as raster:
+        if raster.count < bands:
+            where = storage.where(path)
+            raise DatasetError(f"{where}: has {raster.count} bands where the plan names {bands}; run `s1s2 verify`")
+        factor = max(1.0, max(raster.shape) / most_px)
+        shape = tuple(max(1, int(side / factor)) for side in raster.shape)
+        values = raster.read(list(range(1, bands + 1)), out_shape=(bands, *shape), resampling=Resampling.nearest)
     small: Bands = values.astype(np.float32)
     if values.dtype == np.uint16:
         small[values == S2_NODATA] = np.nan

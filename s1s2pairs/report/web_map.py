@@ -37,13 +37,13 @@ SPLIT_COLOURS: Final = {"train": "#0b66c3", "val": "#b7791f", "test": "#c2410c"}
 FOOTPRINT_COLOURS: Final = {"Sentinel-1": "#7c3aed", "Sentinel-2": "#1a7f45"}
 
 
-def make_map(path: Path, out: Path, *, source_layers: bool = False, project: str | None = None) -> Path:
+def make_map(path: str | Path, out: Path, *, source_layers: bool = False, project: str | None = None) -> Path:
     """Write an interactive map of a recipe, a locked recipe, or a dataset.
 
     Generating it needs no network; viewing it fetches the map library and the base map.
 
     Args:
-        path: Recipe, locked recipe, or folder of a dataset.
+        path: Recipe, locked recipe, or dataset (folder or fsspec URL).
         out: HTML file to write.
         source_layers: Whether to let Earth Engine draw the composites as layers; the plan must be made from it.
         project: Google Cloud project, for those layers.
@@ -57,7 +57,7 @@ def make_map(path: Path, out: Path, *, source_layers: bool = False, project: str
         SourceError: Earth Engine cannot draw the layers.
         S1S2Error: geemap is not installed.
     """
-    rois, plan, root = read_subject(path)
+    rois, plan, dataset = read_subject(path)
     foliumap = _load_geemap()
     layers = _source_layers(path, plan, project) if source_layers else {}
     bounds = shapely.union_all([roi.polygon.envelope for roi in rois]).bounds
@@ -70,39 +70,40 @@ def make_map(path: Path, out: Path, *, source_layers: bool = False, project: str
         attribution_control=True,
     )
     _add_source_layers(canvas, foliumap, layers)
-    if root is not None and plan is not None:
-        _add_overlays(canvas, foliumap, plan, root)
+    if dataset is not None and plan is not None:
+        _add_overlays(canvas, foliumap, plan, dataset)
     if plan is not None:
         _add_footprints(canvas, foliumap, plan)
     _add_rois(canvas, foliumap, rois, plan)
     west, south, east, north = bounds
     canvas.fit_bounds([[south, west], [north, east]], max_zoom=14)
     foliumap.folium.LayerControl(collapsed=False).add_to(canvas)
-    canvas.get_root().title = _safe(f"{plan.name if plan else path.stem} · map")
+    canvas.get_root().title = _safe(f"{plan.name if plan else Path(path).stem} · map")
     write_whole(out, canvas.get_root().render().encode())
     return out
 
 
-def read_subject(path: Path) -> tuple[tuple[Roi, ...], Plan | None, Path | None]:
+def read_subject(path: str | Path) -> tuple[tuple[Roi, ...], Plan | None, Storage | None]:
     """Read what a map is to be made of.
 
     Returns:
-        The ROIs; the plan, where choices have been made; the dataset's folder, where there is one.
+        The ROIs; the plan, where choices have been made; the dataset, where there is one.
 
     Raises:
         RecipeError: The recipe is wrong or cannot be read.
         DatasetError: The folder holds no dataset.
     """
-    if path.is_dir():
-        plan = locked_plan(Storage(str(path)))
+    storage = Storage(str(path))
+    if not storage.is_local or storage.local_root.is_dir():
+        plan = locked_plan(storage)
         if plan is None:
             raise DatasetError(f"{path}: no dataset here (it has no {LOCK_FILE})")
-        return rois_of(plan), plan, path
+        return rois_of(plan), plan, storage
     # A recipe may leave its years to the command line; a map needs none, so any year will do.
     subject = lock.load(path, default_years=(dt.datetime.now(dt.UTC).year - 1,))
     if isinstance(subject, Plan):
         return rois_of(subject), subject, None
-    if _lists_periods(path):
+    if _lists_periods(Path(path)):
         return subject.rois, None, None
     return tuple(replace(roi, settings=replace(roi.settings, periods=())) for roi in subject.rois), None, None
 
@@ -234,7 +235,7 @@ def _wishes(roi: Roi) -> list[str]:
     ]
 
 
-def _source_layers(path: Path, plan: Plan | None, project: str | None) -> Mapping[str, str]:
+def _source_layers(path: str | Path, plan: Plan | None, project: str | None) -> Mapping[str, str]:
     draw = None if plan is None else kind_of(plan.source).draw
     if plan is None or draw is None:
         made = "nothing is chosen yet" if plan is None else f"the plan was made from {plan.source}"
@@ -249,11 +250,11 @@ def _add_source_layers(canvas: Any, foliumap: ModuleType, layers: Mapping[str, s
         )
 
 
-def _add_overlays(canvas: Any, foliumap: ModuleType, plan: Plan, root: Path) -> None:
+def _add_overlays(canvas: Any, foliumap: ModuleType, plan: Plan, storage: Storage) -> None:
     groups: dict[str, Any] = {}
-    built = set(open_dataset(root).index["roi"])
+    built = set(open_dataset(storage.url).index["roi"])
     for roi in (roi for roi in plan.rois if roi.roi.name in built):
-        for overlay in overlays(roi, root):
+        for overlay in overlays(roi, storage):
             if overlay.layer not in groups:
                 # One layer is shown at first: the pictures lie on one another.
                 groups[overlay.layer] = foliumap.folium.FeatureGroup(name=_safe(overlay.layer), show=not groups)

@@ -15,6 +15,7 @@ from PIL import Image
 from rasterio.warp import transform
 
 from s1s2pairs.dataset.rasters import encode
+from s1s2pairs.dataset.storage import Storage
 from s1s2pairs.errors import DatasetError, RecipeError, S1S2Error
 from s1s2pairs.report.overlays import overlays
 from s1s2pairs.report.web_map import make_map
@@ -59,6 +60,19 @@ def test_dataset_with_all_layers(tmp_path: Path) -> None:
 
 
 @needs_geemap
+def test_a_dataset_in_an_object_store_gets_the_same_layers(tmp_path: Path) -> None:
+    make_dataset(tmp_path)
+    store = Storage("memory://web-map")
+    for file in (path for path in tmp_path.rglob("*") if path.is_file()):
+        store.write(file.relative_to(tmp_path).as_posix(), file.read_bytes())
+    near, far = (make_map(at, tmp_path / f"{n}.html") for n, at in enumerate((tmp_path, store.url)))
+    pictures = [
+        re.findall(r"data:image/[a-z]+;base64,[^\"']+", page.read_text(encoding="utf-8")) for page in (near, far)
+    ]
+    assert pictures[0]
+    assert pictures[0] == pictures[1]
+
+
 def test_foreign_text_is_inert(tmp_path: Path) -> None:
     make_dataset(tmp_path, failure=f"no luck {HOSTILE}")
     page = make_map(tmp_path, tmp_path / "map.html").read_text(encoding="utf-8")
@@ -142,7 +156,7 @@ def test_a_pixel_lies_where_it_should(tmp_path: Path) -> None:
     (tmp_path / "rasters" / "gent" / "2021" / "s1.tif").write_bytes(content)
     a, _, c, _, e, f = grid.transform[:6]
     square = ((c + 30 * a, c + 40 * a), (f + 10 * e, f + 20 * e))
-    drawn = next(o for o in overlays(gent, tmp_path) if o.layer == "Sentinel-1 2021")
+    drawn = next(o for o in overlays(gent, Storage(str(tmp_path))) if o.layer == "Sentinel-1 2021")
     image = np.asarray(Image.open(io.BytesIO(b64decode(drawn.uri.split(",")[1]))), dtype=int)
     rows, columns = np.nonzero((image[..., 0] > 128) & (image[..., 3] > 128))
     west, south, east, north = drawn.bounds
