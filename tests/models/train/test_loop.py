@@ -390,8 +390,13 @@ def test_compiled_run_comes_near_and_its_checkpoint_fits_a_plain_one(toy: Traine
 def test_best_is_made_up_for_after_a_kill_between_last_and_best(toy: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     run = toy("run", epochs=1).run
     shutil.rmtree(run / "checkpoints/best")
-    monkeypatch.setattr("models.train.loop._Loop._epochs", lambda _: None)
-    toy("run", resume=run, epochs=2)
+
+    def stop(*_: object) -> None:
+        raise RunError("stopped")
+
+    monkeypatch.setattr("models.networks.toy.Network.training_step", stop)
+    with pytest.raises(RunError, match="stopped"):
+        toy("run", resume=run, epochs=2)
     assert_same(weights(run, "best"), weights(run, "last"))
 
 
