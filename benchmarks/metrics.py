@@ -21,6 +21,7 @@ from models.metrics import pixels
 from models.metrics.ssim import RADIUS, mean_ssim, ssim_map
 from models.scaling import Scaling
 from models.task import Batch, Stack, Task
+from models.translator import Prediction
 
 S2_BANDS = ("B2", "B3", "B4", "B8", "B11", "B12")
 
@@ -81,7 +82,7 @@ def all_metrics(prediction: Tensor, target: Tensor, batch: int) -> None:
             "sample": torch.arange(len(t)),
         }
         observed = scaling.unscale(sample[stack.key], stack)
-        tally_batch(p * 2 - 1, observed, sample, task, scaling)
+        tally_batch(Prediction(p * 2 - 1), observed, sample, task, scaling)
 
 
 def milliseconds(work: Callable[[], object], device: str, images: int) -> float:

@@ -3,6 +3,7 @@
 import abc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
@@ -49,6 +50,16 @@ class NetworkConfig(Protocol):
         """How many samples per step the paper used."""
 
 
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a network says about the target stack."""
+
+    mean: Tensor
+    """(batch, band, y, x) float, [-1, 1] on the scale of the target stack."""
+    spread: Tensor | None = None
+    """(batch, band, y, x) float, standard deviation on the same scale; None where a network gives none."""
+
+
 class Translator(nn.Module, abc.ABC):
     """A network with its losses: predicts the target stack of its task and says how it wants to be trained.
 
@@ -71,12 +82,8 @@ class Translator(nn.Module, abc.ABC):
         return self.config.task
 
     @abc.abstractmethod
-    def forward(self, batch: Batch) -> Tensor:
-        """Predict the target stack without reading it.
-
-        Returns:
-            (batch, band, y, x) float32, [-1, 1] on the scale of the target stack.
-        """
+    def forward(self, batch: Batch) -> Prediction:
+        """Predict the target stack without reading it."""
 
     @abc.abstractmethod
     def training_step(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:

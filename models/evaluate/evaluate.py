@@ -14,7 +14,6 @@ from typing import Final, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from s1s2pairs.errors import RunError
 
@@ -22,7 +21,7 @@ from ..data.dataset import PairDataset, RawBatch
 from ..hardware import choose_device, memory_advice
 from ..pictures import sample_panels
 from ..task import Batch
-from ..translator import Translator
+from ..translator import Prediction, Translator
 from .entries import baseline_entries, load_groups
 from .results import DIRECTIONS, Direction, Entry, Evaluation, Picture, Rank, Row
 from .scores import Column, Tally, tally_batch
@@ -94,7 +93,7 @@ class _Scorer:
     progress: Progress | None
 
     @torch.inference_mode()
-    def tally(self, name: str, predict: Callable[[Batch], Tensor]) -> Tally:
+    def tally(self, name: str, predict: Callable[[Batch], Prediction]) -> Tally:
         """Score every sample."""
         task, scaling = self.dataset.task, self.dataset.scaling
         tallies: list[Tally] = []
@@ -104,8 +103,7 @@ class _Scorer:
             raw = self._read(numbers)
             batch = self.dataset.scale(raw)
             with memory_advice(f"{len(numbers)} patches"):
-                prediction = predict(batch).float()
-                tallies.append(tally_batch(prediction, self.dataset.observed(raw), batch, task, scaling))
+                tallies.append(tally_batch(predict(batch), self.dataset.observed(raw), batch, task, scaling))
             if self.progress is not None:
                 self.progress(name, numbers.stop, total)
         return Tally.concatenate(tallies)
@@ -130,7 +128,7 @@ class _Scorer:
                 psnr_db=float(psnr[order[place]]),
                 panels=sample_panels(
                     batch,
-                    translator(batch).float(),
+                    translator(batch).mean.float(),
                     row=0,
                     task=translator.task,  # shows what this network read, not what others read besides
                     scaling=self.dataset.scaling,

@@ -20,6 +20,7 @@ from ..metrics.pixels import FloatArray
 from ..metrics.ssim import mean_ssim, ssim_map, weighted_ssim
 from ..scaling import Scaling
 from ..task import Batch, Sensor, Task
+from ..translator import Prediction
 from .baselines import copy_t1
 
 Ground: TypeAlias = Literal["all", "changed", "unchanged"]
@@ -138,11 +139,11 @@ class _View(NamedTuple):
         return columns if self.bands == (NDVI,) else columns | {None: list(range(len(self.bands)))}
 
 
-def tally_batch(prediction: Tensor, observed: Tensor, batch: Batch, task: Task, scaling: Scaling) -> Tally:
+def tally_batch(prediction: Prediction, observed: Tensor, batch: Batch, task: Task, scaling: Scaling) -> Tally:
     """Score a batch of predictions on the device they are on.
 
     Args:
-        prediction: (batch, band, y, x) float, [-1, 1] on the scale of the task's target.
+        prediction: Of the task's target; its spread has no say yet.
         observed: (batch, band, y, x) float, the target in dB or reflectance, not clipped; any number where invalid.
         batch: The batch that was predicted, with its target.
         task: A task with two dates of radar or of the target's sensor (see `change`).
@@ -166,7 +167,7 @@ def tally_batch(prediction: Tensor, observed: Tensor, batch: Batch, task: Task, 
     sums: dict[tuple[Ground, str | None], FloatArray] = {}
     energies: dict[str | None, FloatArray] = {}
     grounds = torch.cat([weights["", ground] for ground in GROUNDS], dim=1)
-    views = _views(prediction, observed, batch, task, scaling)
+    views = _views(prediction.mean.float(), observed, batch, task, scaling)
     for view in views:
         per_image.update(_similarities(view, weights, valid))
         totals = metrics.pixel_sums(*view.physical, grounds)

@@ -24,7 +24,7 @@ from ..blocks.adversarial import conditional_gan_step
 from ..blocks.layers import Decoder, Encoder, PatchDiscriminator, change_map, reversed_change_map
 from ..blocks.losses import change_weighted_l1, masked_l1
 from ..task import Batch, Stack, Task
-from ..translator import Translator, check_config, require_positive
+from ..translator import Prediction, Translator, check_config, require_positive
 
 PAPER = "Rangzan et al., TSGAN, arXiv:2401.00440 (rival)"
 YEAR = 2023
@@ -105,11 +105,10 @@ class Network(Translator):
         self.generator = Generator(config, optical, radar)
         self.discriminator = PatchDiscriminator((optical, radar), len(config.s1_bands), config.width)
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Predict S1 of the target date, (batch, band, y, x), [-1, 1]."""
+    def forward(self, batch: Batch) -> Prediction:
+        """Predict S1 of the target date."""
         self.check_patch(batch)
-        prediction: Tensor = self.generator(*self._conditions(batch))
-        return prediction
+        return Prediction(self.generator(*self._conditions(batch)))
 
     def training_step(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
         """Yield the discriminator's loss, then the generator's."""

@@ -23,7 +23,7 @@ from ..blocks.adversarial import conditional_gan_step
 from ..blocks.layers import Decoder, Encoder, PatchDiscriminator
 from ..blocks.losses import masked_l1
 from ..task import Batch, Stack, Task
-from ..translator import Translator, check_config, require_positive
+from ..translator import Prediction, Translator, check_config, require_positive
 
 PAPER = "Rangzan et al., TSGAN, arXiv:2401.00440 (rival); after Isola et al., 2017"
 YEAR = 2023
@@ -91,11 +91,10 @@ class Network(Translator):
         self.generator = Generator(config)
         self.discriminator = PatchDiscriminator((len(config.s2_bands),), len(config.s1_bands), config.width)
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Predict S1 of the target date, (batch, band, y, x), [-1, 1]."""
+    def forward(self, batch: Batch) -> Prediction:
+        """Predict S1 of the target date."""
         self.check_patch(batch)
-        prediction: Tensor = self.generator(batch["s2_t2"])
-        return prediction
+        return Prediction(self.generator(batch["s2_t2"]))
 
     def training_step(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
         """Yield the discriminator's loss, then the generator's."""

@@ -147,7 +147,7 @@ class _Predictor:
     @torch.inference_mode()
     def _predict(self, batch: Batch) -> NDArray[np.float32]:
         with memory_advice(f"{len(batch['sample'])} windows of {self.size} px"):
-            prediction = self.translator(batch).float()
+            prediction = self.translator(batch).mean.float()
         if not bool(torch.isfinite(prediction).all()):
             raise RunError(
                 "The network predicted values that are not finite. Its training may have failed; see its metrics.csv."

@@ -32,6 +32,7 @@ from models.runs import record as run
 from models.runs.settings import TrainSettings
 from models.scaling import Scaling
 from models.task import Stack, Task
+from models.translator import Prediction
 from s1s2pairs.errors import DatasetError, RunError
 from tests.models import conftest
 from tests.models.conftest import PERIODS, patch_values, write_dataset
@@ -292,7 +293,7 @@ def test_every_metric_of_both_sensors_has_a_name(evaluation: Evaluation) -> None
         "s2_t1": images[0], "s2_t2": images[1], "valid": torch.ones(1, 1, 64, 64, dtype=torch.bool), "sample": torch.zeros(1)
     }  # fmt: skip
     observed = Scaling().unscale(images[1], optical)
-    scored = tally_batch(images[2], observed, batch, task, Scaling()).pool(np.array([True]))
+    scored = tally_batch(Prediction(images[2]), observed, batch, task, Scaling()).pool(np.array([True]))
     metrics = {row.metric for row in evaluation.rows} | {column.metric for column in scored}
     assert metrics == set(METRICS)
 
@@ -302,7 +303,7 @@ def test_the_scorer_counts_errors_beyond_the_scaling_range(dataset: Path) -> Non
     task = Task(name="radar", sources=(), references=(replace(radar, date=0),), target=radar)
     data = PairDataset(dataset, task, split="test", scaling=Scaling(s1_ranges_db={"VV": (-15.0, -14.0)}))
     scorer = evaluate._Scorer(dataset=data, device=torch.device("cpu"), batch_size=3, progress=None)
-    tally = scorer.tally("middle", lambda batch: torch.zeros_like(batch["s1_t2"]))
+    tally = scorer.tally("middle", lambda batch: Prediction(torch.zeros_like(batch["s1_t2"])))
     raw = data.read(range(len(data)))
     stored = raw["s1_t2"][~torch.isnan(raw["s1_t1"]) & ~torch.isnan(raw["s1_t2"])]
     pooled = tally.pool(np.ones(len(data), bool))

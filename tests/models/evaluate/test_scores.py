@@ -12,6 +12,7 @@ from models.metrics import pixels
 from models.metrics.change import hard_change, soft_change
 from models.scaling import Scaling
 from models.task import Batch, Stack, Task
+from models.translator import Prediction
 
 SIZE = 48
 
@@ -48,7 +49,7 @@ def _tally(batch: Batch, task: Task, noise: float = 0.1, seed: int = 1) -> tuple
 def _score(prediction: torch.Tensor, batch: Batch, task: Task) -> Tally:
     """Tally a prediction of a batch whose target lies within the scaling's range."""
     observed = Scaling().unscale(batch[task.target.key], task.target)
-    return tally_batch(prediction, observed, batch, task, Scaling())
+    return tally_batch(Prediction(prediction), observed, batch, task, Scaling())
 
 
 def _all(tally: Tally) -> dict[Column, Value]:
@@ -183,7 +184,7 @@ def test_errors_count_against_what_was_observed_beyond_the_scaling_range() -> No
     batch = _batch(RADAR, squares=(0,))
     batch["s1_t2"][:] = -1.0
     observed = torch.full_like(batch["s1_t2"], -29.0)
-    pooled = _all(tally_batch(batch["s1_t2"], observed, batch, RADAR, Scaling()))
+    pooled = _all(tally_batch(Prediction(batch["s1_t2"]), observed, batch, RADAR, Scaling()))
     assert pooled[Column("mae_db", "all", None)].value == pytest.approx(4.0)
     assert pooled[Column("rmse_db", "all", None)].value == pytest.approx(4.0)
     assert pooled[Column("psnr", "all", None)].value == 100  # taken on the scaled images
@@ -208,7 +209,7 @@ def test_a_task_without_two_dates_of_a_sensor_cannot_be_tallied() -> None:
     target = Stack(sensor="s1", date=1, bands=("VV",))
     mono = Task(name="mono", sources=(Stack(sensor="s2", date=1, bands=("B2",)),), references=(), target=target)
     with pytest.raises(ValueError, match="changed ground is undefined"):
-        tally_batch(*torch.zeros(2, 1, 1, 8, 8), {}, mono, Scaling())
+        tally_batch(Prediction(torch.zeros(1, 1, 8, 8)), torch.zeros(1, 1, 8, 8), {}, mono, Scaling())
 
 
 @pytest.mark.gpu

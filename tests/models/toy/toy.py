@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from ..blocks.losses import masked_l1
 from ..task import Batch, Stack, Task
-from ..translator import Translator, frozen
+from ..translator import Prediction, Translator, frozen
 
 PAPER = "none"
 YEAR = 2026
@@ -68,10 +68,9 @@ class Network(Translator):
             nn.Conv2d(width, 1, 4, 2, 1),
         )
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: Batch) -> Prediction:
         """Predict."""
-        prediction: Tensor = self.generator(torch.cat([batch["s2_t2"], batch["s1_t1"]], dim=1))
-        return prediction
+        return Prediction(self.generator(torch.cat([batch["s2_t2"], batch["s1_t1"]], dim=1)))
 
     def training_step(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
         """Yield the discriminator's loss, then the generator's."""

@@ -21,7 +21,7 @@ from models.task import Batch, Stack, Task
 from models.translate.blend import blend_rows, hann_weights, window_offsets
 from models.translate.inputs import Scene, input_paths
 from models.translate.translate import tiling, translate, translate_scene
-from models.translator import Translator
+from models.translator import Prediction, Translator
 from s1s2pairs.errors import RunError
 
 GRID = Affine(10, 0, 500_000, 0, -10, 4_600_000)
@@ -85,12 +85,12 @@ class Identity(Translator):
         self.shifts = iter(shifts) if shifts else None
         self.seen: list[Batch] = []
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: Batch) -> Prediction:
         self.seen.append(batch)
         image = batch["s1_t1"]
         if self.shifts is None:
-            return image
-        return image + torch.tensor([next(self.shifts) for _ in image]).view(-1, 1, 1, 1)
+            return Prediction(image)
+        return Prediction(image + torch.tensor([next(self.shifts) for _ in image]).view(-1, 1, 1, 1))
 
     def training_step(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
         raise NotImplementedError
@@ -202,8 +202,8 @@ def test_output_is_a_georeferenced_cog(tmp_path: Path) -> None:
 
 def test_a_failure_leaves_no_output(tmp_path: Path) -> None:
     class Broken(Identity):
-        def forward(self, batch: Batch) -> Tensor:
-            return batch["s1_t1"] * torch.nan
+        def forward(self, batch: Batch) -> Prediction:
+            return Prediction(batch["s1_t1"] * torch.nan)
 
     with pytest.raises(RunError, match="not finite"):
         run_identity(tmp_path, radar(40, 40), Broken())
@@ -222,7 +222,7 @@ def test_a_failure_leaves_no_output(tmp_path: Path) -> None:
 )
 def test_out_of_memory_says_what_to_do(tmp_path: Path, error: Exception | None) -> None:
     class Hungry(Identity):
-        def forward(self, batch: Batch) -> Tensor:
+        def forward(self, batch: Batch) -> Prediction:
             if error is not None:
                 raise error
             return torch.empty(1 << 60)
@@ -233,7 +233,7 @@ def test_out_of_memory_says_what_to_do(tmp_path: Path, error: Exception | None) 
 
 def test_other_failures_are_not_taken_for_a_lack_of_memory(tmp_path: Path) -> None:
     class Wrong(Identity):
-        def forward(self, batch: Batch) -> Tensor:
+        def forward(self, batch: Batch) -> Prediction:
             raise RuntimeError("sizes do not match")
 
     with pytest.raises(RuntimeError, match="sizes do not match"):
@@ -321,7 +321,7 @@ def test_prediction_is_in_decibels_and_matches_the_network(run: Path, rasters: P
         batch[stack.key] = loaded.scaling.scale(values, stack).nan_to_num(0.0)
     batch["valid"] = torch.from_numpy(corner.valid)[None, None]
     with torch.inference_mode():
-        expected = loaded.scaling.unscale(loaded.translator(batch), loaded.translator.task.target)[0].numpy()
+        expected = loaded.scaling.unscale(loaded.translator(batch).mean, loaded.translator.task.target)[0].numpy()
     with rasterio.open(out) as raster:
         mine = raster.read(window=((0, 20), (0, 10)))  # only the first window reaches this corner
     valid = corner.valid[:20, :10]
