@@ -4,7 +4,6 @@ A network is a file in `networks/`; nothing registers itself. The file offers `C
 `SUMMARY`.
 """
 
-import dataclasses
 import difflib
 import importlib
 import pkgutil
@@ -18,7 +17,8 @@ from pydantic import TypeAdapter, ValidationError
 from s1s2pairs.errors import RunError
 
 from . import networks as networks_package
-from .translator import NetworkConfig, Translator
+from .config import NetworkConfig
+from .translator import Translator
 
 ALIASES: Final[dict[str, tuple[str, dict[str, str]]]] = {
     "tsgan_v1": ("tsgan", {"version": "v1"}),
@@ -165,7 +165,7 @@ def _load(name: str) -> NetworkInfo:
 def _parse(info: NetworkInfo, given: Mapping[str, object]) -> dict[str, Any]:
     """Check settings against the fields of the network's config, one by one, so that a message can name the culprit."""
     hints = get_type_hints(info.config)
-    fields = [field.name for field in dataclasses.fields(info.config)]  # type: ignore[arg-type]
+    fields = info.config.names()
     values = {}
     for key, value in given.items():
         if key not in fields:

@@ -108,7 +108,7 @@ def save(
     checkpoint = Checkpoint(
         format=FORMAT,
         network=network,
-        config=dataclasses.asdict(translator.config),  # type: ignore[call-overload]  # every Config is a dataclass
+        config=translator.config.values(),
         task=dataclasses.asdict(translator.task),
         scaling=scaling,
         position=position,

@@ -87,7 +87,7 @@ def split(network: str, given: Mapping[str, str]) -> tuple[TrainSettings, dict[s
     """
     name, _ = zoo.resolve(network)
     own = [field.name for field in dataclasses.fields(TrainSettings)]
-    theirs = [field.name for field in dataclasses.fields(zoo.networks()[name].config)]  # type: ignore[arg-type]
+    theirs = zoo.networks()[name].config.names()
     for key in given:
         if key not in (*own, *theirs):
             match = difflib.get_close_matches(key.lower(), [*own, *theirs], n=1, cutoff=0.5)

@@ -159,7 +159,7 @@ def _with_data(name: str, translator: Translator, training: TrainSettings, scali
 
 def begin_record(start: Start, hardware: Hardware) -> RunRecord:
     """Return what `run.json` says when a run begins or goes on."""
-    config = dataclasses.asdict(start.translator.config)  # type: ignore[call-overload]  # every Config is a dataclass
+    config = start.translator.config.values()
     if start.record is not None:
         entry = {
             "at": now(),

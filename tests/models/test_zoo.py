@@ -1,5 +1,4 @@
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -41,8 +40,21 @@ def test_settings_are_read_from_text() -> None:
 def test_a_config_survives_the_way_through_json() -> None:
 
     made = zoo.create("tsgan_v3", {"width": "2", "s2_bands": "B4"})
-    again = zoo.create_from_config("tsgan", json.loads(json.dumps(asdict(made.config))))
+    again = zoo.create_from_config("tsgan", json.loads(json.dumps(made.config.values())))
     assert again.config == made.config
+
+
+def test_run_files_hold_a_networks_own_settings_first() -> None:
+    common = ["s2_bands", "s1_bands", "width", "learning_rate", "betas", "epochs", "decay_epochs", "batch_size"]
+    own = ["version", "channel_attention", "change_maps", "change_weighted_loss", "gamma", "lambda_l1"]
+    wide = {"s2_bands": ("B2", "B3", "B4", "B8", "B11", "B12"), "s1_bands": ("VV",), "width": 64}
+    trained = {"learning_rate": 1e-4, "betas": (0.5, 0.999), "epochs": 15, "decay_epochs": 0, "batch_size": 4}
+    loaded = zoo.networks()
+    assert list(loaded["tsgan"].config().values()) == [*own, *common]
+    assert list(loaded["de_pix2pix"].config().values()) == [*own[2:], *common]
+    mono = loaded["pix2pix_opt2sar"].config().values()
+    assert mono == {"lambda_l1": 100.0, **wide, **trained}
+    assert list(mono) == ["lambda_l1", *common]
 
 
 @pytest.mark.parametrize(

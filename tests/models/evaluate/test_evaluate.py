@@ -65,7 +65,7 @@ def make_run(folder: Path, network: str, *, seed: int = 0, scaling: Scaling | No
         network=network,
         seed=seed,
         task=asdict(translator.task),
-        config=asdict(translator.config),  # type: ignore[call-overload]
+        config=translator.config.values(),
         training=TrainSettings(seed=seed, workers=seed),
         scaling=scaling,
         dataset="data",

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..blocks.losses import masked_l1
+from ..config import NetworkConfig
 from ..task import Batch, Stack, Task
 from ..translator import Prediction, Translator, frozen
 
@@ -18,16 +19,15 @@ SUMMARY = "for tests"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Config:
+class Config(NetworkConfig):
     """Small; the last three fields make it fail on purpose."""
 
+    s2_bands: tuple[str, ...] = ("B3", "B4")
     width: int = 4
-    dropout: float = 0.0
     learning_rate: float = 1e-3
-    betas: tuple[float, float] = (0.5, 0.999)
     epochs: int = 2
-    decay_epochs: int = 0
     batch_size: int = 2
+    dropout: float = 0.0
     poisoned_sample: int = -1
     hog_bytes: int = 0
     step_seconds: float = 0.0
@@ -38,9 +38,9 @@ class Config:
         """S2 of both dates and S1 of the first to S1 of the second."""
         return Task(
             name="toy",
-            sources=(Stack(sensor="s2", date=1, bands=("B3", "B4")),),
-            references=(Stack(sensor="s1", date=0, bands=("VV",)),),
-            target=Stack(sensor="s1", date=1, bands=("VV",)),
+            sources=(Stack(sensor="s2", date=1, bands=self.s2_bands),),
+            references=(Stack(sensor="s1", date=0, bands=self.s1_bands),),
+            target=Stack(sensor="s1", date=1, bands=self.s1_bands),
         )
 
 

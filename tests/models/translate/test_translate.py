@@ -15,6 +15,7 @@ from rasterio.transform import Affine
 from torch import Tensor
 
 from models import zoo
+from models.config import NetworkConfig
 from models.runs import checkpoint
 from models.scaling import Scaling
 from models.task import Batch, Stack, Task
@@ -59,15 +60,10 @@ def radar(height: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Config:
+class _Config(NetworkConfig):
     """Settings of a network that reads radar at T1 and gives radar at T2."""
 
     patch_multiple: ClassVar[int] = 8
-    width: int = 1
-    learning_rate: float = 1.0
-    betas: tuple[float, float] = (0.0, 0.0)
-    epochs: int = 1
-    batch_size: int = 1
 
     @property
     def task(self) -> Task:
