@@ -1,9 +1,14 @@
-"""The settings that every network has."""
+"""The settings that every network has, and how settings are read from what a user typed."""
 
 import abc
 import dataclasses
+import difflib
+import types
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args, get_origin, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
 
 from s1s2pairs.errors import RunError
 from s1s2pairs.sensors import DEFAULT_S2_BANDS
@@ -71,3 +76,67 @@ def require_positive(config: NetworkConfig, *names: str) -> None:
         value = getattr(config, name)
         if not value > 0:
             raise RunError(f"Setting {name}={value}: must be above zero.")
+
+
+def parse(settings: type, given: Mapping[str, object]) -> dict[str, Any]:
+    """Check values against the fields of a dataclass, one by one, so that a message can name the culprit.
+
+    Args:
+        settings: The dataclass.
+        given: Values by field, as they are or as typed: a list with commas, none for no value.
+
+    Raises:
+        RunError: A value does not fit; the text says what would.
+    """
+    hints = get_type_hints(settings)
+    values: dict[str, Any] = {}
+    for key, value in given.items():
+        optional = isinstance(hints[key], types.UnionType)
+        kind = get_args(hints[key])[0] if optional else hints[key]
+        if optional and str(value).lower() in ("none", ""):
+            values[key] = None
+            continue
+        is_typed_list = isinstance(value, str) and get_origin(kind) is tuple
+        items = [item.strip() for item in str(value).split(",") if item.strip()]
+        try:
+            values[key] = TypeAdapter(kind).validate_python(items if is_typed_list else value)
+        except ValidationError as error:
+            wanted = _in_words(kind) + (" or none" if optional else "")
+            raise RunError(f"{key}={value} does not fit, {wanted} is needed.") from error
+    return values
+
+
+def refuse_unknown(given: Iterable[str], known: Mapping[str, Sequence[str]]) -> None:
+    """Refuse settings that nobody has.
+
+    Args:
+        given: Names of settings.
+        known: Names of settings by who has them.
+
+    Raises:
+        RunError: Names the setting and the nearest there is.
+    """
+    choices = [name for names in known.values() for name in names]
+    for key in given:
+        if key not in choices:
+            listed = "; ".join(f"{owner} has {', '.join(names)}" for owner, names in known.items())
+            raise RunError(f"There is no setting {key!r}.{nearest(key, choices)} {listed}.")
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """Return a question that names what a user may have meant, after a space; nothing where no choice is near."""
+    match = difflib.get_close_matches(word.lower(), list(choices), n=1, cutoff=0.5)
+    return f" Did you mean {match[0]}?" if match else ""
+
+
+def _in_words(hint: Any) -> str:
+    """Return a type in words."""
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
+    if hint in words:
+        return words[hint]
+    if get_origin(hint) is tuple:
+        items = get_args(hint)
+        if items[-1] is Ellipsis:
+            return f"a list with commas, each {words[items[0]]},"
+        return f"{len(items)} values with a comma, each {words[items[0]]},"
+    return "one of " + ", ".join(str(choice) for choice in get_args(hint))

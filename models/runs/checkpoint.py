@@ -209,7 +209,7 @@ def load_translator(run_or_checkpoint: Path, which: Literal["best", "last"] = "b
     target = choose_device(device)
     folder = find(run_or_checkpoint, which)
     checkpoint = read(folder)
-    translator = zoo.create_from_config(checkpoint.network, checkpoint.config)
+    translator = zoo.load(checkpoint.network).make(checkpoint.config)
     load_weights(folder, checkpoint, translator)
     return Loaded(translator=translator.to(target).eval(), scaling=checkpoint.scaling, checkpoint=checkpoint)
 

@@ -56,11 +56,11 @@ def start_new(network: str, dataset: Path, given: Mapping[str, str]) -> Start:
         RunError: Unknown network or setting, wrong value; the dataset lacks what the network needs.
         DatasetError: The dataset is missing or damaged.
     """
-    training, theirs = split(network, given)
+    info = zoo.resolve(network)
+    training, theirs = split(info, given)
     torch.manual_seed(training.seed)
-    translator = zoo.create(network, theirs)
-    name, _ = zoo.resolve(network)
-    return _with_data(name, translator, training, Scaling(s2_range=training.s2_range), dataset)
+    translator = info.make(theirs)
+    return _with_data(info.name, translator, training, Scaling(s2_range=training.s2_range), dataset)
 
 
 def start_resumed(network: str, path: Path, dataset: Path | None, given: Mapping[str, str]) -> Start:
@@ -79,10 +79,12 @@ def start_resumed(network: str, path: Path, dataset: Path | None, given: Mapping
     folder = checkpoint.find(path, "last")
     run = path if folder != path else folder.parent.parent
     saved, record = checkpoint.read(folder), read_record(run)
-    name, preset = zoo.resolve(network)
-    if name != saved.network:
-        raise RunError(f"{folder} is a checkpoint of {saved.network}, not of {name}: use `s1s2 train {saved.network}`.")
-    for key, value in preset.items():
+    info = zoo.resolve(network)
+    if info.name != saved.network:
+        raise RunError(
+            f"{folder} is a checkpoint of {saved.network}, not of {info.name}: use `s1s2 train {saved.network}`."
+        )
+    for key, value in info.preset.items():
         if str(saved.config.get(key)) != value:
             raise RunError(
                 f"{network} stands for {key}={value}, but {folder} has {key}={saved.config.get(key)}: "
@@ -93,9 +95,9 @@ def start_resumed(network: str, path: Path, dataset: Path | None, given: Mapping
         raise RunError(
             f"{', '.join(fixed)} cannot be changed in a run that has begun; {', '.join(CHANGEABLE)} can. Train anew."
         )
-    changed, theirs = split(network, given)
+    changed, theirs = split(info, given)
     training = replace(record.training, **{key: getattr(changed, key) for key in given if key not in theirs})
-    translator = zoo.create_from_config(saved.network, {**saved.config, **theirs})
+    translator = info.make({**saved.config, **theirs})
     checkpoint.load_weights(folder, saved, translator)
     position = saved.position
     if position.epoch >= translator.config.epochs or position.step >= (training.max_steps or position.step + 1):
@@ -103,7 +105,7 @@ def start_resumed(network: str, path: Path, dataset: Path | None, given: Mapping
             f"{run} is finished after {position.step} steps, {position.epoch} epochs. Train on with --set epochs=N or "
             "--set max_steps=N above that."
         )
-    start = _with_data(name, translator, training, saved.scaling, dataset or Path(record.dataset))
+    start = _with_data(info.name, translator, training, saved.scaling, dataset or Path(record.dataset))
     check_same_dataset(record, start.dataset_sha256, start.dataset)
     return replace(start, position=position, run=run, checkpoint_folder=folder, checkpoint=saved, record=record)
 
