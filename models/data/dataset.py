@@ -56,7 +56,7 @@ class PairDataset(TorchDataset[Batch]):
 
     def __init__(
         self,
-        dataset_path: Path,
+        dataset: Dataset | Path,
         task: Task,
         *,
         split: str,
@@ -67,7 +67,7 @@ class PairDataset(TorchDataset[Batch]):
         """Open a dataset for a task; packs its cache if needed.
 
         Args:
-            dataset_path: Folder made by `s1s2 build`.
+            dataset: An open dataset, or the folder made by `s1s2 build`.
             task: What goes in and comes out.
             split: `train`, `val` or `test`.
             scaling: Physical values to network values.
@@ -79,13 +79,12 @@ class PairDataset(TorchDataset[Batch]):
             RunError: The dataset lacks a band or period that the task needs, or the split is empty.
             DatasetError: The dataset is missing or damaged.
         """
-        dataset = open_dataset(dataset_path)
+        dataset = open_dataset(dataset) if isinstance(dataset, Path) else dataset
         _check_bands(dataset, task)
         self.task = task
         self.split = split
         self.scaling = scaling
         self.crop = crop
-        self.sha256 = dataset.sha256
         self.samples = _samples(dataset, task, split, two_way=two_way)
         """Every sample, in the order of the index; `batch["sample"]` counts in it."""
         cache = open_cache(dataset)

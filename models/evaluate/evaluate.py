@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from s1s2pairs.dataset.index import open_dataset
 from s1s2pairs.errors import RunError
 
 from ..data.dataset import PairDataset, RawBatch
@@ -64,9 +65,9 @@ def evaluate(
     entries: list[Entry] = []
     rows: list[Row] = []
     pictures: list[Picture] = []
-    groups = load_groups(runs, which)
+    groups, opened = load_groups(runs, which), open_dataset(data)
     for group in groups:
-        dataset = PairDataset(data, group.task, split=split, scaling=group.scaling)
+        dataset = PairDataset(opened, group.task, split=split, scaling=group.scaling)
         scorer = _Scorer(dataset=dataset, device=choose_device(device), batch_size=batch_size, progress=progress)
         for entry, predict in baseline_entries(group, marked=len(groups) > 1):
             entries.append(entry)

@@ -137,13 +137,11 @@ def set_learning_rates(optimizers: Mapping[str, Optimizer], factor: float) -> No
 
 def _with_data(name: str, translator: Translator, training: TrainSettings, scaling: Scaling, dataset: Path) -> Start:
     opened, task = open_dataset(dataset), translator.task
-    train_data = PairDataset(
-        dataset, task, split="train", scaling=scaling, two_way=training.two_way, crop=training.crop
-    )
+    train_data = PairDataset(opened, task, split="train", scaling=scaling, two_way=training.two_way, crop=training.crop)
     translator.check_patch(train_data.batch([0], [(0, 0)] if training.crop else None))
     val_data = None
     if "val" in set(opened.index["split"]):
-        val_data = PairDataset(dataset, task, split="val", scaling=scaling, two_way=training.two_way)
+        val_data = PairDataset(opened, task, split="val", scaling=scaling, two_way=training.two_way)
         translator.check_patch(val_data.batch([0]))
     else:
         logger.warning("%s has no val split: checkpoints/best will be the last one, never chosen on test.", dataset)
