@@ -143,21 +143,3 @@ class PatchDiscriminator(nn.Module):
         ]
         logits: Tensor = self.last(torch.cat(judged, dim=1))
         return logits
-
-
-def change_map(source: Tensor, reference: Tensor) -> Tensor:
-    """Return the signed change from the reference to the source, halved so that it lies in [-1, 1].
-
-    The sign is always target date minus reference date, whichever of the two is earlier. (The code published with TSGAN
-    keeps the sign of one direction for both.) The paper prints S2T2 - S1T1, a slip for S2T2 - S2T1.
-
-    Args:
-        source: (batch, band, y, x) float, [-1, 1], the target date.
-        reference: Same shape and range, the reference date.
-    """
-    return (source - reference) * 0.5
-
-
-def reversed_change_map(change: Tensor) -> Tensor:
-    """Return 1 - |change|, which is 1 where nothing changed. Equation 3 of the paper is for loss weights only."""
-    return 1.0 - change.abs()

@@ -33,6 +33,8 @@ from s1s2pairs.dataset.index import Dataset
 from s1s2pairs.errors import DatasetError
 from s1s2pairs.sensors import S1_COUNT_BAND, S2_CLEAR_BAND, S2_NODATA
 
+from .missing import has_values
+
 if sys.platform != "win32":
     import fcntl
 
@@ -139,10 +141,10 @@ def read_patch(
     """
     s1 = _read_bands(root / row.s1_path, row.s1_sha256, (*s1_bands, S1_COUNT_BAND), (row.height, row.width))
     radar = s1[:-1].astype(np.float32, copy=False)
-    radar[~np.isfinite(radar) | ~(s1[-1] > 0)] = np.nan
+    radar[~has_values(radar, s1[-1])] = np.nan
     s2 = _read_bands(root / row.s2_path, row.s2_sha256, (*s2_bands, S2_CLEAR_BAND), (row.height, row.width))
     optical = s2[:-1].astype(np.uint16, copy=False)
-    optical[:, s2[-1] == 0] = S2_NODATA
+    optical[~has_values(optical, s2[-1])] = S2_NODATA
     return radar, optical
 
 

@@ -20,6 +20,7 @@ from s1s2pairs.sensors import REFLECTANCE_SCALE, S2_NODATA
 from ..scaling import Scaling
 from ..task import Batch, Stack, Task
 from .cache import Cache, open_cache
+from .missing import BLANK, present
 
 logger = logging.getLogger(__name__)
 
@@ -128,8 +129,8 @@ class PairDataset(TorchDataset[Batch]):
         """Turn what `read` gives into what a network takes, on the device where it is."""
         batch = {"days": raw["days"], "sample": raw["sample"]}
         for key, scaler in self._scalers.items():
-            batch[key], present = scaler.scale(raw[key])
-            batch["valid"] = batch["valid"] & present if "valid" in batch else present
+            batch[key], usable = scaler.scale(raw[key])
+            batch["valid"] = batch["valid"] & usable if "valid" in batch else usable
         return batch
 
     def observed(self, raw: RawBatch) -> torch.Tensor:
@@ -185,12 +186,11 @@ class _Scaler:
         if self._slope.device != stored.device:
             self._slope, self._offset = self._slope.to(stored.device), self._offset.to(stored.device)
         values = stored.to(torch.float32, copy=True)
-        least = values.amin(dim=1, keepdim=True)  # NaN if any is NaN
-        present = ~least.isnan() if self._sensor == "s1" else least != S2_NODATA
+        usable = present(values, nodata=None if self._sensor == "s1" else S2_NODATA)
         values.mul_(self._slope).add_(self._offset).clamp_(-1.0, 1.0)
-        if stored.device.type == "cuda" or not bool(present.all()):  # to ask a GPU would mean to wait for it
-            values.masked_fill_(~present, 0.0)
-        return values, present
+        if stored.device.type == "cuda" or not bool(usable.all()):  # to ask a GPU would mean to wait for it
+            values.masked_fill_(~usable, BLANK)
+        return values, usable
 
 
 def _as_slice(channels: list[int]) -> slice | list[int]:

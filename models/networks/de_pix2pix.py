@@ -19,9 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from ..blocks.adversarial import conditional_gan_step
-from ..blocks.layers import Decoder, Encoder, PatchDiscriminator, change_map, reversed_change_map
+from ..blocks.layers import Decoder, Encoder, PatchDiscriminator
 from ..blocks.losses import change_weighted_l1, masked_l1
 from ..config import NetworkConfig, require_positive
+from ..scaling import change_map
 from ..task import Batch, Task, sar_temporal_shifting
 from ..translator import Prediction, Translator
 
@@ -117,4 +118,4 @@ class Network(Translator):
         if not self.config.change_maps:
             return optical, radar
         change = change_map(optical, batch["s2_t1"])
-        return torch.cat([optical, change], dim=1), torch.cat([radar, reversed_change_map(change)], dim=1)
+        return torch.cat([optical, change], dim=1), torch.cat([radar, 1.0 - change.abs()], dim=1)

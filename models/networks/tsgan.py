@@ -18,7 +18,7 @@ Where the paper and the code published with it are silent, disagree or err, this
   give the printed extents 3, 5 and 7; the printed dilations 1, 3, 5 would not. Equation 21 needs a 1x1 convolution back
   to all channels.
 - Equation 3 is built as printed (see `losses.reversed_weight_map`), and the change map is always target minus reference
-  (see `layers.change_map`).
+  (see `scaling.change_map`).
 - gamma, lambda and Adam's betas come from the published code; the paper gives none of them.
 - The abstract's "siamese" encoders share no weights: their inputs differ in channels.
 - The discriminator is frozen while the generator learns: the same gradients with less work.
@@ -33,9 +33,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..blocks.adversarial import conditional_gan_step
-from ..blocks.layers import Decoder, Encoder, PatchDiscriminator, change_map, reversed_change_map
+from ..blocks.layers import Decoder, Encoder, PatchDiscriminator
 from ..blocks.losses import change_weighted_l1, masked_l1
 from ..config import NetworkConfig, require_positive
+from ..scaling import change_map
 from ..task import Batch, Task, sar_temporal_shifting
 from ..translator import Prediction, Translator
 
@@ -225,4 +226,4 @@ class Network(Translator):
         if not self.config.change_maps:
             return optical, radar
         change = change_map(optical, batch["s2_t1"])
-        return torch.cat([optical, change], dim=1), torch.cat([radar, reversed_change_map(change)], dim=1)
+        return torch.cat([optical, change], dim=1), torch.cat([radar, 1.0 - change.abs()], dim=1)

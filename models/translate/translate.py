@@ -16,6 +16,7 @@ from rasterio.windows import Window
 
 from s1s2pairs.errors import RunError
 
+from ..data.missing import BLANK, present
 from ..hardware import memory_advice
 from ..runs.checkpoint import load_translator
 from ..scaling import Scaling
@@ -161,8 +162,7 @@ class _Predictor:
         batch: Batch = {"valid": torch.from_numpy(valid[:, None]).to(self.device)}
         for stack in self.scene.task.inputs:
             values = torch.from_numpy(np.stack([window.stacks[stack.key] for window in windows])).to(self.device)
-            present = torch.isfinite(values).all(dim=1, keepdim=True)
-            batch[stack.key] = torch.where(present, self.scaling.scale(values, stack), 0.0)
+            batch[stack.key] = self.scaling.scale(values, stack).masked_fill(~present(values), BLANK)
         batch["days"] = torch.full((len(windows), self.scene.task.n_dates), torch.nan, device=self.device)
         batch["sample"] = torch.arange(len(windows), device=self.device)
         return batch
