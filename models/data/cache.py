@@ -51,7 +51,7 @@ DTYPES: Final[dict[str, npt.DTypeLike]] = {"s1": np.float32, "s2": np.uint16}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Layout:
+class CacheLayout:
     """Shape and meaning of the packed files."""
 
     rows: int
@@ -187,7 +187,7 @@ def _pack(dataset: Dataset, folder: Path) -> None:
     try:
         with (partial / "s1.bin").open("wb") as s1_file, (partial / "s2.bin").open("wb") as s2_file:
             _write_rows(dataset, s1_file, s2_file)
-        layout = Layout(
+        layout = CacheLayout(
             rows=len(dataset.index),
             height=height,
             width=width,
@@ -240,14 +240,14 @@ def _needed_bytes(dataset: Dataset) -> int:
     return int((dataset.index["height"] * dataset.index["width"]).sum()) * per_pixel
 
 
-def _read_layout(folder: Path) -> Layout:
+def _read_layout(folder: Path) -> CacheLayout:
     try:
-        return TypeAdapter(Layout).validate_json((folder / LAYOUT_FILE).read_bytes())
+        return TypeAdapter(CacheLayout).validate_json((folder / LAYOUT_FILE).read_bytes())
     except (OSError, ValidationError) as error:
         raise DatasetError(f"{folder}: the packed cache is damaged. Delete this folder; it is packed again.") from error
 
 
-def _map(folder: Path, sensor: str, layout: Layout) -> npt.NDArray[Any]:
+def _map(folder: Path, sensor: str, layout: CacheLayout) -> npt.NDArray[Any]:
     path, shape, dtype = folder / f"{sensor}.bin", layout.shape(sensor), np.dtype(DTYPES[sensor])
     expected = int(np.prod(shape)) * dtype.itemsize
     found = path.stat().st_size if path.is_file() else 0
