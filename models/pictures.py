@@ -22,7 +22,7 @@ from matplotlib.colors import Normalize, to_hex
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from .data.missing import is_blank
+from .missing import is_blank
 from .scaling import Scaling
 from .task import Batch, Stack, Task
 

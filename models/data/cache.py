@@ -33,7 +33,7 @@ from s1s2pairs.dataset.index import Dataset
 from s1s2pairs.errors import DatasetError
 from s1s2pairs.sensors import S1_COUNT_BAND, S2_CLEAR_BAND, S2_NODATA
 
-from .missing import has_values
+from ..missing import has_values
 
 if sys.platform != "win32":
     import fcntl

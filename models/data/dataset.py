@@ -17,10 +17,10 @@ from s1s2pairs.dataset.index import Dataset, open_dataset
 from s1s2pairs.errors import RunError
 from s1s2pairs.sensors import REFLECTANCE_SCALE, S2_NODATA
 
+from ..missing import BLANK, present
 from ..scaling import Scaling
 from ..task import Batch, Stack, Task
 from .cache import Cache, open_cache
-from .missing import BLANK, present
 
 logger = logging.getLogger(__name__)
 

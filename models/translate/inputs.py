@@ -16,7 +16,7 @@ from rasterio.windows import Window
 from s1s2pairs.errors import RunError
 from s1s2pairs.sensors import REFLECTANCE_SCALE, S1_COUNT_BAND, S2_CLEAR_BAND, S2_NODATA
 
-from ..data.missing import has_values
+from ..missing import has_values
 from ..task import Sensor, Stack, Task
 
 logger = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from rasterio.windows import Window
 
 from s1s2pairs.errors import RunError
 
-from ..data.missing import BLANK, present
 from ..hardware import memory_advice
+from ..missing import BLANK, present
 from ..runs.checkpoint import load_translator
 from ..scaling import Scaling
 from ..task import Batch
