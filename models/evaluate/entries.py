@@ -11,25 +11,15 @@ from s1s2pairs.errors import RunError
 
 from ..runs.checkpoint import Loaded, load_translator
 from ..runs.record import RUN_FILE, RunRecord, read_record
+from ..runs.settings import HOW_IT_RUNS
 from ..scaling import Scaling
 from ..task import Batch, Stack, Task
 from ..translator import Prediction
 from . import baselines
 from .results import Entry
 
-HARMLESS_SETTINGS: Final = frozenset(
-    {
-        "seed",
-        "workers",
-        "compile",
-        "channels_last",
-        "deterministic",
-        "checkpoint_every_steps",
-        "log_every_steps",
-        "pictures",
-    }
-)
-"""Settings of a training that may differ between seeds of the same network: they change how it runs, not what it learns."""
+HARMLESS_SETTINGS: Final = frozenset({"seed", "deterministic", *HOW_IT_RUNS})
+"""Settings of a training that may differ between seeds of the same network."""
 
 
 @dataclass(kw_only=True, slots=True)

@@ -43,15 +43,8 @@ class TrainSettings:
     """Samples drawn after each epoch."""
 
     def __post_init__(self) -> None:
-        smallest = {
-            "seed": 0,
-            "max_steps": 1,
-            "crop": 1,
-            "workers": 0,
-            "checkpoint_every_steps": 1,
-            "log_every_steps": 1,
-        }
-        for key, least in {**smallest, "pictures": 0}.items():
+        counts = ("max_steps", "crop", "checkpoint_every_steps", "log_every_steps")
+        for key, least in {"seed": 0, "workers": 0, "pictures": 0, **dict.fromkeys(counts, 1)}.items():
             value = getattr(self, key)
             if value is not None and value < least:
                 raise RunError(f"{key}={value} does not fit: the least is {least}.")
@@ -61,10 +54,10 @@ class TrainSettings:
             raise RunError(f"s2_range={self.s2_range} does not fit: the first value must be the lower one.")
 
 
-CHANGEABLE: Final = (
-    "epochs", "max_steps", "workers", "compile", "channels_last", "checkpoint_every_steps", "log_every_steps", "pictures",
-)  # fmt: skip
-"""What may be set anew when a run is resumed: how long it goes on and how it runs, not what it learns."""
+HOW_IT_RUNS: Final = ("workers", "compile", "channels_last", "checkpoint_every_steps", "log_every_steps", "pictures")
+"""Settings that change how a training runs, not what it learns."""
+CHANGEABLE: Final = ("epochs", "max_steps", *HOW_IT_RUNS)
+"""What may be set anew when a run is resumed: how long it goes on and how it runs."""
 
 
 def split(info: NetworkInfo, given: Mapping[str, str]) -> tuple[TrainSettings, dict[str, str]]:

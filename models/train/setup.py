@@ -5,6 +5,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.optim import Optimizer
@@ -160,17 +161,15 @@ def _with_data(name: str, translator: Translator, training: TrainSettings, scali
 def begin_record(start: Start, hardware: Hardware) -> RunRecord:
     """Return what `run.json` says when a run begins or goes on."""
     config = start.translator.config.values()
+    here: dict[str, Any] = {
+        "device": hardware.device.type,
+        "precision": hardware.precision,
+        "processes": hardware.processes,
+        "versions": installed_versions(),
+        "git": git_state(),
+    }
     if start.record is not None:
-        entry = {
-            "at": now(),
-            "step": start.position.step,
-            "checkpoint": str(start.checkpoint_folder),
-            "device": hardware.device.type,
-            "precision": hardware.precision,
-            "processes": hardware.processes,
-            "versions": installed_versions(),
-            "git": git_state(),
-        }
+        entry = {"at": now(), "step": start.position.step, "checkpoint": str(start.checkpoint_folder), **here}
         resumed = (*start.record.resumed, entry)
         return replace(
             start.record, config=config, training=start.training, resumed=resumed, status="running", result={}
@@ -187,10 +186,6 @@ def begin_record(start: Start, hardware: Hardware) -> RunRecord:
         dataset_sha256=start.dataset_sha256,
         samples={name: len(samples) for name, samples in data.items() if samples is not None},
         best_by="lowest L1 on the val split" if start.val_data else "last epoch: the dataset has no val split",
-        device=hardware.device.type,
-        precision=hardware.precision,
-        processes=hardware.processes,
         started_at=now(),
-        versions=installed_versions(),
-        git=git_state(),
+        **here,
     )

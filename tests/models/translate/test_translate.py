@@ -1,7 +1,7 @@
 """Whole scenes: blending, reading, writing, and everything that can be wrong with the inputs."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -194,6 +194,15 @@ def test_output_is_a_georeferenced_cog(tmp_path: Path) -> None:
         assert raster.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
         assert raster.overviews(1)
     assert [path.name for path in out.parent.iterdir()] == ["out.tif"]
+
+
+def test_a_spread_changes_nothing_yet(tmp_path: Path) -> None:
+    class Unsure(Identity):
+        def forward(self, batch: Batch) -> Prediction:
+            return replace(super().forward(batch), spread=torch.ones_like(batch["s1_t1"]))
+
+    values = radar(40, 40)
+    np.testing.assert_array_equal(run_identity(tmp_path, values, Unsure()), run_identity(tmp_path, values, Identity()))
 
 
 def test_a_failure_leaves_no_output(tmp_path: Path) -> None:
