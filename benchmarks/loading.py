@@ -79,7 +79,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
 
-    task = zoo.networks()[arguments.network].config().task
+    task = zoo.resolve(arguments.network).config().task
     dataset = PairDataset(arguments.dataset, task, split=arguments.split, scaling=Scaling())
     with tempfile.TemporaryDirectory() as folder:
         readers: dict[str, Reader] = {

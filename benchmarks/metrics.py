@@ -3,7 +3,7 @@
     python benchmarks/metrics.py [--images 32] [--bands 1] [--size 256] [--batch 8] [--rounds 5] [--device cpu]
 
 Both sides get the same float32 images and must agree before anything is timed. scikit-image scores one band of one image per
-call, ours a batch. `tally` is everything an evaluation works out per image, for which scikit-image has no counterpart.
+call, ours a batch. `score` is everything an evaluation works out per image, for which scikit-image has no counterpart.
 """
 
 import argparse
@@ -16,11 +16,12 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
-from models.evaluate.scores import tally_batch
+from models.evaluate.scores import score_batch
 from models.metrics import pixels
 from models.metrics.ssim import RADIUS, mean_ssim, ssim_map
 from models.scaling import Scaling
 from models.task import Batch, Stack, Task
+from models.translator import Prediction
 
 S2_BANDS = ("B2", "B3", "B4", "B8", "B11", "B12")
 
@@ -81,7 +82,7 @@ def all_metrics(prediction: Tensor, target: Tensor, batch: int) -> None:
             "sample": torch.arange(len(t)),
         }
         observed = scaling.unscale(sample[stack.key], stack)
-        tally_batch(p * 2 - 1, observed, sample, task, scaling)
+        score_batch(Prediction(p * 2 - 1), observed, sample, task, scaling)
 
 
 def milliseconds(work: Callable[[], object], device: str, images: int) -> float:
@@ -107,7 +108,7 @@ def main() -> None:
     work: dict[str, Callable[[], object]] = {
         "scikit-image": lambda: theirs(prediction, target),
         "ours": lambda: ours(*there, options.batch),
-        "tally": lambda: all_metrics(*there, options.batch),
+        "score": lambda: all_metrics(*there, options.batch),
     }
     times: dict[str, list[float]] = {name: [] for name in work}
     for call in work.values():

@@ -80,7 +80,7 @@ def make_plain_step(name: str, translator: Translator, batch: dict[str, Tensor])
     translator.eval()
     pair[0].eval()
     with torch.no_grad():
-        difference = translator(batch) - pair[0](*plain_networks.conditions_of(name, batch))
+        difference = translator(batch).mean - pair[0](*plain_networks.conditions_of(name, batch))
     translator.train()
     pair[0].train()
     if difference.abs().max() > 1e-3:

@@ -22,6 +22,7 @@ from matplotlib.colors import Normalize, to_hex
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from .missing import is_blank
 from .scaling import Scaling
 from .task import Batch, Stack, Task
 
@@ -123,14 +124,11 @@ def draw_sample(batch: Batch, prediction: Tensor, *, row: int, task: Task, scali
 
 
 def _physical(values: Tensor, stack: Stack, scaling: Scaling, *, mask: bool = True) -> FloatArray:
-    """Return (band, y, x) in dB or reflectance; NaN where the loader found the stack missing, if `mask`.
-
-    The loader sets all bands of a missing pixel to exactly 0, the middle of the range.
-    """
+    """Return (band, y, x) in dB or reflectance; NaN where the loader found the stack missing, if `mask`."""
     values = values.detach().float().cpu()
     physical = scaling.unscale(values, stack)
     if mask:
-        physical = physical.masked_fill((values == 0).all(dim=0, keepdim=True), float("nan"))
+        physical = physical.masked_fill(is_blank(values), float("nan"))
     array: FloatArray = physical.numpy()
     return array
 

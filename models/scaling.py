@@ -23,6 +23,19 @@ def _default_s1_ranges() -> dict[str, Range]:
     return {"VV": co_polarised, "VH": cross_polarised, "HH": co_polarised, "HV": cross_polarised}
 
 
+def change_map(target: Tensor, reference: Tensor) -> Tensor:
+    """Return the signed change from the reference to the target date, halved so that it lies in [-1, 1] as both images do.
+
+    The sign is always target date minus reference date, whichever of the two is earlier. (The code published with TSGAN
+    keeps the sign of one direction for both.) The paper prints S2T2 - S1T1, a slip for S2T2 - S2T1.
+
+    Args:
+        target: (batch, band, y, x) float, [-1, 1].
+        reference: Same shape and range.
+    """
+    return (target - reference) * 0.5
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scaling:
     """Linear maps between physical values and [-1, 1]. Values outside a range are clipped to it."""

@@ -95,3 +95,23 @@ class Task:
     def n_periods(self) -> int:
         """How many periods a sample needs: one for each date up to the last, but one alone where all stacks share a date."""
         return 1 if len({stack.date for stack in self.stacks}) == 1 else self.n_dates
+
+
+def sar_temporal_shifting(s1_bands: tuple[str, ...], s2_bands: tuple[str, ...]) -> Task:
+    """Return the task of TSGAN: S2 of the target date and the pair of the reference date to S1 of the target date."""
+    return Task(
+        name="sar_temporal_shifting",
+        sources=(Stack(sensor="s2", date=1, bands=s2_bands),),
+        references=(Stack(sensor="s1", date=0, bands=s1_bands), Stack(sensor="s2", date=0, bands=s2_bands)),
+        target=Stack(sensor="s1", date=1, bands=s1_bands),
+    )
+
+
+def optical_to_sar(s1_bands: tuple[str, ...], s2_bands: tuple[str, ...]) -> Task:
+    """Return the task of a plain translation: S2 to S1 of the same date."""
+    return Task(
+        name="optical_to_sar",
+        sources=(Stack(sensor="s2", date=1, bands=s2_bands),),
+        references=(),
+        target=Stack(sensor="s1", date=1, bands=s1_bands),
+    )

@@ -3,50 +3,26 @@
 import abc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import ClassVar, Protocol
+from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from s1s2pairs.errors import RunError
 
+from .config import NetworkConfig
 from .task import Batch, Task
 
 
-class NetworkConfig(Protocol):
-    """What every network's frozen `Config` offers; its other fields are the network's own."""
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a network says about the target stack."""
 
-    @property
-    def task(self) -> Task:
-        """What goes in and what comes out."""
-
-    @property
-    def patch_multiple(self) -> int:
-        """Height and width of a patch must be multiples of this."""
-
-    @property
-    def width(self) -> int:
-        """Channels of the first layer; all other layers scale with it."""
-
-    @property
-    def learning_rate(self) -> float:
-        """Adam's step size."""
-
-    @property
-    def betas(self) -> tuple[float, float]:
-        """Adam's decay rates."""
-
-    @property
-    def epochs(self) -> int:
-        """How long the paper trained."""
-
-    @property
-    def decay_epochs(self) -> int:
-        """Over how many epochs at the end the learning rate falls to zero."""
-
-    @property
-    def batch_size(self) -> int:
-        """How many samples per step the paper used."""
+    mean: Tensor
+    """(batch, band, y, x) float, [-1, 1] on the scale of the target stack."""
+    spread: Tensor | None = None
+    """(batch, band, y, x) float, standard deviation on the same scale; None where a network gives none."""
 
 
 class Translator(nn.Module, abc.ABC):
@@ -71,12 +47,8 @@ class Translator(nn.Module, abc.ABC):
         return self.config.task
 
     @abc.abstractmethod
-    def forward(self, batch: Batch) -> Tensor:
-        """Predict the target stack without reading it.
-
-        Returns:
-            (batch, band, y, x) float32, [-1, 1] on the scale of the target stack.
-        """
+    def forward(self, batch: Batch) -> Prediction:
+        """Predict the target stack without reading it."""
 
     @abc.abstractmethod
     def training_step(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
@@ -131,31 +103,3 @@ def frozen(module: nn.Module) -> Iterator[None]:
     finally:
         for parameter in parameters:
             parameter.requires_grad_(True)
-
-
-def check_config(config: NetworkConfig) -> None:
-    """Refuse a config whose common settings make no sense.
-
-    Raises:
-        RunError: Names the setting and its value.
-    """
-    require_positive(config, "width", "learning_rate", "epochs", "batch_size")
-    if not 0 <= config.decay_epochs <= config.epochs:
-        raise RunError(
-            f"Setting decay_epochs={config.decay_epochs}: must be from 0 to the {config.epochs} epochs of training."
-        )
-    if not all(0 <= beta < 1 for beta in config.betas):
-        raise RunError(f"Setting betas={config.betas}: both must be at least 0 and below 1.")
-    _ = config.task  # refuses unknown bands
-
-
-def require_positive(config: object, *names: str) -> None:
-    """Refuse a config in which one of the named settings is not above zero.
-
-    Raises:
-        RunError: Names the setting and its value.
-    """
-    for name in names:
-        value = getattr(config, name)
-        if not value > 0:
-            raise RunError(f"Setting {name}={value}: must be above zero.")

@@ -4,21 +4,19 @@ A network is a file in `networks/`; nothing registers itself. The file offers `C
 `SUMMARY`.
 """
 
-import dataclasses
-import difflib
 import importlib
 import pkgutil
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, get_args, get_origin, get_type_hints
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 import torch
-from pydantic import TypeAdapter, ValidationError
 
 from s1s2pairs.errors import RunError
 
 from . import networks as networks_package
-from .translator import NetworkConfig, Translator
+from .config import NetworkConfig, nearest, parse, refuse_unknown
+from .translator import Translator
 
 ALIASES: Final[dict[str, tuple[str, dict[str, str]]]] = {
     "tsgan_v1": ("tsgan", {"version": "v1"}),
@@ -41,6 +39,26 @@ class NetworkInfo:
     """The frozen dataclass of its settings; the defaults are the paper's."""
     network: type[Translator]
     """Made from a config."""
+    preset: Mapping[str, str] = field(default_factory=dict)
+    """Settings that the alias it was found by stands for."""
+
+    def make(self, settings: Mapping[str, object]) -> Translator:
+        """Make the network; settings left out have their defaults.
+
+        Args:
+            settings: As a checkpoint or run file holds them, or as typed: a list with commas, as in `s2_bands=B2,B3,B4`.
+
+        Raises:
+            RunError: Unknown setting, or a value that does not fit; the text says what would.
+        """
+        given = {**self.preset, **settings}
+        for key, value in self.preset.items():
+            if str(given[key]) != value:
+                raise RunError(
+                    f"{key}={given[key]} contradicts the alias, which stands for {self.name} with {key}={value}."
+                )
+        refuse_unknown(given, {self.name: self.config.names()})
+        return self.network(self.config(**parse(self.config, given)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,86 +76,97 @@ class Description:
     aliases: tuple[str, ...]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Broken:
+    """The row of a network whose file cannot be used."""
+
+    name: str
+    error: str
+
+
 def names() -> tuple[str, ...]:
     """Return the names of all networks, sorted, without loading any."""
     return tuple(sorted(module.name for module in pkgutil.iter_modules(networks_package.__path__)))
 
 
-def networks() -> dict[str, NetworkInfo]:
-    """Load every network's file and return what it offers, by name."""
-    return {name: _load(name) for name in names()}
-
-
-def create(name: str, settings: Mapping[str, str] | None = None) -> Translator:
-    """Make a network from what a user typed.
-
-    Args:
-        name: A network or an alias.
-        settings: Settings as `key=value` gives them; a list is written with commas, as in `s2_bands=B2,B3,B4`.
+def load(name: str) -> NetworkInfo:
+    """Load one network's file, and no other.
 
     Raises:
-        RunError: Unknown name or setting, or a value that does not fit; the text says what would.
+        RunError: There is no such file, the text names the nearest; or it cannot be loaded, the text says why.
     """
-    name, preset = resolve(name)
-    given = dict(settings or {})
-    for key, value in preset.items():
-        if given.setdefault(key, value) != value:
-            raise RunError(f"{key}={given[key]} contradicts the alias, which stands for {name} with {key}={value}.")
-    return create_from_config(name, given)
-
-
-def create_from_config(name: str, config: Mapping[str, object]) -> Translator:
-    """Make a network from the settings a checkpoint or run file holds; what they leave out has its default.
-
-    Raises:
-        RunError: As for `create`.
-    """
-    info = _load(resolve(name)[0])
-    return info.network(info.config(**_parse(info, config)))
-
-
-def resolve(name: str) -> tuple[str, dict[str, str]]:
-    """Return the network behind a name or alias, and the settings the alias stands for.
-
-    Raises:
-        RunError: There is no such network; the text names the nearest.
-    """
-    if name in ALIASES:
-        return ALIASES[name]
     known = names()
     if name not in known:
         choices = (*known, *ALIASES)
-        raise RunError(f"There is no network {name!r}.{_nearest(name, choices)} Choose from {', '.join(choices)}.")
-    return name, {}
-
-
-def describe() -> list[Description]:
-    """Return one row per network; parameters are counted without allocating any."""
-    rows = []
-    for info in networks().values():
-        with torch.device("meta"):
-            translator = info.network(info.config())
-        task = translator.task
-        rows.append(
-            Description(
-                name=info.name,
-                paper=info.paper,
-                year=info.year,
-                summary=info.summary,
-                task=f"{' + '.join(stack.key for stack in task.inputs)} -> {task.target.key}",
-                parameters={part: count_parameters(translator, part) for part in translator.parts},
-                aliases=tuple(alias for alias, (network, _) in ALIASES.items() if network == info.name),
-            )
+        raise RunError(f"There is no network {name!r}.{nearest(name, choices)} Choose from {', '.join(choices)}.")
+    try:
+        module = importlib.import_module(f".{name}", networks_package.__name__)
+        return NetworkInfo(
+            name=name,
+            paper=module.PAPER,
+            year=module.YEAR,
+            summary=module.SUMMARY,
+            config=module.Config,
+            network=module.Network,
         )
+    except Exception as error:  # whatever a file under construction may raise
+        raise RunError(f"Network {name} cannot be loaded: {_in_a_line(error)}.") from error
+
+
+def resolve(name: str) -> NetworkInfo:
+    """Load the network behind a name or alias, and no other.
+
+    Raises:
+        RunError: As for `load`.
+    """
+    file, preset = ALIASES.get(name, (name, {}))
+    return replace(load(file), preset=preset)
+
+
+def create(name: str, settings: Mapping[str, object] | None = None) -> Translator:
+    """Make a network by name or alias; settings as for `NetworkInfo.make`.
+
+    Raises:
+        RunError: As for `load` and `NetworkInfo.make`.
+    """
+    return resolve(name).make(settings or {})
+
+
+def describe() -> list[Description | Broken]:
+    """Return one row per network; parameters are counted without allocating any."""
+    rows: list[Description | Broken] = []
+    for name in names():
+        try:
+            rows.append(_describe(load(name)))
+        except RunError as error:
+            rows.append(Broken(name=name, error=str(error)))
+        except Exception as error:  # the file loads, but cannot make its network
+            rows.append(Broken(name=name, error=f"Network {name} cannot be made: {_in_a_line(error)}."))
     return rows
 
 
-def listing(rows: Sequence[Description]) -> list[str]:
-    """Return the rows as an aligned table, one line each below a head."""
+def _describe(info: NetworkInfo) -> Description:
+    with torch.device("meta"):
+        translator = info.network(info.config())
+    task = translator.task
+    return Description(
+        name=info.name,
+        paper=info.paper,
+        year=info.year,
+        summary=info.summary,
+        task=f"{' + '.join(stack.key for stack in task.inputs)} -> {task.target.key}",
+        parameters={part: count_parameters(translator, part) for part in translator.parts},
+        aliases=tuple(alias for alias, (network, _) in ALIASES.items() if network == info.name),
+    )
+
+
+def listing(rows: Sequence[Description | Broken]) -> list[str]:
+    """Return the rows as an aligned table, one line each below a head; below it what is wrong with the broken ones."""
     head = ("network", "year", "parameters", "task", "aliases", "paper")
-    lines = [head, *(_listed(row) for row in rows)]
+    lines = [head, *(_listed(row) for row in rows if isinstance(row, Description))]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    return ["  ".join(f"{text:{width}}" for text, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    table = ["  ".join(f"{text:{width}}" for text, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return [*table, *(row.error for row in rows if isinstance(row, Broken))]
 
 
 def _listed(row: Description) -> tuple[str, ...]:
@@ -150,52 +179,5 @@ def count_parameters(translator: Translator, part: str) -> int:
     return sum(parameter.numel() for parameter in translator.get_submodule(part).parameters())
 
 
-def _load(name: str) -> NetworkInfo:
-    module = importlib.import_module(f".{name}", networks_package.__name__)
-    return NetworkInfo(
-        name=name,
-        paper=module.PAPER,
-        year=module.YEAR,
-        summary=module.SUMMARY,
-        config=module.Config,
-        network=module.Network,
-    )
-
-
-def _parse(info: NetworkInfo, given: Mapping[str, object]) -> dict[str, Any]:
-    """Check settings against the fields of the network's config, one by one, so that a message can name the culprit."""
-    hints = get_type_hints(info.config)
-    fields = [field.name for field in dataclasses.fields(info.config)]  # type: ignore[arg-type]
-    values = {}
-    for key, value in given.items():
-        if key not in fields:
-            choices = ", ".join(fields)
-            raise RunError(f"{info.name} has no setting {key!r}.{_nearest(key, fields)} Its settings are {choices}.")
-        is_written_list = isinstance(value, str) and get_origin(hints[key]) is tuple
-        items = [item.strip() for item in str(value).split(",") if item.strip()]
-        try:
-            values[key] = TypeAdapter(hints[key]).validate_python(items if is_written_list else value)
-        except ValidationError as error:
-            reason = error.errors()[0]["msg"]
-            raise RunError(
-                f"{info.name}: {key}={value} does not fit, {_expected(hints[key])} is needed ({reason})."
-            ) from error
-    return values
-
-
-def _expected(hint: Any) -> str:
-    """Return a type in words."""
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
-    if hint in words:
-        return words[hint]
-    if get_origin(hint) is tuple:
-        items = get_args(hint)
-        if items[-1] is Ellipsis:
-            return f"a list with commas, each {words[items[0]]},"
-        return f"{len(items)} values with a comma, each {words[items[0]]},"
-    return "one of " + ", ".join(str(choice) for choice in get_args(hint))
-
-
-def _nearest(word: str, choices: Iterable[str]) -> str:
-    match = difflib.get_close_matches(word.lower(), list(choices), n=1, cutoff=0.5)
-    return f" Did you mean {match[0]}?" if match else ""
+def _in_a_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

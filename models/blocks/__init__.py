@@ -1,1 +1,1 @@
-"""Layers and losses that three or more networks share."""
+"""Layers, losses and the adversarial step that networks share."""

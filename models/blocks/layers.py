@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-LEAK = 0.2
-"""Slope of LeakyReLU below zero, everywhere."""
+NEGATIVE_SLOPE = 0.2
+"""Of LeakyReLU, everywhere."""
 
 
 class InstanceNorm(nn.Module):
@@ -36,7 +36,7 @@ class Down(nn.Sequential):
         super().__init__(
             nn.Conv2d(channels_in, channels_out, 4, stride, 1, bias=False, padding_mode="reflect"),
             InstanceNorm(),
-            nn.LeakyReLU(LEAK, inplace=True),
+            nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True),
         )
 
 
@@ -64,7 +64,7 @@ class Encoder(nn.Module):
         super().__init__()
         channels = [width * factor for factor in (1, 2, 4, 8, 8, 8, 8)]
         downs = [Down(*pair) for pair in itertools.pairwise(channels)]
-        self.levels = nn.ModuleList([nn.Sequential(first, nn.LeakyReLU(LEAK, inplace=True)), *downs])
+        self.levels = nn.ModuleList([nn.Sequential(first, nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True)), *downs])
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Return the seven feature maps of (batch, band, y, x), finest first."""
@@ -126,7 +126,7 @@ class PatchDiscriminator(nn.Module):
         self.streams = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(channels + image_channels, width, 4, 2, 1, bias=False, padding_mode="reflect"),
-                nn.LeakyReLU(LEAK, inplace=True),
+                nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True),
                 Down(width, 2 * width),
                 Down(2 * width, 4 * width),
                 Down(4 * width, 8 * width, stride=1),
@@ -143,21 +143,3 @@ class PatchDiscriminator(nn.Module):
         ]
         logits: Tensor = self.last(torch.cat(judged, dim=1))
         return logits
-
-
-def change_map(source: Tensor, reference: Tensor) -> Tensor:
-    """Return the signed change from the reference to the source, halved so that it lies in [-1, 1].
-
-    The sign is always target date minus reference date, whichever of the two is earlier. (The code published with TSGAN
-    keeps the sign of one direction for both.) The paper prints S2T2 - S1T1, a slip for S2T2 - S2T1.
-
-    Args:
-        source: (batch, band, y, x) float, [-1, 1], the target date.
-        reference: Same shape and range, the reference date.
-    """
-    return (source - reference) * 0.5
-
-
-def reversed_change_map(change: Tensor) -> Tensor:
-    """Return 1 - |change|, which is 1 where nothing changed. Equation 3 of the paper is for loss weights only."""
-    return 1.0 - change.abs()

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..scaling import change_map
+
 EMPTY_WEIGHT = 1e-4
 """Stands in for a sum of weights that is zero."""
 
@@ -41,11 +43,6 @@ def masked_l1(prediction: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     return weighted_l1(prediction, target, valid)
 
 
-def change_weight_map(target: Tensor, reference: Tensor) -> Tensor:
-    """Return CWM = |target - reference| / 2, in [0, 1] for images in [-1, 1]; soft, not thresholded."""
-    return (target - reference).abs() * 0.5
-
-
 def reversed_weight_map(change: Tensor, valid: Tensor) -> Tensor:
     """Return RCWM = max(CWM) - CWM + min(CWM), extremes over the valid pixels of each image and band (TSGAN, eq. 3).
 
@@ -75,7 +72,7 @@ def change_weighted_l1(prediction: Tensor, target: Tensor, reference: Tensor, va
         valid: (batch, 1, y, x) bool.
         gamma: Weight of changed ground.
     """
-    change = change_weight_map(target, reference)
+    change = change_map(target, reference).abs()  # the paper's CWM: soft, not thresholded
     unchanged_error = weighted_l1(prediction, target, reversed_weight_map(change, valid))
     changed_error = weighted_l1(prediction, target, change.masked_fill(~valid, 0.0))
     return (unchanged_error + gamma * changed_error) / (1.0 + gamma)

@@ -33,6 +33,8 @@ from s1s2pairs.dataset.dataset import Dataset
 from s1s2pairs.errors import DatasetError
 from s1s2pairs.sensors import S1_COUNT_BAND, S2_CLEAR_BAND, S2_NODATA
 
+from ..missing import has_values
+
 if sys.platform != "win32":
     import fcntl
 
@@ -49,7 +51,7 @@ DTYPES: Final[dict[str, npt.DTypeLike]] = {"s1": np.float32, "s2": np.uint16}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Layout:
+class CacheLayout:
     """Shape and meaning of the packed files."""
 
     rows: int
@@ -139,10 +141,10 @@ def read_patch(
     """
     s1 = _read_bands(root / row.s1_path, row.s1_sha256, (*s1_bands, S1_COUNT_BAND), (row.height, row.width))
     radar = s1[:-1].astype(np.float32, copy=False)
-    radar[~np.isfinite(radar) | ~(s1[-1] > 0)] = np.nan
+    radar[~has_values(radar, s1[-1])] = np.nan
     s2 = _read_bands(root / row.s2_path, row.s2_sha256, (*s2_bands, S2_CLEAR_BAND), (row.height, row.width))
     optical = s2[:-1].astype(np.uint16, copy=False)
-    optical[:, s2[-1] == 0] = S2_NODATA
+    optical[~has_values(optical, s2[-1])] = S2_NODATA
     return radar, optical
 
 
@@ -185,7 +187,7 @@ def _pack(dataset: Dataset, folder: Path) -> None:
     try:
         with (partial / "s1.bin").open("wb") as s1_file, (partial / "s2.bin").open("wb") as s2_file:
             _write_rows(dataset, s1_file, s2_file)
-        layout = Layout(
+        layout = CacheLayout(
             rows=len(dataset.index),
             height=height,
             width=width,
@@ -238,14 +240,14 @@ def _needed_bytes(dataset: Dataset) -> int:
     return int((dataset.index["height"] * dataset.index["width"]).sum()) * per_pixel
 
 
-def _read_layout(folder: Path) -> Layout:
+def _read_layout(folder: Path) -> CacheLayout:
     try:
-        return TypeAdapter(Layout).validate_json((folder / LAYOUT_FILE).read_bytes())
+        return TypeAdapter(CacheLayout).validate_json((folder / LAYOUT_FILE).read_bytes())
     except (OSError, ValidationError) as error:
         raise DatasetError(f"{folder}: the packed cache is damaged. Delete this folder; it is packed again.") from error
 
 
-def _map(folder: Path, sensor: str, layout: Layout) -> npt.NDArray[Any]:
+def _map(folder: Path, sensor: str, layout: CacheLayout) -> npt.NDArray[Any]:
     path, shape, dtype = folder / f"{sensor}.bin", layout.shape(sensor), np.dtype(DTYPES[sensor])
     expected = int(np.prod(shape)) * dtype.itemsize
     found = path.stat().st_size if path.is_file() else 0

@@ -17,6 +17,7 @@ from s1s2pairs.dataset.dataset import Dataset, open_dataset
 from s1s2pairs.errors import RunError
 from s1s2pairs.sensors import REFLECTANCE_SCALE, S2_NODATA
 
+from ..missing import BLANK, present
 from ..scaling import Scaling
 from ..task import Batch, Stack, Task
 from .cache import Cache, open_cache
@@ -56,7 +57,7 @@ class PairDataset(TorchDataset[Batch]):
 
     def __init__(
         self,
-        dataset_path: Path,
+        dataset: Dataset | Path,
         task: Task,
         *,
         split: str,
@@ -67,7 +68,7 @@ class PairDataset(TorchDataset[Batch]):
         """Open a dataset for a task; packs its cache if needed.
 
         Args:
-            dataset_path: Folder made by `s1s2 build`.
+            dataset: An open dataset, or the folder made by `s1s2 build`.
             task: What goes in and comes out.
             split: `train`, `val` or `test`.
             scaling: Physical values to network values.
@@ -79,13 +80,12 @@ class PairDataset(TorchDataset[Batch]):
             RunError: The dataset lacks a band or period that the task needs, or the split is empty.
             DatasetError: The dataset is missing or damaged.
         """
-        dataset = open_dataset(dataset_path)
+        dataset = open_dataset(dataset) if isinstance(dataset, Path) else dataset
         _check_bands(dataset, task)
         self.task = task
         self.split = split
         self.scaling = scaling
         self.crop = crop
-        self.sha256 = dataset.sha256
         self.samples = _samples(dataset, task, split, two_way=two_way)
         """Every sample, in the order of the index; `batch["sample"]` counts in it."""
         cache = open_cache(dataset)
@@ -129,8 +129,8 @@ class PairDataset(TorchDataset[Batch]):
         """Turn what `read` gives into what a network takes, on the device where it is."""
         batch = {"days": raw["days"], "sample": raw["sample"]}
         for key, scaler in self._scalers.items():
-            batch[key], present = scaler.scale(raw[key])
-            batch["valid"] = batch["valid"] & present if "valid" in batch else present
+            batch[key], usable = scaler.scale(raw[key])
+            batch["valid"] = batch["valid"] & usable if "valid" in batch else usable
         return batch
 
     def observed(self, raw: RawBatch) -> torch.Tensor:
@@ -186,12 +186,11 @@ class _Scaler:
         if self._slope.device != stored.device:
             self._slope, self._offset = self._slope.to(stored.device), self._offset.to(stored.device)
         values = stored.to(torch.float32, copy=True)
-        least = values.amin(dim=1, keepdim=True)  # NaN if any is NaN
-        present = ~least.isnan() if self._sensor == "s1" else least != S2_NODATA
+        usable = present(values, nodata=None if self._sensor == "s1" else S2_NODATA)
         values.mul_(self._slope).add_(self._offset).clamp_(-1.0, 1.0)
-        if stored.device.type == "cuda" or not bool(present.all()):  # to ask a GPU would mean to wait for it
-            values.masked_fill_(~present, 0.0)
-        return values, present
+        if stored.device.type == "cuda" or not bool(usable.all()):  # to ask a GPU would mean to wait for it
+            values.masked_fill_(~usable, BLANK)
+        return values, usable
 
 
 def _as_slice(channels: list[int]) -> slice | list[int]:

@@ -7,30 +7,19 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from torch import Tensor
-
 from s1s2pairs.errors import RunError
 
 from ..runs.checkpoint import Loaded, load_translator
 from ..runs.record import RUN_FILE, RunRecord, read_record
+from ..runs.settings import HOW_IT_RUNS
 from ..scaling import Scaling
 from ..task import Batch, Stack, Task
+from ..translator import Prediction
 from . import baselines
 from .results import Entry
 
-HARMLESS_SETTINGS: Final = frozenset(
-    {
-        "seed",
-        "workers",
-        "compile",
-        "channels_last",
-        "deterministic",
-        "checkpoint_every_steps",
-        "log_every_steps",
-        "pictures",
-    }
-)
-"""Settings of a training that may differ between seeds of the same network: they change how it runs, not what it learns."""
+HARMLESS_SETTINGS: Final = frozenset({"seed", "deterministic", *HOW_IT_RUNS})
+"""Settings of a training that may differ between seeds of the same network."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -101,7 +90,7 @@ def scored_task(task: Task) -> Task:
     return replace(task, references=(*task.references, reference))
 
 
-def baseline_entries(group: Group, *, marked: bool) -> Iterator[tuple[Entry, Callable[[Batch], Tensor]]]:
+def baseline_entries(group: Group, *, marked: bool) -> Iterator[tuple[Entry, Callable[[Batch], Prediction]]]:
     """Yield every baseline that a group's task allows; `marked` puts the group into the names."""
     task = group.task
     for name, baseline in baselines.BASELINES.items():
@@ -111,8 +100,8 @@ def baseline_entries(group: Group, *, marked: bool) -> Iterator[tuple[Entry, Cal
             yield entry, functools.partial(_predict_baseline, baseline, task)
 
 
-def _predict_baseline(baseline: baselines.Baseline, task: Task, batch: Batch) -> Tensor:
-    return baseline(batch, task)
+def _predict_baseline(baseline: baselines.Baseline, task: Task, batch: Batch) -> Prediction:
+    return Prediction(baseline(batch, task))
 
 
 def _entries(runs: Sequence[Path], loaded: Sequence[Loaded]) -> list[Entry]:

@@ -14,18 +14,18 @@ from typing import Final, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from s1s2pairs.dataset.index import open_dataset
 from s1s2pairs.errors import RunError
 
 from ..data.dataset import PairDataset, RawBatch
 from ..hardware import choose_device, memory_advice
 from ..pictures import sample_panels
 from ..task import Batch
-from ..translator import Translator
+from ..translator import Prediction, Translator
 from .entries import baseline_entries, load_groups
 from .results import DIRECTIONS, Direction, Entry, Evaluation, Picture, Rank, Row
-from .scores import Column, Tally, tally_batch
+from .scores import Column, Scores, score_batch
 
 logger = logging.getLogger(__name__)
 
@@ -65,19 +65,19 @@ def evaluate(
     entries: list[Entry] = []
     rows: list[Row] = []
     pictures: list[Picture] = []
-    groups = load_groups(runs, which)
+    groups, opened = load_groups(runs, which), open_dataset(data)
     for group in groups:
-        dataset = PairDataset(data, group.task, split=split, scaling=group.scaling)
+        dataset = PairDataset(opened, group.task, split=split, scaling=group.scaling)
         scorer = _Scorer(dataset=dataset, device=choose_device(device), batch_size=batch_size, progress=progress)
         for entry, predict in baseline_entries(group, marked=len(groups) > 1):
             entries.append(entry)
-            rows.extend(_rows(entry, scorer.tally(entry.run, predict), dataset))
+            rows.extend(_rows(entry, scorer.score(entry.run, predict), dataset))
         for entry, loaded in group.runs:
             loaded.translator.to(scorer.device)
-            tally = scorer.tally(entry.run, loaded.translator)
+            scores = scorer.score(entry.run, loaded.translator)
             entries.append(entry)
-            rows.extend(_rows(entry, tally, dataset))
-            pictures.extend(scorer.pictures(entry.run, loaded.translator, tally))
+            rows.extend(_rows(entry, scores, dataset))
+            pictures.extend(scorer.pictures(entry.run, loaded.translator, scores))
             loaded.translator.cpu()
     return Evaluation(
         dataset=str(data), split=split, entries=tuple(entries), rows=tuple(rows), pictures=tuple(pictures)
@@ -94,32 +94,31 @@ class _Scorer:
     progress: Progress | None
 
     @torch.inference_mode()
-    def tally(self, name: str, predict: Callable[[Batch], Tensor]) -> Tally:
+    def score(self, name: str, predict: Callable[[Batch], Prediction]) -> Scores:
         """Score every sample."""
         task, scaling = self.dataset.task, self.dataset.scaling
-        tallies: list[Tally] = []
+        parts: list[Scores] = []
         total = len(self.dataset)
         for start in range(0, total, self.batch_size):
             numbers = range(start, min(start + self.batch_size, total))
             raw = self._read(numbers)
             batch = self.dataset.scale(raw)
             with memory_advice(f"{len(numbers)} patches"):
-                prediction = predict(batch).float()
-                tallies.append(tally_batch(prediction, self.dataset.observed(raw), batch, task, scaling))
+                parts.append(score_batch(predict(batch), self.dataset.observed(raw), batch, task, scaling))
             if self.progress is not None:
                 self.progress(name, numbers.stop, total)
-        return Tally.concatenate(tallies)
+        return Scores.concatenate(parts)
 
     @torch.inference_mode()
-    def pictures(self, run: str, translator: Translator, tally: Tally) -> Iterator[Picture]:
+    def pictures(self, run: str, translator: Translator, scores: Scores) -> Iterator[Picture]:
         """Draw the worst, the median and the best sample by PSNR."""
-        psnr = tally.per_image[Column("psnr", "all", None)]
+        psnr = scores.per_image[Column("psnr", "all", None)]
         order = np.argsort(psnr, kind="stable")[: int(np.isfinite(psnr).sum())]  # NaN (nothing valid) sorts last
         if not order.size:
             return
         ranks: tuple[Rank, ...] = ("worst", "median", "best")
         for rank, place in zip(ranks, (0, (order.size - 1) // 2, -1), strict=True):
-            number = int(tally.samples[order[place]])
+            number = int(scores.samples[order[place]])
             sample = self.dataset.samples[number]
             batch = self.dataset.scale(self._read([number]))
             yield Picture(
@@ -130,7 +129,7 @@ class _Scorer:
                 psnr_db=float(psnr[order[place]]),
                 panels=sample_panels(
                     batch,
-                    translator(batch).float(),
+                    translator(batch).mean.float(),
                     row=0,
                     task=translator.task,  # shows what this network read, not what others read besides
                     scaling=self.dataset.scaling,
@@ -141,9 +140,9 @@ class _Scorer:
         return {key: values.to(self.device, non_blocking=True) for key, values in self.dataset.read(numbers).items()}
 
 
-def _rows(entry: Entry, tally: Tally, dataset: PairDataset) -> Iterator[Row]:
-    """Pool a tally for every direction over all ROIs, and for every ROI over both directions and all bands."""
-    samples = [dataset.samples[number] for number in tally.samples]
+def _rows(entry: Entry, scores: Scores, dataset: PairDataset) -> Iterator[Row]:
+    """Pool scores for every direction over all ROIs, and for every ROI over both directions and all bands."""
+    samples = [dataset.samples[number] for number in scores.samples]
     directions = np.array([sample.direction for sample in samples])
     rois = np.array([sample.roi for sample in samples])
     groups: list[tuple[Direction, str | None, NDArray[np.bool_]]] = [
@@ -151,7 +150,7 @@ def _rows(entry: Entry, tally: Tally, dataset: PairDataset) -> Iterator[Row]:
         *(("both", str(roi), rois == roi) for roi in np.unique(rois)),
     ]
     for direction, roi, members in groups:
-        for column, value in tally.pool(members).items():
+        for column, value in scores.pool(members).items():
             if roi is None or column.band is None:
                 yield Row(
                     run=entry.run,

@@ -1,7 +1,7 @@
 """Scores of predictions, image by image, on all, changed and unchanged ground; and how they pool over any group of images.
 
 PSNR, SSIM and their weighted forms are taken on images scaled to [0, 1] by the fixed ranges (R = 1), errors and sums in dB or
-reflectance against the target as it was observed, also where that lies beyond the ranges. A tally keeps a few numbers per
+reflectance against the target as it was observed, also where that lies beyond the ranges. Scores keep a few numbers per
 image, so that a split of any size streams through, and every grouping (direction, ROI) is pooled from the same numbers.
 """
 
@@ -20,6 +20,7 @@ from ..metrics.pixels import FloatArray
 from ..metrics.ssim import mean_ssim, ssim_map, weighted_ssim
 from ..scaling import Scaling
 from ..task import Batch, Sensor, Task
+from ..translator import Prediction
 from .baselines import copy_t1
 
 Ground: TypeAlias = Literal["all", "changed", "unchanged"]
@@ -55,7 +56,7 @@ class Value(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Tally:
+class Scores:
     """Scores of some images. The first axis of every array is the image."""
 
     samples: NDArray[np.int64]
@@ -72,15 +73,15 @@ class Tally:
     """Of the target; says the unit of errors."""
 
     @classmethod
-    def concatenate(cls, tallies: Sequence["Tally"]) -> "Tally":
-        """Join the tallies of several batches, in order."""
-        first = tallies[0]
+    def concatenate(cls, parts: Sequence["Scores"]) -> "Scores":
+        """Join the parts of several batches, in order."""
+        first = parts[0]
         return cls(
-            samples=np.concatenate([tally.samples for tally in tallies]),
-            per_image={key: np.concatenate([tally.per_image[key] for tally in tallies]) for key in first.per_image},
-            fractions={key: np.concatenate([tally.fractions[key] for tally in tallies]) for key in first.fractions},
-            sums={key: np.concatenate([tally.sums[key] for tally in tallies]) for key in first.sums},
-            energies={key: np.concatenate([tally.energies[key] for tally in tallies]) for key in first.energies},
+            samples=np.concatenate([part.samples for part in parts]),
+            per_image={key: np.concatenate([part.per_image[key] for part in parts]) for key in first.per_image},
+            fractions={key: np.concatenate([part.fractions[key] for part in parts]) for key in first.fractions},
+            sums={key: np.concatenate([part.sums[key] for part in parts]) for key in first.sums},
+            energies={key: np.concatenate([part.energies[key] for part in parts]) for key in first.energies},
             sensor=first.sensor,
         )
 
@@ -138,11 +139,11 @@ class _View(NamedTuple):
         return columns if self.bands == (NDVI,) else columns | {None: list(range(len(self.bands)))}
 
 
-def tally_batch(prediction: Tensor, observed: Tensor, batch: Batch, task: Task, scaling: Scaling) -> Tally:
+def score_batch(prediction: Prediction, observed: Tensor, batch: Batch, task: Task, scaling: Scaling) -> Scores:
     """Score a batch of predictions on the device they are on.
 
     Args:
-        prediction: (batch, band, y, x) float, [-1, 1] on the scale of the task's target.
+        prediction: Of the task's target; its spread has no say yet.
         observed: (batch, band, y, x) float, the target in dB or reflectance, not clipped; any number where invalid.
         batch: The batch that was predicted, with its target.
         task: A task with two dates of radar or of the target's sensor (see `change`).
@@ -166,7 +167,7 @@ def tally_batch(prediction: Tensor, observed: Tensor, batch: Batch, task: Task, 
     sums: dict[tuple[Ground, str | None], FloatArray] = {}
     energies: dict[str | None, FloatArray] = {}
     grounds = torch.cat([weights["", ground] for ground in GROUNDS], dim=1)
-    views = _views(prediction, observed, batch, task, scaling)
+    views = _views(prediction.mean.float(), observed, batch, task, scaling)
     for view in views:
         per_image.update(_similarities(view, weights, valid))
         totals = metrics.pixel_sums(*view.physical, grounds)
@@ -179,7 +180,7 @@ def tally_batch(prediction: Tensor, observed: Tensor, batch: Batch, task: Task, 
     if task.target.sensor == "s2" and len(task.target.bands) > 1:
         per_image.update(_angles(*views[0].physical[:2], masks))
     pixels = valid[0].numel()
-    return Tally(
+    return Scores(
         samples=batch["sample"].cpu().numpy(),
         per_image=per_image,
         fractions={ground: _numpy(mask.sum(dim=(1, 2, 3)) / pixels) for ground, mask in masks.items()},

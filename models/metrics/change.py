@@ -17,6 +17,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
+from ..scaling import change_map
 from ..task import Batch, Sensor, Stack, Task
 
 THRESHOLD = 0.09
@@ -48,9 +49,7 @@ def soft_change(batch: Batch, task: Task) -> Tensor | None:
     if pair is None:
         return None
     reference, target = pair
-    difference = (batch[target.key] - batch[reference.key]).abs().mean(
-        dim=1, keepdim=True
-    ) / 2  # [-1, 1] is twice as wide as [0, 1]
+    difference = change_map(batch[target.key], batch[reference.key]).abs().mean(dim=1, keepdim=True)
     return torch.where(batch["valid"], difference, 0.0)
 
 

@@ -17,13 +17,12 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from s1s2pairs.sensors import DEFAULT_S2_BANDS
-
 from ..blocks.adversarial import conditional_gan_step
 from ..blocks.layers import Decoder, Encoder, PatchDiscriminator
 from ..blocks.losses import masked_l1
-from ..task import Batch, Stack, Task
-from ..translator import Translator, check_config, require_positive
+from ..config import NetworkConfig, require_positive
+from ..task import Batch, Task, optical_to_sar
+from ..translator import Prediction, Translator
 
 PAPER = "Rangzan et al., TSGAN, arXiv:2401.00440 (rival); after Isola et al., 2017"
 YEAR = 2023
@@ -31,36 +30,22 @@ SUMMARY = "optical to radar at one date, no reference"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Config:
+class Config(NetworkConfig):
     """Pix2Pix as trained for the TSGAN paper."""
 
     lambda_l1: float = 100.0
     """Weight of the L1 loss beside the adversarial loss."""
-    s2_bands: tuple[str, ...] = DEFAULT_S2_BANDS
-    s1_bands: tuple[str, ...] = ("VV",)
-    width: int = 64
-    """Channels of the first layers; all others scale with it."""
-    learning_rate: float = 1e-4
-    betas: tuple[float, float] = (0.5, 0.999)
     epochs: int = 15
-    decay_epochs: int = 0
-    """Lower the learning rate to zero over so many epochs at the end; the paper does not."""
-    batch_size: int = 4
     patch_multiple: ClassVar[int] = 256
 
     def __post_init__(self) -> None:
-        check_config(self)
+        NetworkConfig.__post_init__(self)
         require_positive(self, "lambda_l1")
 
     @property
     def task(self) -> Task:
         """S2 to S1 of the same date."""
-        return Task(
-            name="optical_to_sar",
-            sources=(Stack(sensor="s2", date=1, bands=self.s2_bands),),
-            references=(),
-            target=Stack(sensor="s1", date=1, bands=self.s1_bands),
-        )
+        return optical_to_sar(self.s1_bands, self.s2_bands)
 
 
 class Generator(nn.Module):
@@ -91,11 +76,10 @@ class Network(Translator):
         self.generator = Generator(config)
         self.discriminator = PatchDiscriminator((len(config.s2_bands),), len(config.s1_bands), config.width)
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Predict S1 of the target date, (batch, band, y, x), [-1, 1]."""
+    def forward(self, batch: Batch) -> Prediction:
+        """Predict S1 of the target date."""
         self.check_patch(batch)
-        prediction: Tensor = self.generator(batch["s2_t2"])
-        return prediction
+        return Prediction(self.generator(batch["s2_t2"]))
 
     def training_step(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
         """Yield the discriminator's loss, then the generator's."""

@@ -18,7 +18,7 @@ Where the paper and the code published with it are silent, disagree or err, this
   give the printed extents 3, 5 and 7; the printed dilations 1, 3, 5 would not. Equation 21 needs a 1x1 convolution back
   to all channels.
 - Equation 3 is built as printed (see `losses.reversed_weight_map`), and the change map is always target minus reference
-  (see `layers.change_map`).
+  (see `scaling.change_map`).
 - gamma, lambda and Adam's betas come from the published code; the paper gives none of them.
 - The abstract's "siamese" encoders share no weights: their inputs differ in channels.
 - The discriminator is frozen while the generator learns: the same gradients with less work.
@@ -32,13 +32,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from s1s2pairs.sensors import DEFAULT_S2_BANDS
-
 from ..blocks.adversarial import conditional_gan_step
-from ..blocks.layers import Decoder, Encoder, PatchDiscriminator, change_map, reversed_change_map
+from ..blocks.layers import Decoder, Encoder, PatchDiscriminator
 from ..blocks.losses import change_weighted_l1, masked_l1
-from ..task import Batch, Stack, Task
-from ..translator import Translator, check_config, require_positive
+from ..config import NetworkConfig, require_positive
+from ..scaling import change_map
+from ..task import Batch, Task, sar_temporal_shifting
+from ..translator import Prediction, Translator
 
 PAPER = "Rangzan et al., TSGAN, arXiv:2401.00440"
 YEAR = 2023
@@ -46,7 +46,7 @@ SUMMARY = "two encoders at full resolution, attention by version, dual discrimin
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Config:
+class Config(NetworkConfig):
     """TSGAN as published; every default is the paper's, or its code's where the paper is silent."""
 
     version: Literal["v1", "v2", "v3"] = "v2"
@@ -61,34 +61,16 @@ class Config:
     """Weight of changed ground in the change-weighted L1."""
     lambda_l1: float = 100.0
     """Weight of the L1 loss beside the adversarial loss."""
-    s2_bands: tuple[str, ...] = DEFAULT_S2_BANDS
-    s1_bands: tuple[str, ...] = ("VV",)
-    width: int = 64
-    """Channels of the first layers; all others scale with it."""
-    learning_rate: float = 1e-4
-    betas: tuple[float, float] = (0.5, 0.999)
-    epochs: int = 10
-    decay_epochs: int = 0
-    """Lower the learning rate to zero over so many epochs at the end; the paper does not."""
-    batch_size: int = 4
     patch_multiple: ClassVar[int] = 128
 
     def __post_init__(self) -> None:
-        check_config(self)
+        NetworkConfig.__post_init__(self)
         require_positive(self, "gamma", "lambda_l1")
 
     @property
     def task(self) -> Task:
         """S2 of the target date and the pair of the reference date to S1 of the target date."""
-        return Task(
-            name="sar_temporal_shifting",
-            sources=(Stack(sensor="s2", date=1, bands=self.s2_bands),),
-            references=(
-                Stack(sensor="s1", date=0, bands=self.s1_bands),
-                Stack(sensor="s2", date=0, bands=self.s2_bands),
-            ),
-            target=Stack(sensor="s1", date=1, bands=self.s1_bands),
-        )
+        return sar_temporal_shifting(self.s1_bands, self.s2_bands)
 
 
 class ChannelAttention(nn.Module):
@@ -213,11 +195,10 @@ class Network(Translator):
         self.generator = Generator(config, optical, radar)
         self.discriminator = PatchDiscriminator((optical, radar), len(config.s1_bands), config.width)
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Predict S1 of the target date, (batch, band, y, x), [-1, 1]."""
+    def forward(self, batch: Batch) -> Prediction:
+        """Predict S1 of the target date."""
         self.check_patch(batch)
-        prediction: Tensor = self.generator(*self._conditions(batch))
-        return prediction
+        return Prediction(self.generator(*self._conditions(batch)))
 
     def training_step(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
         """Yield the discriminator's loss, then the generator's."""
@@ -245,4 +226,4 @@ class Network(Translator):
         if not self.config.change_maps:
             return optical, radar
         change = change_map(optical, batch["s2_t1"])
-        return torch.cat([optical, change], dim=1), torch.cat([radar, reversed_change_map(change)], dim=1)
+        return torch.cat([optical, change], dim=1), torch.cat([radar, 1.0 - change.abs()], dim=1)

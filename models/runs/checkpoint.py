@@ -108,7 +108,7 @@ def save(
     checkpoint = Checkpoint(
         format=FORMAT,
         network=network,
-        config=dataclasses.asdict(translator.config),  # type: ignore[call-overload]  # every Config is a dataclass
+        config=translator.config.values(),
         task=dataclasses.asdict(translator.task),
         scaling=scaling,
         position=position,
@@ -209,7 +209,7 @@ def load_translator(run_or_checkpoint: Path, which: Literal["best", "last"] = "b
     target = choose_device(device)
     folder = find(run_or_checkpoint, which)
     checkpoint = read(folder)
-    translator = zoo.create_from_config(checkpoint.network, checkpoint.config)
+    translator = zoo.load(checkpoint.network).make(checkpoint.config)
     load_weights(folder, checkpoint, translator)
     return Loaded(translator=translator.to(target).eval(), scaling=checkpoint.scaling, checkpoint=checkpoint)
 

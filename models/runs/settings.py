@@ -1,19 +1,14 @@
 """How a run is trained, apart from what its network's own `Config` says."""
 
 import dataclasses
-import difflib
-import types
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias, get_args, get_type_hints
-
-from pydantic import TypeAdapter, ValidationError
+from typing import Final
 
 from s1s2pairs.errors import RunError
 
-from .. import zoo
-
-Pair: TypeAlias = tuple[float, float]
+from ..config import parse, refuse_unknown
+from ..zoo import NetworkInfo
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,7 +23,7 @@ class TrainSettings:
     """Use each location forward and backward in time."""
     crop: int | None = None
     """Train on random squares of this side in pixels, a new one in each epoch; none trains on whole patches."""
-    s2_range: Pair = (0.0, 1.0)
+    s2_range: tuple[float, float] = (0.0, 1.0)
     """Reflectances that become -1 and 1; those beyond are clipped. 0,0.3 spreads dark ground more."""
     clip_norm: float | None = None
     """Largest norm of each part's gradients; none does not clip."""
@@ -48,15 +43,8 @@ class TrainSettings:
     """Samples drawn after each epoch."""
 
     def __post_init__(self) -> None:
-        smallest = {
-            "seed": 0,
-            "max_steps": 1,
-            "crop": 1,
-            "workers": 0,
-            "checkpoint_every_steps": 1,
-            "log_every_steps": 1,
-        }
-        for key, least in {**smallest, "pictures": 0}.items():
+        counts = ("max_steps", "crop", "checkpoint_every_steps", "log_every_steps")
+        for key, least in {"seed": 0, "workers": 0, "pictures": 0, **dict.fromkeys(counts, 1)}.items():
             value = getattr(self, key)
             if value is not None and value < least:
                 raise RunError(f"{key}={value} does not fit: the least is {least}.")
@@ -66,48 +54,26 @@ class TrainSettings:
             raise RunError(f"s2_range={self.s2_range} does not fit: the first value must be the lower one.")
 
 
-CHANGEABLE: Final = (
-    "epochs", "max_steps", "workers", "compile", "channels_last", "checkpoint_every_steps", "log_every_steps", "pictures",
-)  # fmt: skip
-"""What may be set anew when a run is resumed: how long it goes on and how it runs, not what it learns."""
+HOW_IT_RUNS: Final = ("workers", "compile", "channels_last", "checkpoint_every_steps", "log_every_steps", "pictures")
+"""Settings that change how a training runs, not what it learns."""
+CHANGEABLE: Final = ("epochs", "max_steps", *HOW_IT_RUNS)
+"""What may be set anew when a run is resumed: how long it goes on and how it runs."""
 
 
-def split(network: str, given: Mapping[str, str]) -> tuple[TrainSettings, dict[str, str]]:
+def split(info: NetworkInfo, given: Mapping[str, str]) -> tuple[TrainSettings, dict[str, str]]:
     """Part what a user typed after `--set` into settings of the loop and settings of the network.
 
     Args:
-        network: A network or an alias.
+        info: The network.
         given: `key=value` pairs.
 
     Returns:
         The parsed settings of the loop, and the rest, which are fields of the network's `Config`, not parsed yet.
 
     Raises:
-        RunError: Unknown network or key, or a value of the loop's that does not fit.
+        RunError: Unknown key, or a value of the loop's that does not fit.
     """
-    name, _ = zoo.resolve(network)
     own = [field.name for field in dataclasses.fields(TrainSettings)]
-    theirs = [field.name for field in dataclasses.fields(zoo.networks()[name].config)]  # type: ignore[arg-type]
-    for key in given:
-        if key not in (*own, *theirs):
-            match = difflib.get_close_matches(key.lower(), [*own, *theirs], n=1, cutoff=0.5)
-            hint = f" Did you mean {match[0]}?" if match else ""
-            raise RunError(
-                f"There is no setting {key!r}.{hint} {name} has {', '.join(theirs)}; training has {', '.join(own)}."
-            )
-    values = {key: _parse(key, text) for key, text in given.items() if key in own}
+    refuse_unknown(given, {info.name: info.config.names(), "training": own})
+    values = parse(TrainSettings, {key: text for key, text in given.items() if key in own})
     return TrainSettings(**values), {key: text for key, text in given.items() if key not in own}
-
-
-def _parse(key: str, text: str) -> Any:
-    hint = get_type_hints(TrainSettings)[key]
-    optional = isinstance(hint, types.UnionType)
-    if optional and text.lower() in ("none", ""):
-        return None
-    kind = get_args(hint)[0] if optional else hint
-    words = {int: "a whole number", float: "a number", bool: "true or false", Pair: "a pair of numbers with a comma"}
-    try:
-        return TypeAdapter(kind).validate_python(text.split(",") if kind == Pair else text)
-    except ValidationError as error:
-        none = " or none" if optional else ""
-        raise RunError(f"{key}={text} does not fit, {words[kind]}{none} is needed.") from error

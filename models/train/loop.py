@@ -9,22 +9,18 @@ is a function of (seed, epoch), and torch's random numbers are seeded anew at ea
 """
 
 import dataclasses
-import inspect
-import logging
 import os
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
-from torch.nn.parallel import DistributedDataParallel
-from torch.optim import Optimizer
 
 from s1s2pairs.errors import RunError
 
@@ -33,6 +29,7 @@ from ..data.loader import EpochBatches, make_loader, to_network
 from ..hardware import (
     Hardware,
     choose_hardware,
+    ddp_options,
     default_workers,
     explain_failure,
     is_first_process,
@@ -40,14 +37,10 @@ from ..hardware import (
     seed_step,
 )
 from ..runs import checkpoint
-from ..runs.checkpoint import Position
 from ..runs.record import RunResult, claim_folder, kept_record
-from .monitor import Monitor
+from .log import LossMeter, RunLog
 from .setup import Start, begin_record, make_optimizers, set_learning_rates, start_new, start_resumed
 from .validation import draw, validate
-from .watch import LossWatch
-
-logger = logging.getLogger(__name__)
 
 
 def train(
@@ -108,18 +101,12 @@ def train(
 
 
 def _make_fabric(hardware: Hardware) -> Fabric:
-    chosen = [hardware.device.index] if hardware.device.index is not None else hardware.devices
-    # Buffers (batch statistics) are not copied between processes: doing so between two forward passes of one step would
-    # overwrite what the first still needs. The first process's are saved. The option changed its name in PyTorch 2.13.
-    names = inspect.signature(DistributedDataParallel).parameters
-    option: dict[str, Any] = {"forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers": False}
-    strategy = DDPStrategy(**option) if hardware.processes > 1 else "auto"
     try:
         return Fabric(
             accelerator=hardware.device.type,
-            devices=chosen,
+            devices=[hardware.device.index] if hardware.device.index is not None else hardware.devices,
             num_nodes=hardware.nodes,
-            strategy=strategy,
+            strategy=DDPStrategy(**ddp_options()) if hardware.processes > 1 else "auto",
             precision=hardware.precision,
         )
     except ValueError as error:  # `fabric run` was given something else than the command
@@ -129,121 +116,137 @@ def _make_fabric(hardware: Hardware) -> Fabric:
 class _Loop:
     """One run, in one process."""
 
+    # ---- What is trained, with what, on what ----------------------------------------------------------------------
+
     def __init__(self, fabric: Fabric, start: Start, batches: EpochBatches, folder: Path, *, quiet: bool) -> None:
-        self.fabric, self.start, self.folder, self.quiet = fabric, start, folder, quiet
+        self.fabric, self.start, self.batches, self.folder, self.quiet = fabric, start, batches, folder, quiet
         self.training, self.position = start.training, start.position
+        cuda = fabric.device.type == "cuda"
+
+        # Weights, and their layout: before optimizer state is laid out like them.
         self.translator = start.translator.to(fabric.device)
-        if self.training.channels_last or (self.training.channels_last is None and fabric.device.type == "cuda"):
-            for part in self.translator.parts:  # before optimizer state is laid out like the weights
+        if cuda if self.training.channels_last is None else self.training.channels_last:
+            for part in self.translator.parts:
                 getattr(self.translator, part).to(memory_format=torch.channels_last)
+
+        # Optimizers: the plain ones are saved, those that Fabric wraps take the steps.
         precision = fabric.strategy.precision
         self.plain_optimizers = make_optimizers(start, scaled_loss=bool(precision.state_dict()))
         if start.checkpoint is not None and start.checkpoint.precision_state:
             precision.load_state_dict(start.checkpoint.precision_state)
-        self.optimizers = self._set_up()
-        self.batches = batches
+        self.optimizers = {}
+        for part in self.translator.parts:
+            module = getattr(self.translator, part)
+            if self.training.compile:
+                module = torch.compile(module)
+            module, self.optimizers[part] = fabric.setup(module, self.plain_optimizers[part])
+            setattr(self.translator, part, module)
+
+        # Data.
         workers = default_workers() if self.training.workers is None else self.training.workers
-        pin_memory = fabric.device.type == "cuda"
-        self.loader = make_loader(start.train_data, self.batches, workers=workers, pin_memory=pin_memory)
-        self.watch = LossWatch(start.train_data.samples, fabric.device, self._gather)
-        # Looking costs nothing on a single CPU process, and stops a bad loss before it reaches the weights.
-        self.check_each_loss = fabric.world_size == 1 and fabric.device.type == "cpu"
-        self.monitor: Monitor | None = None
-        self.looked_at = (time.monotonic(), self.position.step)
+        self.loader = make_loader(start.train_data, batches, workers=workers, pin_memory=cuda)
+        steps = self.translator.config.epochs * len(batches)
+        self.last_step = min(steps, self.training.max_steps or steps)
+
+        # Losses. To check each costs nothing on a single CPU process, and stops a bad one before it reaches the weights.
+        self.meter = LossMeter(start.train_data.samples, fabric.device, self._gather)
+        self.check_each_loss = fabric.world_size == 1 and not cuda
+        self.log: RunLog | None = None
+        self.logged_at = (time.monotonic(), self.position.step)
+
+    # ---- The loop -------------------------------------------------------------------------------------------------
 
     def run(self) -> RunResult:
         """Train to the end."""
         if self.fabric.is_global_zero:
             self._complete_best()
-            self.monitor = Monitor(
-                self.folder,
-                position=self.position,
-                total_steps=self._last_step(),
-                epochs=self.translator.config.epochs,
-                quiet=self.quiet,
-            )
-            best = "by lowest val L1" if self.start.val_data else "the last one, as the dataset has no val split"
-            self.monitor.say(
-                f"{self.folder}: {self._last_step()} steps on {self.fabric.device}; best checkpoint {best}"
-            )
-        with self.monitor or nullcontext():
-            self._epochs()
+            self._open_log()
+        with self.log or nullcontext():
+            while self.position.epoch < self.translator.config.epochs and self.position.step < self.last_step:
+                self._train_epoch()
+                self._end_epoch()
+        position = self.position
         return RunResult(
             run=self.folder,
-            steps=self.position.step,
-            epochs=self.position.epoch,
-            best_l1=self.position.best_value,
-            best_step=self.position.best_step,
+            steps=position.step,
+            epochs=position.epoch,
+            best_l1=position.best_value,
+            best_step=position.best_step,
         )
 
-    def _epochs(self) -> None:
-        while self.position.epoch < self.translator.config.epochs and self.position.step < self._last_step():
-            set_learning_rates(self.plain_optimizers, self.translator.learning_rate_factor(self.position.epoch))
-            self.batches.epoch, self.batches.first = self.position.epoch, self.position.step_in_epoch
-            self.translator.train()
-            for raw in self.loader:
-                self._step(raw)
-                if self.position.step == self._last_step():
-                    break
-            self._look()
-            trained = self.position
-            improved = self._validate()
-            if trained.step_in_epoch == len(self.batches):
-                self.position = replace(self.position, epoch=trained.epoch + 1, step_in_epoch=0)
-            self._save(best=improved)
-            self._draw(trained)
-            self.looked_at = (time.monotonic(), self.position.step)
+    def _train_epoch(self) -> None:
+        """Train on the batches that are left of an epoch."""
+        set_learning_rates(self.plain_optimizers, self.translator.learning_rate_factor(self.position.epoch))
+        self.batches.epoch, self.batches.first = self.position.epoch, self.position.step_in_epoch
+        every = self.training.checkpoint_every_steps
+        self.translator.train()
+        for raw in self.loader:
+            self._step(raw)
+            self.position = replace(
+                self.position, step=self.position.step + 1, step_in_epoch=self.position.step_in_epoch + 1
+            )
+            if self.position.step % self.training.log_every_steps == 0:
+                self._log_losses()
+            if every is not None and self.position.step % every == 0:
+                self._log_losses()
+                self._save(best=False)
+            if self.position.step == self.last_step:
+                break
+        self._log_losses()
 
     def _step(self, raw: RawBatch) -> None:
-        """Train on one batch."""
+        """Train on one batch: every loss that the network yields updates its part before the network goes on."""
         step = self.position.step
-        self.watch.begin(step, raw["sample"])
+        self.meter.begin_step(step, raw["sample"])
         batch = to_network(self.start.train_data, raw, self.fabric.device)
         seed_step(self.training.seed, self.fabric.global_rank, step, self.fabric.device)
         for part, loss in self.translator.training_step(batch):
-            self.watch.add(step, f"{part}_loss", loss)
+            self.meter.add(step, f"{part}_loss", loss)
             if self.check_each_loss:
-                self.watch.check()
-            optimizer = self.optimizers[part]
+                self.meter.check()
+            optimizer, norm = self.optimizers[part], self.training.clip_norm
             optimizer.zero_grad(set_to_none=True)
             self.fabric.backward(loss)
-            if self.training.clip_norm is not None:
+            if norm is not None:
                 module = getattr(self.translator, part)
-                self.fabric.clip_gradients(
-                    module, optimizer, max_norm=self.training.clip_norm, error_if_nonfinite=False
-                )
+                self.fabric.clip_gradients(module, optimizer, max_norm=norm, error_if_nonfinite=False)
             optimizer.step()
         for name, value in self.translator.logged.items():
-            self.watch.add(step, name, value)
-        self.position = replace(self.position, step=step + 1, step_in_epoch=self.position.step_in_epoch + 1)
-        if self.position.step % self.training.log_every_steps == 0:
-            self._look()
-        every = self.training.checkpoint_every_steps
-        if every is not None and self.position.step % every == 0:
-            self._look()
-            self._save(best=False)
+            self.meter.add(step, name, value)
 
-    def _set_up(self) -> dict[str, Optimizer]:
-        """Wrap each part and its optimizer for this run's devices and precision."""
-        wrapped: dict[str, Optimizer] = {}
-        for part in self.translator.parts:
-            module = getattr(self.translator, part)
-            if self.training.compile:
-                module = torch.compile(module)
-            module, wrapped[part] = self.fabric.setup(module, self.plain_optimizers[part])
-            setattr(self.translator, part, module)
-        return wrapped
+    def _end_epoch(self) -> None:
+        """Validate, save, draw; also after an epoch that `max_steps` cut short."""
+        trained = self.position
+        improved = self._validate()
+        if trained.step_in_epoch == len(self.batches):
+            self.position = replace(self.position, epoch=trained.epoch + 1, step_in_epoch=0)
+        self._save(best=improved)
+        if self.log is not None and self.training.pictures:
+            data = self.start.val_data or self.start.train_data
+            for name, png in draw(self.translator, data, self.fabric.device, self.training.pictures):
+                self.log.picture(name, trained, png)
+        self.logged_at = (time.monotonic(), self.position.step)
 
-    def _look(self) -> None:
-        """Log the losses since the last look; raises if one was no number."""
-        losses = self.watch.look()
-        before, step = self.looked_at
+    # ---- What the loop does now and then --------------------------------------------------------------------------
+
+    def _open_log(self) -> None:
+        epochs = self.translator.config.epochs
+        self.log = RunLog(
+            self.folder, position=self.position, total_steps=self.last_step, epochs=epochs, quiet=self.quiet
+        )
+        best = "by lowest val L1" if self.start.val_data else "the last one, as the dataset has no val split"
+        self.log.say(f"{self.folder}: {self.last_step} steps on {self.fabric.device}; best checkpoint {best}")
+
+    def _log_losses(self) -> None:
+        """Log the mean losses since the last time; raises if one was no number."""
+        losses = self.meter.means()
+        before, step = self.logged_at
         if not losses or step == self.position.step:
             return
-        self.looked_at = (time.monotonic(), self.position.step)
+        self.logged_at = (time.monotonic(), self.position.step)
         samples = (self.position.step - step) * self.translator.config.batch_size * self.fabric.world_size
-        if self.monitor is not None:
-            self.monitor.trained(self.position, losses, samples / (self.looked_at[0] - before))
+        if self.log is not None:
+            self.log.trained(self.position, losses, samples / (self.logged_at[0] - before))
 
     def _validate(self) -> bool:
         """Score the val split; return whether it was the best so far, or whether there is none to say otherwise."""
@@ -258,8 +261,8 @@ class _Loop:
             world_size=self.fabric.world_size,
             add_up=self._add_up,
         )
-        if self.monitor is not None:
-            self.monitor.validated(self.position, dataclasses.asdict(found))
+        if self.log is not None:
+            self.log.validated(self.position, dataclasses.asdict(found))
         improved = self.position.best_value is None or found.l1 < self.position.best_value
         if improved:
             self.position = replace(self.position, best_value=found.l1, best_step=self.position.step)
@@ -294,11 +297,7 @@ class _Loop:
         if source not in (None, best) and self.position.step == self.position.best_step:
             checkpoint.copy(source, best)
 
-    def _draw(self, position: Position) -> None:
-        if self.monitor is not None and self.training.pictures:
-            data = self.start.val_data or self.start.train_data
-            for name, png in draw(self.translator, data, self.fabric.device, self.training.pictures):
-                self.monitor.picture(name, position, png)
+    # ---- Between processes ----------------------------------------------------------------------------------------
 
     def _gather(self, values: Tensor) -> Tensor:
         """Return (process, k) from each process's (k,): each adds its row to zeros."""
@@ -309,7 +308,3 @@ class _Loop:
     def _add_up(self, values: Tensor) -> Tensor:
         """Return the sum over all processes."""
         return cast(Tensor, self.fabric.all_reduce(values, reduce_op="sum"))
-
-    def _last_step(self) -> int:
-        steps = self.translator.config.epochs * len(self.batches)
-        return min(steps, self.training.max_steps or steps)

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.optim import Optimizer
@@ -56,11 +57,11 @@ def start_new(network: str, dataset: Path, given: Mapping[str, str]) -> Start:
         RunError: Unknown network or setting, wrong value; the dataset lacks what the network needs.
         DatasetError: The dataset is missing or damaged.
     """
-    training, theirs = split(network, given)
+    info = zoo.resolve(network)
+    training, theirs = split(info, given)
     torch.manual_seed(training.seed)
-    translator = zoo.create(network, theirs)
-    name, _ = zoo.resolve(network)
-    return _with_data(name, translator, training, Scaling(s2_range=training.s2_range), dataset)
+    translator = info.make(theirs)
+    return _with_data(info.name, translator, training, Scaling(s2_range=training.s2_range), dataset)
 
 
 def start_resumed(network: str, path: Path, dataset: Path | None, given: Mapping[str, str]) -> Start:
@@ -79,10 +80,12 @@ def start_resumed(network: str, path: Path, dataset: Path | None, given: Mapping
     folder = checkpoint.find(path, "last")
     run = path if folder != path else folder.parent.parent
     saved, record = checkpoint.read(folder), read_record(run)
-    name, preset = zoo.resolve(network)
-    if name != saved.network:
-        raise RunError(f"{folder} is a checkpoint of {saved.network}, not of {name}: use `s1s2 train {saved.network}`.")
-    for key, value in preset.items():
+    info = zoo.resolve(network)
+    if info.name != saved.network:
+        raise RunError(
+            f"{folder} is a checkpoint of {saved.network}, not of {info.name}: use `s1s2 train {saved.network}`."
+        )
+    for key, value in info.preset.items():
         if str(saved.config.get(key)) != value:
             raise RunError(
                 f"{network} stands for {key}={value}, but {folder} has {key}={saved.config.get(key)}: "
@@ -93,9 +96,9 @@ def start_resumed(network: str, path: Path, dataset: Path | None, given: Mapping
         raise RunError(
             f"{', '.join(fixed)} cannot be changed in a run that has begun; {', '.join(CHANGEABLE)} can. Train anew."
         )
-    changed, theirs = split(network, given)
+    changed, theirs = split(info, given)
     training = replace(record.training, **{key: getattr(changed, key) for key in given if key not in theirs})
-    translator = zoo.create_from_config(saved.network, {**saved.config, **theirs})
+    translator = info.make({**saved.config, **theirs})
     checkpoint.load_weights(folder, saved, translator)
     position = saved.position
     if position.epoch >= translator.config.epochs or position.step >= (training.max_steps or position.step + 1):
@@ -103,7 +106,7 @@ def start_resumed(network: str, path: Path, dataset: Path | None, given: Mapping
             f"{run} is finished after {position.step} steps, {position.epoch} epochs. Train on with --set epochs=N or "
             "--set max_steps=N above that."
         )
-    start = _with_data(name, translator, training, saved.scaling, dataset or Path(record.dataset))
+    start = _with_data(info.name, translator, training, saved.scaling, dataset or Path(record.dataset))
     check_same_dataset(record, start.dataset_sha256, start.dataset)
     return replace(start, position=position, run=run, checkpoint_folder=folder, checkpoint=saved, record=record)
 
@@ -135,13 +138,11 @@ def set_learning_rates(optimizers: Mapping[str, Optimizer], factor: float) -> No
 
 def _with_data(name: str, translator: Translator, training: TrainSettings, scaling: Scaling, dataset: Path) -> Start:
     opened, task = open_dataset(dataset), translator.task
-    train_data = PairDataset(
-        dataset, task, split="train", scaling=scaling, two_way=training.two_way, crop=training.crop
-    )
+    train_data = PairDataset(opened, task, split="train", scaling=scaling, two_way=training.two_way, crop=training.crop)
     translator.check_patch(train_data.batch([0], [(0, 0)] if training.crop else None))
     val_data = None
     if "val" in set(opened.index["split"]):
-        val_data = PairDataset(dataset, task, split="val", scaling=scaling, two_way=training.two_way)
+        val_data = PairDataset(opened, task, split="val", scaling=scaling, two_way=training.two_way)
         translator.check_patch(val_data.batch([0]))
     else:
         logger.warning("%s has no val split: checkpoints/best will be the last one, never chosen on test.", dataset)
@@ -159,18 +160,16 @@ def _with_data(name: str, translator: Translator, training: TrainSettings, scali
 
 def begin_record(start: Start, hardware: Hardware) -> RunRecord:
     """Return what `run.json` says when a run begins or goes on."""
-    config = dataclasses.asdict(start.translator.config)  # type: ignore[call-overload]  # every Config is a dataclass
+    config = start.translator.config.values()
+    here: dict[str, Any] = {
+        "device": hardware.device.type,
+        "precision": hardware.precision,
+        "processes": hardware.processes,
+        "versions": installed_versions(),
+        "git": git_state(),
+    }
     if start.record is not None:
-        entry = {
-            "at": now(),
-            "step": start.position.step,
-            "checkpoint": str(start.checkpoint_folder),
-            "device": hardware.device.type,
-            "precision": hardware.precision,
-            "processes": hardware.processes,
-            "versions": installed_versions(),
-            "git": git_state(),
-        }
+        entry = {"at": now(), "step": start.position.step, "checkpoint": str(start.checkpoint_folder), **here}
         resumed = (*start.record.resumed, entry)
         return replace(
             start.record, config=config, training=start.training, resumed=resumed, status="running", result={}
@@ -187,10 +186,6 @@ def begin_record(start: Start, hardware: Hardware) -> RunRecord:
         dataset_sha256=start.dataset_sha256,
         samples={name: len(samples) for name, samples in data.items() if samples is not None},
         best_by="lowest L1 on the val split" if start.val_data else "last epoch: the dataset has no val split",
-        device=hardware.device.type,
-        precision=hardware.precision,
-        processes=hardware.processes,
         started_at=now(),
-        versions=installed_versions(),
-        git=git_state(),
+        **here,
     )

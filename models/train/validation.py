@@ -53,7 +53,8 @@ def validate(
     sums = torch.zeros(3, dtype=torch.float64, device=device)  # images, L1, PSNR
     for raw in make_loader(dataset, batches, workers=0, pin_memory=False):
         batch = to_network(dataset, raw, device)
-        prediction, target, valid = translator(batch).float(), batch[dataset.task.target.key], batch["valid"].float()
+        prediction, target = translator(batch).mean.float(), batch[dataset.task.target.key]
+        valid = batch["valid"].float()
         pixels = valid.sum(dim=(1, 2, 3))
         scored = pixels > 0
         absolute = ((prediction - target).abs() * valid).mean(dim=1).sum(dim=(1, 2))[scored] / pixels[scored]
@@ -84,6 +85,6 @@ def draw(translator: Translator, dataset: PairDataset, device: torch.device, cou
         sample = dataset.samples[number]
         name = f"{sample.patch_id}_{sample.direction}"
         title = f"{sample.patch_id}, {' -> '.join(sample.periods)} ({sample.direction}, {dataset.split})"
-        png = draw_sample(batch, translator(batch), row=0, task=dataset.task, scaling=dataset.scaling, title=title)
+        png = draw_sample(batch, translator(batch).mean, row=0, task=dataset.task, scaling=dataset.scaling, title=title)
         pictures.append((name, png))
     return pictures

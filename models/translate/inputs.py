@@ -16,6 +16,7 @@ from rasterio.windows import Window
 from s1s2pairs.errors import RunError
 from s1s2pairs.sensors import REFLECTANCE_SCALE, S1_COUNT_BAND, S2_CLEAR_BAND, S2_NODATA
 
+from ..missing import has_values
 from ..task import Sensor, Stack, Task
 
 logger = logging.getLogger(__name__)
@@ -93,16 +94,15 @@ class _File:
     def read(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Return (band, y, x) float32 in physical units and (y, x) bool, True where every band has a value."""
         stored = self.raster.read(self.indexes, window=window)
-        valid = np.isfinite(stored)
+        count = None if self.count_index is None else self.raster.read(self.count_index, window=window)
+        valid = has_values(stored, count)
         for place, index in enumerate(self.indexes):
             nodata = self.raster.nodatavals[index - 1]
             if nodata is None and np.issubdtype(stored.dtype, np.integer):
                 nodata = S2_NODATA
             if nodata is not None and not np.isnan(nodata):
                 valid[place] &= stored[place] != nodata
-        usable: NDArray[np.bool_] = valid.all(axis=0)
-        if self.count_index is not None:
-            usable &= self.raster.read(self.count_index, window=window) > 0
+        usable: NDArray[np.bool_] = np.all(valid, axis=0)
         values = (np.where(usable, stored, np.nan) * self.slope + self.offset).astype(np.float32)
         if self.stack.sensor == "s2" and np.nanmax(values, initial=0.0) > IMPLAUSIBLE_REFLECTANCE:
             raise RunError(

@@ -17,6 +17,7 @@ from rasterio.windows import Window
 from s1s2pairs.errors import RunError
 
 from ..hardware import memory_advice
+from ..missing import BLANK, present
 from ..runs.checkpoint import load_translator
 from ..scaling import Scaling
 from ..task import Batch
@@ -147,7 +148,7 @@ class _Predictor:
     @torch.inference_mode()
     def _predict(self, batch: Batch) -> NDArray[np.float32]:
         with memory_advice(f"{len(batch['sample'])} windows of {self.size} px"):
-            prediction = self.translator(batch).float()
+            prediction = self.translator(batch).mean.float()
         if not bool(torch.isfinite(prediction).all()):
             raise RunError(
                 "The network predicted values that are not finite. Its training may have failed; see its metrics.csv."
@@ -161,8 +162,7 @@ class _Predictor:
         batch: Batch = {"valid": torch.from_numpy(valid[:, None]).to(self.device)}
         for stack in self.scene.task.inputs:
             values = torch.from_numpy(np.stack([window.stacks[stack.key] for window in windows])).to(self.device)
-            present = torch.isfinite(values).all(dim=1, keepdim=True)
-            batch[stack.key] = torch.where(present, self.scaling.scale(values, stack), 0.0)
+            batch[stack.key] = self.scaling.scale(values, stack).masked_fill(~present(values), BLANK)
         batch["days"] = torch.full((len(windows), self.scene.task.n_dates), torch.nan, device=self.device)
         batch["sample"] = torch.arange(len(windows), device=self.device)
         return batch

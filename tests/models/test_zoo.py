@@ -1,17 +1,20 @@
 import json
-from dataclasses import asdict
+import re
+import sys
 from pathlib import Path
 
 import pytest
 
+import cli
 from models import networks, zoo
+from models.train.loop import train
 from s1s2pairs.errors import RunError
 
 
 def test_every_file_is_a_network_and_every_alias_leads_to_one() -> None:
     files = {path.stem for path in Path(networks.__file__).parent.glob("*.py")} - {"__init__"}
     assert set(zoo.names()) == files
-    assert set(zoo.networks()) == files
+    assert {zoo.load(name).name for name in files} == files
     assert {network for network, _ in zoo.ALIASES.values()} <= files
 
 
@@ -32,7 +35,7 @@ def test_settings_are_read_from_text() -> None:
         "s2_bands": "B4,B8",
         "channel_attention": "se",
     }
-    config = zoo.networks()["tsgan"].config
+    config = zoo.load("tsgan").config
     assert zoo.create("tsgan", typed).config == config(
         width=2, change_maps=False, learning_rate=1e-3, betas=(0.9, 0.99), s2_bands=("B4", "B8"), channel_attention="se"
     )
@@ -41,8 +44,20 @@ def test_settings_are_read_from_text() -> None:
 def test_a_config_survives_the_way_through_json() -> None:
 
     made = zoo.create("tsgan_v3", {"width": "2", "s2_bands": "B4"})
-    again = zoo.create_from_config("tsgan", json.loads(json.dumps(asdict(made.config))))
+    again = zoo.load("tsgan").make(json.loads(json.dumps(made.config.values())))
     assert again.config == made.config
+
+
+def test_run_files_hold_a_networks_own_settings_first() -> None:
+    common = ["s2_bands", "s1_bands", "width", "learning_rate", "betas", "epochs", "decay_epochs", "batch_size"]
+    own = ["version", "channel_attention", "change_maps", "change_weighted_loss", "gamma", "lambda_l1"]
+    wide = {"s2_bands": ("B2", "B3", "B4", "B8", "B11", "B12"), "s1_bands": ("VV",), "width": 64}
+    trained = {"learning_rate": 1e-4, "betas": (0.5, 0.999), "epochs": 15, "decay_epochs": 0, "batch_size": 4}
+    assert list(zoo.load("tsgan").config().values()) == [*own, *common]
+    assert list(zoo.load("de_pix2pix").config().values()) == [*own[2:], *common]
+    mono = zoo.load("pix2pix_opt2sar").config().values()
+    assert mono == {"lambda_l1": 100.0, **wide, **trained}
+    assert list(mono) == ["lambda_l1", *common]
 
 
 @pytest.mark.parametrize(
@@ -73,8 +88,55 @@ def test_what_does_not_fit_is_refused_in_one_line(name: str, settings: dict[str,
     assert "\n" not in str(caught.value)
 
 
+class TestBrokenFile:
+    """One network's file under construction: the others must not notice."""
+
+    @pytest.fixture(
+        params=["def (:", "import no_such_package", "PAPER = 'only'", None], ids=["syntax", "import", "half", "make"]
+    )
+    def broken(self, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        sound = Path(__file__).parent.joinpath("toy", "toy.py").read_text()
+        unmade = sound.replace("        super().__init__(config)", "        raise KeyError('not yet')")
+        (tmp_path / "broken.py").write_text(unmade if request.param is None else request.param)
+        (tmp_path / "toy.py").write_text(sound)
+        monkeypatch.setattr(networks, "__path__", [*networks.__path__, str(tmp_path)])
+        monkeypatch.delitem(sys.modules, "models.networks.broken", raising=False)
+        return tmp_path
+
+    def test_training_another_works(self, broken: Path, tiny_dataset: Path) -> None:
+        settings = {"workers": "0", "pictures": "0", "max_steps": "1"}
+        result = train("toy", tiny_dataset, out=broken / "run", settings=settings, device="cpu", quiet=True)
+        assert result.steps == 1
+        assert "models.networks.broken" not in sys.modules
+
+    def test_the_list_has_the_others_and_says_what_is_wrong(
+        self, broken: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["networks"])
+        _, *lines = capsys.readouterr().out.splitlines()
+        assert not ended.value.code
+        assert [line.split()[0] for line in lines[:-1]] == [name for name in zoo.names() if name != "broken"]
+        assert re.match(
+            r"Network broken cannot be (loaded|made): (Syntax|ModuleNotFound|Attribute|Key)Error: ", lines[-1]
+        )
+        with pytest.raises(SystemExit):
+            cli.main(["networks", "--json"])
+        rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+        assert rows["broken"] == {"name": "broken", "error": lines[-1]}
+        assert rows["tsgan"].keys() == {"name", "paper", "year", "summary", "task", "parameters", "aliases"}
+
+    def test_training_it_says_what_is_wrong(
+        self, broken: Path, tiny_dataset: Path, request: pytest.FixtureRequest
+    ) -> None:
+        if request.node.callspec.id == "make":
+            pytest.skip("a network that loads but cannot be made raises its own error")
+        with pytest.raises(RunError, match=r"Network broken cannot be loaded: .*Error: "):
+            train("broken", tiny_dataset, out=broken / "run", device="cpu", quiet=True)
+
+
 def test_the_description_says_what_goes_in_and_out() -> None:
-    rows = {row.name: row for row in zoo.describe()}
+    rows = {row.name: row for row in zoo.describe() if isinstance(row, zoo.Description)}
     assert rows["tsgan"].task == "s2_t2 + s1_t1 + s2_t1 -> s1_t2"
     assert rows["pix2pix_opt2sar"].task == "s2_t2 -> s1_t2"
     assert rows["tsgan"].aliases == ("tsgan_v1", "tsgan_v2", "tsgan_v3")

@@ -6,7 +6,7 @@ from models.evaluate import baselines
 from models.task import Stack, Task
 from s1s2pairs.errors import RunError
 
-SHIFT = zoo.networks()["tsgan"].config().task
+SHIFT = zoo.load("tsgan").config().task
 GAP = Task(
     name="gap",
     sources=(Stack(sensor="s2", date=1, bands=("B2",)),),
@@ -49,7 +49,7 @@ def test_linear_interpolation_follows_the_line(days: tuple[float, ...], expected
 
 
 def test_what_cannot_be_computed_says_why() -> None:
-    translation = zoo.networks()["pix2pix_opt2sar"].config().task
+    translation = zoo.load("pix2pix_opt2sar").config().task
     assert [name for name in baselines.BASELINES if baselines.applicable(name, SHIFT)] == ["copy_t1", "mean_references"]
     assert [name for name in baselines.BASELINES if baselines.applicable(name, translation)] == []
     assert all(baselines.applicable(name, GAP) for name in baselines.BASELINES)

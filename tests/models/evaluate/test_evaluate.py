@@ -20,10 +20,10 @@ from skimage.morphology import closing, remove_small_objects
 
 from models import zoo
 from models.data.dataset import PairDataset
-from models.evaluate import entries as contest
 from models.evaluate import evaluate, page, tables
+from models.evaluate.entries import scored_task
 from models.evaluate.results import Entry, Evaluation, Row
-from models.evaluate.scores import Column, tally_batch
+from models.evaluate.scores import Column, score_batch
 from models.metrics.names import METRICS
 from models.metrics.pixels import PSNR_CEILING_DB
 from models.metrics.ssim import RADIUS
@@ -32,6 +32,7 @@ from models.runs import record as run
 from models.runs.settings import TrainSettings
 from models.scaling import Scaling
 from models.task import Stack, Task
+from models.translator import Prediction
 from s1s2pairs.errors import DatasetError, RunError
 from tests.models import conftest
 from tests.models.conftest import PERIODS, patch_values, write_dataset
@@ -64,7 +65,7 @@ def make_run(folder: Path, network: str, *, seed: int = 0, scaling: Scaling | No
         network=network,
         seed=seed,
         task=asdict(translator.task),
-        config=asdict(translator.config),  # type: ignore[call-overload]
+        config=translator.config.values(),
         training=TrainSettings(seed=seed, workers=seed),
         scaling=scaling,
         dataset="data",
@@ -292,7 +293,7 @@ def test_every_metric_of_both_sensors_has_a_name(evaluation: Evaluation) -> None
         "s2_t1": images[0], "s2_t2": images[1], "valid": torch.ones(1, 1, 64, 64, dtype=torch.bool), "sample": torch.zeros(1)
     }  # fmt: skip
     observed = Scaling().unscale(images[1], optical)
-    scored = tally_batch(images[2], observed, batch, task, Scaling()).pool(np.array([True]))
+    scored = score_batch(Prediction(images[2]), observed, batch, task, Scaling()).pool(np.array([True]))
     metrics = {row.metric for row in evaluation.rows} | {column.metric for column in scored}
     assert metrics == set(METRICS)
 
@@ -302,10 +303,10 @@ def test_the_scorer_counts_errors_beyond_the_scaling_range(dataset: Path) -> Non
     task = Task(name="radar", sources=(), references=(replace(radar, date=0),), target=radar)
     data = PairDataset(dataset, task, split="test", scaling=Scaling(s1_ranges_db={"VV": (-15.0, -14.0)}))
     scorer = evaluate._Scorer(dataset=data, device=torch.device("cpu"), batch_size=3, progress=None)
-    tally = scorer.tally("middle", lambda batch: torch.zeros_like(batch["s1_t2"]))
+    scores = scorer.score("middle", lambda batch: Prediction(torch.zeros_like(batch["s1_t2"])))
     raw = data.read(range(len(data)))
     stored = raw["s1_t2"][~torch.isnan(raw["s1_t1"]) & ~torch.isnan(raw["s1_t2"])]
-    pooled = tally.pool(np.ones(len(data), bool))
+    pooled = scores.pool(np.ones(len(data), bool))
     assert pooled[Column("mae_db", "all", None)].value == pytest.approx(float((stored + 14.5).abs().mean()), rel=1e-5)
     assert float((stored + 14.5).abs().mean()) > 1  # a clipped target would be at most half a decibel away
 
@@ -452,7 +453,7 @@ def test_a_task_with_a_wider_reference_than_target_cannot_be_scored() -> None:
     wide = Stack(sensor="s1", date=0, bands=("VV", "VH"))
     task = Task(name="odd", sources=(), references=(wide,), target=Stack(sensor="s1", date=1, bands=("VV",)))
     with pytest.raises(RunError, match=r"s1_t1 has bands VV, VH, the target s1_t2 has VV"):
-        contest.scored_task(task)
+        scored_task(task)
 
 
 def test_no_runs(dataset: Path) -> None:

@@ -7,11 +7,12 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio
 
-from models.evaluate.scores import GROUNDS, Column, Tally, Value, tally_batch
+from models.evaluate.scores import GROUNDS, Column, Scores, Value, score_batch
 from models.metrics import pixels
 from models.metrics.change import hard_change, soft_change
 from models.scaling import Scaling
 from models.task import Batch, Stack, Task
+from models.translator import Prediction
 
 SIZE = 48
 
@@ -39,28 +40,28 @@ def _batch(task: Task, seed: int = 0, *, squares: tuple[int, ...] = (20, 10)) ->
     return {keys[0]: reference, keys[1]: target, "valid": valid, "sample": sample}
 
 
-def _tally(batch: Batch, task: Task, noise: float = 0.1, seed: int = 1) -> tuple[Tally, torch.Tensor]:
+def _scored(batch: Batch, task: Task, noise: float = 0.1, seed: int = 1) -> tuple[Scores, torch.Tensor]:
     target = batch[task.target.key]
     prediction = target + noise * torch.randn(target.shape, generator=torch.Generator().manual_seed(seed))
     return _score(prediction, batch, task), prediction
 
 
-def _score(prediction: torch.Tensor, batch: Batch, task: Task) -> Tally:
-    """Tally a prediction of a batch whose target lies within the scaling's range."""
+def _score(prediction: torch.Tensor, batch: Batch, task: Task) -> Scores:
+    """Score a prediction of a batch whose target lies within the scaling's range."""
     observed = Scaling().unscale(batch[task.target.key], task.target)
-    return tally_batch(prediction, observed, batch, task, Scaling())
+    return score_batch(Prediction(prediction), observed, batch, task, Scaling())
 
 
-def _all(tally: Tally) -> dict[Column, Value]:
-    return tally.pool(np.ones(len(tally.samples), bool))
+def _all(scores: Scores) -> dict[Column, Value]:
+    return scores.pool(np.ones(len(scores.samples), bool))
 
 
 def test_a_perfect_prediction_has_perfect_scores() -> None:
     batch = _batch(OPTICAL)
-    tally, _ = _tally(batch, OPTICAL, noise=0.0)
+    scores, _ = _scored(batch, OPTICAL, noise=0.0)
     perfect = {"psnr": 100, "wpsnr": 100, "psnr_2to1": 100, "skill": 1, "r2": 1, "cc": 1, "kge": 1, "hf_ratio": 1}
     perfect |= {"ssim": 1, "wssim": 1, "ssim_2to1": 1}
-    for column, value in _all(tally).items():
+    for column, value in _all(scores).items():
         assert value.n == 2
         assert value.value == pytest.approx(perfect.get(column.metric, 0), abs=1e-5), column
 
@@ -75,7 +76,7 @@ def test_copying_the_reference_has_no_skill() -> None:
 
 def test_changed_ground_is_weighted_by_its_share_of_each_image() -> None:
     batch = _batch(RADAR, squares=(20, 10))
-    tally, prediction = _tally(batch, RADAR)
+    scores, prediction = _scored(batch, RADAR)
     soft = soft_change(batch, RADAR)
     assert soft is not None
     mask = hard_change(soft, batch["valid"])[:, 0].numpy()
@@ -83,26 +84,26 @@ def test_changed_ground_is_weighted_by_its_share_of_each_image() -> None:
     unit = [((image[:, 0] + 1) / 2).double().numpy() for image in (prediction, batch["s1_t2"])]
     per_image = [10 * math.log10(1 / np.mean((unit[0][i] - unit[1][i])[mask[i]] ** 2)) for i in (0, 1)]
     expected = np.average(per_image, weights=[mask[0].sum(), mask[1].sum()])
-    assert _all(tally)[Column("psnr", "changed", None)].value == pytest.approx(expected, rel=1e-5)
+    assert _all(scores)[Column("psnr", "changed", None)].value == pytest.approx(expected, rel=1e-5)
     untouched = [10 * math.log10(1 / np.mean((unit[0][i] - unit[1][i])[~mask[i]] ** 2)) for i in (0, 1)]
     expected = np.average(untouched, weights=[(~mask[0]).sum(), (~mask[1]).sum()])
-    assert _all(tally)[Column("psnr", "unchanged", None)].value == pytest.approx(expected, rel=1e-5)
+    assert _all(scores)[Column("psnr", "unchanged", None)].value == pytest.approx(expected, rel=1e-5)
 
 
 def test_all_ground_is_the_plain_mean_over_images() -> None:
     batch = _batch(RADAR)
-    tally, prediction = _tally(batch, RADAR)
+    scores, prediction = _scored(batch, RADAR)
     unit = [((image[:, 0] + 1) / 2).numpy() for image in (prediction, batch["s1_t2"])]
     expected = np.mean([peak_signal_noise_ratio(unit[1][i], unit[0][i], data_range=1.0) for i in (0, 1)])
-    assert _all(tally)[Column("psnr", "all", None)].value == pytest.approx(expected, rel=1e-6)
+    assert _all(scores)[Column("psnr", "all", None)].value == pytest.approx(expected, rel=1e-6)
 
 
 def test_images_without_changed_ground_are_skipped_and_none_is_null() -> None:
-    tally, _ = _tally(_batch(RADAR, squares=(20, 0)), RADAR)
-    assert _all(tally)[Column("psnr", "changed", None)].n == 1
-    only_first = tally.pool(np.array([True, False]))
-    assert only_first[Column("ssim", "changed", None)] == _all(tally)[Column("ssim", "changed", None)]
-    nothing = tally.pool(np.array([False, True]))
+    scores, _ = _scored(_batch(RADAR, squares=(20, 0)), RADAR)
+    assert _all(scores)[Column("psnr", "changed", None)].n == 1
+    only_first = scores.pool(np.array([True, False]))
+    assert only_first[Column("ssim", "changed", None)] == _all(scores)[Column("ssim", "changed", None)]
+    nothing = scores.pool(np.array([False, True]))
     for column, value in nothing.items():
         if column.ground == "changed" or column.metric in ("wpsnr", "wssim"):
             continue
@@ -113,21 +114,21 @@ def test_images_without_changed_ground_are_skipped_and_none_is_null() -> None:
 
 def test_the_mixture_weighs_unchanged_ground_twice() -> None:
     batch = _batch(RADAR, squares=(20,))
-    tally, prediction = _tally(batch, RADAR)
+    scores, prediction = _scored(batch, RADAR)
     soft = soft_change(batch, RADAR)
     assert soft is not None
     mask = hard_change(soft, batch["valid"])
     mse = pixels.weighted_mse(prediction / 2, batch["s1_t2"] / 2, torch.where(mask, 1.0, 2.0))
-    value = _all(tally)[Column("psnr_2to1", "all", None)].value
+    value = _all(scores)[Column("psnr_2to1", "all", None)].value
     assert value == pytest.approx(pixels.psnr(mse).item(), rel=1e-6)
 
 
 def test_errors_are_in_decibels_and_reflectance() -> None:
     for task, suffix, span in ((RADAR, "db", 35.0), (OPTICAL, "reflectance", 1.0)):
         batch = _batch(task)
-        tally, prediction = _tally(batch, task)
+        scores, prediction = _scored(batch, task)
         error = (prediction - batch[task.target.key]).double().numpy() / 2 * span
-        pooled = _all(tally)
+        pooled = _all(scores)
         assert pooled[Column(f"mae_{suffix}", "all", None)].value == pytest.approx(np.abs(error).mean(), rel=1e-5)
         assert pooled[Column(f"rmse_{suffix}", "all", None)].value == pytest.approx(
             np.sqrt((error**2).mean()), rel=1e-5
@@ -136,8 +137,8 @@ def test_errors_are_in_decibels_and_reflectance() -> None:
 
 def test_optical_targets_have_bands_angles_and_ndvi() -> None:
     batch = _batch(OPTICAL)
-    tally, prediction = _tally(batch, OPTICAL)
-    pooled = _all(tally)
+    scores, prediction = _scored(batch, OPTICAL)
+    pooled = _all(scores)
     bands = {column.band for column in pooled if column.metric == "psnr"}
     assert bands == {"B2", "B4", "B8", None, "NDVI"}
     p, t = ((image.double().numpy() + 1) / 2 for image in (prediction, batch["s2_t2"]))
@@ -157,22 +158,22 @@ def test_optical_targets_have_bands_angles_and_ndvi() -> None:
 
 def test_all_bands_together_pool_their_errors() -> None:
     batch = _batch(OPTICAL)
-    tally, prediction = _tally(batch, OPTICAL)
+    scores, prediction = _scored(batch, OPTICAL)
     mse = ((prediction - batch["s2_t2"]) / 2).double().square().mean(dim=(1, 2, 3))
     expected = (10 * torch.log10(1 / mse)).mean().item()
-    assert _all(tally)[Column("psnr", "all", None)].value == pytest.approx(expected, rel=1e-5)
+    assert _all(scores)[Column("psnr", "all", None)].value == pytest.approx(expected, rel=1e-5)
 
 
 def test_radar_has_no_spectral_angle() -> None:
-    tally, _ = _tally(_batch(RADAR), RADAR)
-    assert not [column for column in _all(tally) if column.metric.startswith("sam")]
+    scores, _ = _scored(_batch(RADAR), RADAR)
+    assert not [column for column in _all(scores) if column.metric.startswith("sam")]
 
 
 def test_constant_targets_have_errors_but_no_correlation() -> None:
     batch = _batch(RADAR)
     batch["s1_t2"] = torch.full_like(batch["s1_t2"], 0.2)
-    tally, _ = _tally(batch, RADAR)
-    pooled = _all(tally)
+    scores, _ = _scored(batch, RADAR)
+    pooled = _all(scores)
     assert pooled[Column("r2", "all", None)] == Value(None, 2)
     assert pooled[Column("cc", "all", None)] == Value(None, 2)
     assert pooled[Column("mae_db", "all", None)].value is not None
@@ -183,7 +184,7 @@ def test_errors_count_against_what_was_observed_beyond_the_scaling_range() -> No
     batch = _batch(RADAR, squares=(0,))
     batch["s1_t2"][:] = -1.0
     observed = torch.full_like(batch["s1_t2"], -29.0)
-    pooled = _all(tally_batch(batch["s1_t2"], observed, batch, RADAR, Scaling()))
+    pooled = _all(score_batch(Prediction(batch["s1_t2"]), observed, batch, RADAR, Scaling()))
     assert pooled[Column("mae_db", "all", None)].value == pytest.approx(4.0)
     assert pooled[Column("rmse_db", "all", None)].value == pytest.approx(4.0)
     assert pooled[Column("psnr", "all", None)].value == 100  # taken on the scaled images
@@ -191,12 +192,12 @@ def test_errors_count_against_what_was_observed_beyond_the_scaling_range() -> No
 
 def test_batches_join_to_the_same_scores() -> None:
     batch = _batch(RADAR, squares=(20, 10, 15))
-    whole, prediction = _tally(batch, RADAR)
+    whole, prediction = _scored(batch, RADAR)
     parts = []
     for image in range(3):
         one = {key: values[image : image + 1] for key, values in batch.items()}
         parts.append(_score(prediction[image : image + 1], one, RADAR))
-    joined = Tally.concatenate(parts)
+    joined = Scores.concatenate(parts)
     assert joined.samples.tolist() == [0, 1, 2]
     for column, value in _all(whole).items():
         other = _all(joined)[column]
@@ -208,13 +209,13 @@ def test_a_task_without_two_dates_of_a_sensor_cannot_be_tallied() -> None:
     target = Stack(sensor="s1", date=1, bands=("VV",))
     mono = Task(name="mono", sources=(Stack(sensor="s2", date=1, bands=("B2",)),), references=(), target=target)
     with pytest.raises(ValueError, match="changed ground is undefined"):
-        tally_batch(*torch.zeros(2, 1, 1, 8, 8), {}, mono, Scaling())
+        score_batch(Prediction(torch.zeros(1, 1, 8, 8)), torch.zeros(1, 1, 8, 8), {}, mono, Scaling())
 
 
 @pytest.mark.gpu
 def test_scores_on_a_gpu_equal_those_on_the_cpu() -> None:
     batch = _batch(OPTICAL)
-    expected, prediction = _tally(batch, OPTICAL)
+    expected, prediction = _scored(batch, OPTICAL)
     there = {key: values.cuda() for key, values in batch.items()}
     result = _score(prediction.cuda(), there, OPTICAL)
     for column, value in _all(expected).items():

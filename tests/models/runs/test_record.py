@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from models import zoo
 from models.runs.record import claim_folder, default_dataset, git_state, read_record
 from models.runs.settings import TrainSettings, split
 from s1s2pairs.errors import RunError
@@ -55,7 +56,7 @@ def test_git_state_is_that_of_this_code() -> None:
 
 def test_settings_go_where_they_belong() -> None:
     training, theirs = split(
-        "tsgan", {"seed": "7", "width": "8", "clip_norm": "none", "compile": "true", "crop": "128"}
+        zoo.resolve("tsgan"), {"seed": "7", "width": "8", "clip_norm": "none", "compile": "true", "crop": "128"}
     )
     assert training == TrainSettings(seed=7, clip_norm=None, compile=True, crop=128)
     assert theirs == {"width": "8"}
@@ -70,11 +71,11 @@ def test_settings_go_where_they_belong() -> None:
         ("crop", "big", r"crop=big does not fit, a whole number or none is needed"),
         ("clip_norm", "0", r"clip_norm=0\.0 does not fit: it must be above 0"),
         ("compile", "perhaps", r"compile=perhaps does not fit, true or false is needed"),
-        ("s2_range", "0.3", r"s2_range=0\.3 does not fit, a pair of numbers with a comma is needed"),
+        ("s2_range", "0.3", r"s2_range=0\.3 does not fit, 2 values with a comma, each a number, is needed"),
         ("s2_range", "0.3,0", r"s2_range=\(0\.3, 0\.0\) does not fit: the first value must be the lower one"),
         ("log_every_steps", "0", r"log_every_steps=0 does not fit: the least is 1"),
     ],
 )
 def test_wrong_settings_are_named(key: str, value: str, message: str) -> None:
     with pytest.raises(RunError, match=message):
-        split("tsgan", {key: value})
+        split(zoo.resolve("tsgan"), {key: value})

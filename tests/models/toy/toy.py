@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..blocks.losses import masked_l1
+from ..config import NetworkConfig
 from ..task import Batch, Stack, Task
-from ..translator import Translator, frozen
+from ..translator import Prediction, Translator, frozen
 
 PAPER = "none"
 YEAR = 2026
@@ -18,16 +19,15 @@ SUMMARY = "for tests"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Config:
+class Config(NetworkConfig):
     """Small; the last three fields make it fail on purpose."""
 
+    s2_bands: tuple[str, ...] = ("B3", "B4")
     width: int = 4
-    dropout: float = 0.0
     learning_rate: float = 1e-3
-    betas: tuple[float, float] = (0.5, 0.999)
     epochs: int = 2
-    decay_epochs: int = 0
     batch_size: int = 2
+    dropout: float = 0.0
     poisoned_sample: int = -1
     hog_bytes: int = 0
     step_seconds: float = 0.0
@@ -38,9 +38,9 @@ class Config:
         """S2 of both dates and S1 of the first to S1 of the second."""
         return Task(
             name="toy",
-            sources=(Stack(sensor="s2", date=1, bands=("B3", "B4")),),
-            references=(Stack(sensor="s1", date=0, bands=("VV",)),),
-            target=Stack(sensor="s1", date=1, bands=("VV",)),
+            sources=(Stack(sensor="s2", date=1, bands=self.s2_bands),),
+            references=(Stack(sensor="s1", date=0, bands=self.s1_bands),),
+            target=Stack(sensor="s1", date=1, bands=self.s1_bands),
         )
 
 
@@ -68,10 +68,9 @@ class Network(Translator):
             nn.Conv2d(width, 1, 4, 2, 1),
         )
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: Batch) -> Prediction:
         """Predict."""
-        prediction: Tensor = self.generator(torch.cat([batch["s2_t2"], batch["s1_t1"]], dim=1))
-        return prediction
+        return Prediction(self.generator(torch.cat([batch["s2_t2"], batch["s1_t1"]], dim=1)))
 
     def training_step(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
         """Yield the discriminator's loss, then the generator's."""

@@ -23,11 +23,13 @@ from models import zoo
 from models.blocks.losses import masked_l1
 from models.data.dataset import PairDataset
 from models.data.loader import EpochBatches
+from models.evaluate.evaluate import evaluate
 from models.runs import checkpoint
 from models.scaling import Scaling
 from models.train.loop import RunResult, train
 from s1s2pairs.errors import DatasetError, RunError
 
+INDEX_FILE = "index.parquet"
 pytestmark = pytest.mark.usefixtures("toy_networks")
 
 Trainer = Callable[..., RunResult]
@@ -92,6 +94,23 @@ def test_loop_equals_steps_written_by_hand(toy: Trainer, tiny_dataset: Path) -> 
             adam["generator"].step()
     for key, value in weights(run).items():
         torch.testing.assert_close(value, net.state_dict()[key], atol=1e-6, rtol=1e-5)
+
+
+def test_index_is_read_and_the_name_resolved_once(
+    toy: Trainer, tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads, loads = [], []
+    read_bytes, load = Path.read_bytes, zoo.load
+    monkeypatch.setattr(Path, "read_bytes", lambda path: (reads.append(path), read_bytes(path))[1])
+    monkeypatch.setattr(zoo, "load", lambda name: (loads.append(name), load(name))[1])
+    run = toy("run", max_steps=1, width=8).run
+    assert reads.count(tiny_dataset / INDEX_FILE) == 1
+    assert loads == ["toy"]
+    toy("run", resume=run, max_steps=2)
+    assert reads.count(tiny_dataset / INDEX_FILE) == 2
+    assert loads == ["toy", "toy"]
+    evaluate([run], tiny_dataset, device="cpu")
+    assert reads.count(tiny_dataset / INDEX_FILE) == 3
 
 
 def test_learning_rate_falls_by_equal_steps_at_the_end() -> None:
@@ -390,8 +409,13 @@ def test_compiled_run_comes_near_and_its_checkpoint_fits_a_plain_one(toy: Traine
 def test_best_is_made_up_for_after_a_kill_between_last_and_best(toy: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     run = toy("run", epochs=1).run
     shutil.rmtree(run / "checkpoints/best")
-    monkeypatch.setattr("models.train.loop._Loop._epochs", lambda _: None)
-    toy("run", resume=run, epochs=2)
+
+    def stop(*_: object) -> None:
+        raise RunError("stopped")
+
+    monkeypatch.setattr("models.networks.toy.Network.training_step", stop)
+    with pytest.raises(RunError, match="stopped"):
+        toy("run", resume=run, epochs=2)
     assert_same(weights(run, "best"), weights(run, "last"))
 
 

@@ -1,7 +1,7 @@
 """Whole scenes: blending, reading, writing, and everything that can be wrong with the inputs."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,13 +15,14 @@ from rasterio.transform import Affine
 from torch import Tensor
 
 from models import zoo
+from models.config import NetworkConfig
 from models.runs import checkpoint
 from models.scaling import Scaling
 from models.task import Batch, Stack, Task
 from models.translate.blend import blend_rows, hann_weights, window_offsets
 from models.translate.inputs import Scene, input_paths
 from models.translate.translate import tiling, translate, translate_scene
-from models.translator import Translator
+from models.translator import Prediction, Translator
 from s1s2pairs.errors import RunError
 
 GRID = Affine(10, 0, 500_000, 0, -10, 4_600_000)
@@ -59,15 +60,10 @@ def radar(height: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Config:
+class _Config(NetworkConfig):
     """Settings of a network that reads radar at T1 and gives radar at T2."""
 
     patch_multiple: ClassVar[int] = 8
-    width: int = 1
-    learning_rate: float = 1.0
-    betas: tuple[float, float] = (0.0, 0.0)
-    epochs: int = 1
-    batch_size: int = 1
 
     @property
     def task(self) -> Task:
@@ -85,12 +81,12 @@ class Identity(Translator):
         self.shifts = iter(shifts) if shifts else None
         self.seen: list[Batch] = []
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: Batch) -> Prediction:
         self.seen.append(batch)
         image = batch["s1_t1"]
         if self.shifts is None:
-            return image
-        return image + torch.tensor([next(self.shifts) for _ in image]).view(-1, 1, 1, 1)
+            return Prediction(image)
+        return Prediction(image + torch.tensor([next(self.shifts) for _ in image]).view(-1, 1, 1, 1))
 
     def training_step(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
         raise NotImplementedError
@@ -200,10 +196,19 @@ def test_output_is_a_georeferenced_cog(tmp_path: Path) -> None:
     assert [path.name for path in out.parent.iterdir()] == ["out.tif"]
 
 
+def test_a_spread_changes_nothing_yet(tmp_path: Path) -> None:
+    class Unsure(Identity):
+        def forward(self, batch: Batch) -> Prediction:
+            return replace(super().forward(batch), spread=torch.ones_like(batch["s1_t1"]))
+
+    values = radar(40, 40)
+    np.testing.assert_array_equal(run_identity(tmp_path, values, Unsure()), run_identity(tmp_path, values, Identity()))
+
+
 def test_a_failure_leaves_no_output(tmp_path: Path) -> None:
     class Broken(Identity):
-        def forward(self, batch: Batch) -> Tensor:
-            return batch["s1_t1"] * torch.nan
+        def forward(self, batch: Batch) -> Prediction:
+            return Prediction(batch["s1_t1"] * torch.nan)
 
     with pytest.raises(RunError, match="not finite"):
         run_identity(tmp_path, radar(40, 40), Broken())
@@ -222,7 +227,7 @@ def test_a_failure_leaves_no_output(tmp_path: Path) -> None:
 )
 def test_out_of_memory_says_what_to_do(tmp_path: Path, error: Exception | None) -> None:
     class Hungry(Identity):
-        def forward(self, batch: Batch) -> Tensor:
+        def forward(self, batch: Batch) -> Prediction:
             if error is not None:
                 raise error
             return torch.empty(1 << 60)
@@ -233,7 +238,7 @@ def test_out_of_memory_says_what_to_do(tmp_path: Path, error: Exception | None) 
 
 def test_other_failures_are_not_taken_for_a_lack_of_memory(tmp_path: Path) -> None:
     class Wrong(Identity):
-        def forward(self, batch: Batch) -> Tensor:
+        def forward(self, batch: Batch) -> Prediction:
             raise RuntimeError("sizes do not match")
 
     with pytest.raises(RuntimeError, match="sizes do not match"):
@@ -321,7 +326,7 @@ def test_prediction_is_in_decibels_and_matches_the_network(run: Path, rasters: P
         batch[stack.key] = loaded.scaling.scale(values, stack).nan_to_num(0.0)
     batch["valid"] = torch.from_numpy(corner.valid)[None, None]
     with torch.inference_mode():
-        expected = loaded.scaling.unscale(loaded.translator(batch), loaded.translator.task.target)[0].numpy()
+        expected = loaded.scaling.unscale(loaded.translator(batch).mean, loaded.translator.task.target)[0].numpy()
     with rasterio.open(out) as raster:
         mine = raster.read(window=((0, 20), (0, 10)))  # only the first window reaches this corner
     valid = corner.valid[:20, :10]

@@ -1,28 +1,103 @@
-"""What a run shows while it trains: a progress bar or plain lines, `metrics.csv`, TensorBoard, sample pictures."""
+"""The log of a run: means of its losses, and where they are shown (a bar or plain lines, `metrics.csv`, TensorBoard, pictures).
+
+On a GPU, reading a loss makes the CPU wait for every kernel queued so far. So losses stay on the device until they are logged.
+"""
 
 import csv
 import io
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
+import torch
 from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from s1s2pairs.errors import RunError
+
+from ..data.dataset import Sample
 from ..runs.checkpoint import Position
 
 METRICS_FILE: Final = "metrics.csv"
 COLUMNS: Final = ("step", "epoch", "split", "metric", "value")
 PLAIN_LINE_EVERY_S: Final = 30.0
 """Least time between two plain lines within an epoch."""
+PATCHES_NAMED = 8
+"""Patches named in a message; the rest are counted."""
 
 
-class Monitor:
+class LossMeter:
+    """Means of the losses since the last time they were logged, and the first step that had one that is no number."""
+
+    def __init__(self, samples: Sequence[Sample], device: torch.device, gather: Callable[[Tensor], Tensor]) -> None:
+        """Start with nothing kept.
+
+        Args:
+            samples: What the sample numbers of batches mean.
+            device: Where losses are.
+            gather: Turns a (k,) tensor of this process into (process, k), the same in every process.
+        """
+        self._samples, self._device, self._gather = samples, device, gather
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+        self._numbers: dict[int, Tensor] = {}
+        self._first_bad = torch.full((), -1.0, dtype=torch.float64, device=device)
+
+    def begin_step(self, step: int, numbers: Tensor) -> None:
+        """Note which samples (batch,) a step uses."""
+        self._numbers[step] = numbers.cpu()
+
+    def add(self, step: int, name: str, loss: Tensor) -> None:
+        """Keep one loss of a step, a scalar."""
+        value = loss.detach().double()
+        self._sums[name] = self._sums[name] + value if name in self._sums else value
+        self._counts[name] = self._counts.get(name, 0) + 1
+        self._first_bad = torch.where((self._first_bad < 0) & ~torch.isfinite(value), float(step), self._first_bad)
+
+    def check(self) -> None:
+        """Stop if a loss so far was no number. Waits for the device; processes do not talk to each other.
+
+        Raises:
+            RunError: Names the step and its patches.
+        """
+        if self._first_bad.item() >= 0:
+            self._stop(int(self._first_bad), [self._numbers[int(self._first_bad)]])
+
+    def means(self) -> Mapping[str, float]:
+        """Return the mean of each loss since the last call, over all processes, and begin anew.
+
+        Raises:
+            RunError: A loss was no number, in any process; all of them raise.
+        """
+        if not self._sums:
+            return {}
+        names = list(self._sums)
+        own = [self._sums[name] / self._counts[name] for name in names]
+        seen = self._gather(torch.stack([self._first_bad, *own])).cpu()  # (process, 1 + loss)
+        if (seen[:, 0] >= 0).any():
+            step = int(seen[:, 0][seen[:, 0] >= 0].min())
+            everyone = self._gather(self._numbers[step].to(self._device)).cpu()  # (process, batch)
+            self._stop(step, [numbers for numbers, first in zip(everyone, seen[:, 0], strict=True) if first == step])
+        self._sums, self._counts, self._numbers = {}, {}, {}
+        return dict(zip(names, seen[:, 1:].mean(dim=0).tolist(), strict=True))
+
+    def _stop(self, step: int, numbers: Sequence[Tensor]) -> None:
+        used = [self._samples[number] for number in torch.cat(list(numbers)).tolist()]
+        named = ", ".join(f"{sample.patch_id} ({sample.direction})" for sample in used[:PATCHES_NAMED])
+        more = f" and {len(used) - PATCHES_NAMED} more" if len(used) > PATCHES_NAMED else ""
+        raise RunError(
+            f"A loss is not a finite number at step {step + 1}; the batch's patches: {named}{more}. The checkpoints are "
+            "from before it. Look at these patches, lower --set learning_rate, or use --precision 32-true."
+        )
+
+
+class RunLog:
     """Writes what happens in a run. Only the first of several processes has one."""
 
     def __init__(self, run: Path, *, position: Position, total_steps: int, epochs: int, quiet: bool) -> None:
@@ -38,7 +113,7 @@ class Monitor:
         self._run, self._epochs, self._quiet = run, epochs, quiet
         self._total_steps = total_steps
         (run / "samples").mkdir(exist_ok=True)
-        _cut(run / METRICS_FILE, position.step)
+        _drop_rows_after(run / METRICS_FILE, position.step)
         self._file = (run / METRICS_FILE).open("a", newline="", encoding="utf-8")
         self._csv = csv.writer(self._file)
         self._board = SummaryWriter(str(run / "tensorboard"), purge_step=position.step + 1)
@@ -55,7 +130,7 @@ class Monitor:
         self._task = self._bar.add_task("training", total=total_steps, completed=position.step, losses="")
         self._said_at = time.monotonic()
 
-    def __enter__(self) -> "Monitor":
+    def __enter__(self) -> Self:
         """Start the bar."""
         self._bar.start()
         return self
@@ -73,7 +148,7 @@ class Monitor:
         values = {**losses, "samples_per_s": samples_per_s}
         self._write("train", position, values)
         parts = {name: value for name, value in losses.items() if not name.endswith("_loss")} or losses
-        text = f"{samples_per_s:.3g} samples/s, {_words(parts)}"
+        text = f"{samples_per_s:.3g} samples/s, {_named_values(parts)}"
         self._bar.update(
             self._task, completed=position.step, description=self._epoch_words(position.epoch), losses=text
         )
@@ -83,7 +158,9 @@ class Monitor:
     def validated(self, position: Position, values: Mapping[str, float]) -> None:
         """Log an epoch's validation; `position` is where the epoch ended."""
         self._write("val", position, values)
-        self.say(f"{self._epoch_words(position.epoch)}, step {position.step}/{self._total_steps}: val {_words(values)}")
+        self.say(
+            f"{self._epoch_words(position.epoch)}, step {position.step}/{self._total_steps}: val {_named_values(values)}"
+        )
 
     def picture(self, name: str, position: Position, png: bytes) -> None:
         """Keep a sample's picture, as `samples/<epoch>_<name>.png` and in TensorBoard."""
@@ -107,11 +184,11 @@ class Monitor:
         return f"epoch {epoch + 1}/{self._epochs}"
 
 
-def _words(values: Mapping[str, float]) -> str:
+def _named_values(values: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
 
 
-def _cut(path: Path, step: int) -> None:
+def _drop_rows_after(path: Path, step: int) -> None:
     """Keep the head and the rows up to `step`."""
     kept = []
     if path.is_file():

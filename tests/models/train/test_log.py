@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from models.data.dataset import Sample
-from models.train.watch import LossWatch
+from models.train.log import LossMeter
 from s1s2pairs.errors import RunError
 
 SAMPLES = [
@@ -16,8 +16,8 @@ SAMPLES = [
 ]
 
 
-def watch_of_first(other: list[float], other_numbers: list[int]) -> LossWatch:
-    """Return the watch of process 0 of two; process 1 sends `other` and, when asked for its samples, `other_numbers`."""
+def meter_of_first(other: list[float], other_numbers: list[int]) -> LossMeter:
+    """Return the meter of process 0 of two; process 1 sends `other` and, when asked for its samples, `other_numbers`."""
     answers = [torch.tensor(other, dtype=torch.float64), torch.tensor(other_numbers)]
 
     def gather(own: Tensor) -> Tensor:
@@ -25,38 +25,38 @@ def watch_of_first(other: list[float], other_numbers: list[int]) -> LossWatch:
         assert answer.dtype == own.dtype
         return torch.stack([own, answer])
 
-    return LossWatch(SAMPLES, torch.device("cpu"), gather)
+    return LossMeter(SAMPLES, torch.device("cpu"), gather)
 
 
-def test_look_gives_means_over_steps_and_processes_and_begins_anew() -> None:
-    watch = watch_of_first([-1.0, 5.0], [])
+def test_means_go_over_steps_and_processes_and_begins_anew() -> None:
+    meter = meter_of_first([-1.0, 5.0], [])
     for step, loss in enumerate((1.0, 3.0)):
-        watch.begin(step, torch.tensor([step]))
-        watch.add(step, "l1", torch.tensor(loss))
-    assert watch.look() == {"l1": 3.5}
-    assert watch.look() == {}
+        meter.begin_step(step, torch.tensor([step]))
+        meter.add(step, "l1", torch.tensor(loss))
+    assert meter.means() == {"l1": 3.5}
+    assert meter.means() == {}
 
 
 def test_first_bad_step_counts_even_if_later_ones_are_bad_too() -> None:
-    watch = watch_of_first([-1.0, 1.0], [8, 9])
+    meter = meter_of_first([-1.0, 1.0], [8, 9])
     for step, loss in enumerate((1.0, math.inf, math.nan)):
-        watch.begin(step, torch.tensor([2 * step, 2 * step + 1]))
-        watch.add(step, "l1", torch.tensor(loss))
+        meter.begin_step(step, torch.tensor([2 * step, 2 * step + 1]))
+        meter.add(step, "l1", torch.tensor(loss))
     with pytest.raises(RunError, match=r"at step 2; the batch's patches: roi_2 \(forward\), roi_3 \(forward\)\."):
-        watch.look()
+        meter.means()
 
 
 def test_another_processes_patches_are_named() -> None:
-    watch = watch_of_first([0.0, math.nan], [8, 9])
-    watch.begin(0, torch.tensor([0, 1]))
-    watch.add(0, "l1", torch.tensor(1.0))
+    meter = meter_of_first([0.0, math.nan], [8, 9])
+    meter.begin_step(0, torch.tensor([0, 1]))
+    meter.add(0, "l1", torch.tensor(1.0))
     with pytest.raises(RunError, match=r"at step 1; the batch's patches: roi_8 \(forward\), roi_9 \(forward\)\."):
-        watch.look()
+        meter.means()
 
 
 def test_long_lists_are_cut() -> None:
-    watch = watch_of_first([], [])
-    watch.begin(0, torch.arange(20))
-    watch.add(0, "l1", torch.tensor(math.nan))
+    meter = meter_of_first([], [])
+    meter.begin_step(0, torch.arange(20))
+    meter.add(0, "l1", torch.tensor(math.nan))
     with pytest.raises(RunError, match=r"roi_7 \(forward\) and 12 more"):
-        watch.check()
+        meter.check()
