@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from s1s2pairs.dataset.index import open_dataset
+from s1s2pairs.dataset.dataset import open_dataset
 from s1s2pairs.errors import RunError
 
 from ..data.dataset import PairDataset, RawBatch
