@@ -56,7 +56,8 @@ def options_table(name: str) -> str:
     for one in command.params:
         shown = f"`{one.opts[0]}`" if one.param_type_name == "option" else one.name.upper()
         default = "must be given" if one.required else "-" if one.default in (None, False) else f"`{one.default}`"
-        rows.append(f"| {shown} | {one.help} | {default} |")
+        meaning = one.help.replace("<", r"\<").replace("|", r"\|")
+        rows.append(f"| {shown} | {meaning} | {default} |")
     return "\n".join(["| option | meaning | default |", "|---|---|---|", *rows]) + "\n"
 
 
