@@ -57,7 +57,7 @@ class PairDataset(TorchDataset[Batch]):
 
     def __init__(
         self,
-        dataset: Dataset | Path,
+        dataset: Dataset | Path | str,
         task: Task,
         *,
         split: str,
@@ -80,7 +80,7 @@ class PairDataset(TorchDataset[Batch]):
             RunError: The dataset lacks a band or period that the task needs, or the split is empty.
             DatasetError: The dataset is missing or damaged.
         """
-        dataset = open_dataset(dataset) if isinstance(dataset, Path) else dataset
+        dataset = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
         _check_bands(dataset, task)
         self.task = task
         self.split = split

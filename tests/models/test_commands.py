@@ -149,10 +149,10 @@ def test_map_asks_earth_engine_only_when_told(
 ) -> None:
     asked: list[object] = []
 
-    def make_map(path: Path, out: Path, *, source_layers: bool, project: str | None) -> Path:
+    def make_map(path: str, out: Path, *, source_layers: bool, project: str | None) -> Path:
         asked.extend((path, out, source_layers, project))
         return out
 
     monkeypatch.setattr(maps, "make_map", make_map)
     assert s1s2("map", "r.geojson", "--out", "m.html", *words, cwd=tmp_path) == (0, "m.html\n", "")
-    assert asked == [Path("r.geojson"), Path("m.html"), layers, project]
+    assert asked == ["r.geojson", Path("m.html"), layers, project]
