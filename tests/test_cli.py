@@ -136,6 +136,7 @@ WRONG = {
     "years": (("build", "RECIPE", "--years", 2021, 2019, "--source", "WORLD"), 2, "years must ascend"),
     "future": (("build", "RECIPE", "--years", 2099, "--source", "WORLD"), 2, "Sentinel-2 has images from"),
     "no years": (("build", "RECIPE", "--source", "WORLD"), 2, "name years with --years"),
+    "folder in use": (("simulate", "TAKEN", "--recipe", "RECIPE"), 2, "a simulation needs a folder of its own"),
     "no dataset": (("verify", "nowhere"), 2, "nowhere"),
     "no dataset to report": (("report", "nowhere"), 2, "nowhere: no dataset here"),
     "no network": (("train", "tsgam", "--data", "nowhere"), 2, "tsgan"),
@@ -150,7 +151,7 @@ WRONG = {
 @pytest.mark.parametrize("case", WRONG)
 def test_wrong_input_gets_one_clear_message(case: str, tiny_recipe: Path, tiny_world: Path, tmp_path: Path) -> None:
     words, code, message = WRONG[case]
-    places = {"RECIPE": tiny_recipe, "WORLD": tiny_world}
+    places = {"RECIPE": tiny_recipe, "WORLD": tiny_world, "TAKEN": tiny_recipe.parent}
     done = s1s2(*(places.get(word, word) for word in words), cwd=tmp_path)
     assert done.returncode == code, done.stderr
     assert message in done.stderr

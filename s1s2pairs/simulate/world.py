@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 from affine import Affine
 
-from ..errors import SourceError
+from ..errors import S1S2Error
 from ..recipe.settings import Period, Recipe, Roi
 from . import archive, truth
 from .ground import make_ground
@@ -78,7 +78,7 @@ def simulate(
         The path of `catalog.json`.
 
     Raises:
-        SourceError: the folder holds something else, or another simulation.
+        S1S2Error: the folder holds something else, or another simulation.
     """
     options = options or Options()
     fingerprint = _fingerprint(recipe, seed, options)
@@ -246,7 +246,7 @@ def _is_finished(catalog: Path, fingerprint: str) -> bool:
     if found == fingerprint:
         return True
     what = "a simulation of another recipe, seed or version" if found else "a catalogue that is no simulation"
-    raise SourceError(f"{catalog.parent} holds {what}: remove that folder or name another one")
+    raise S1S2Error(f"{catalog.parent} holds {what}: remove that folder or name another one")
 
 
 def _clear(out: Path) -> None:
@@ -254,7 +254,7 @@ def _clear(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     foreign = sorted(path.name for path in out.iterdir() if path.name not in _OWN_NAMES)
     if foreign:
-        raise SourceError(f"{out} is not empty ({', '.join(foreign[:3])}): a simulation needs a folder of its own")
+        raise S1S2Error(f"{out} is not empty ({', '.join(foreign[:3])}): a simulation needs a folder of its own")
     for path in out.iterdir():
         if path.is_dir():
             shutil.rmtree(path)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from s1s2pairs import s1_orbits
-from s1s2pairs.errors import SourceError
+from s1s2pairs.errors import S1S2Error
 from s1s2pairs.grid import inside, roi_grid, to_crs
 from s1s2pairs.recipe.settings import Recipe, Roi
 from s1s2pairs.simulate import render, world
@@ -110,10 +110,10 @@ def test_a_finished_archive_is_left_alone_and_another_refused(archive: Path, rec
     before = (archive / "catalog.json").stat().st_mtime_ns
     assert simulate(recipe, archive, options=SMALL) == archive / "catalog.json"
     assert (archive / "catalog.json").stat().st_mtime_ns == before
-    with pytest.raises(SourceError, match="another recipe, seed or version"):
+    with pytest.raises(S1S2Error, match="another recipe, seed or version"):
         simulate(recipe, archive, seed=1, options=SMALL)
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(SourceError, match=r"thesis\.txt"):
+    with pytest.raises(S1S2Error, match=r"thesis\.txt"):
         simulate(recipe, tmp_path, options=SMALL)
     assert (tmp_path / "thesis.txt").exists()
 
