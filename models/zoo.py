@@ -162,16 +162,13 @@ def _describe(info: NetworkInfo) -> Description:
 
 def listing(rows: Sequence[Description | Broken]) -> list[str]:
     """Return the rows as an aligned table, one line each below a head; below it what is wrong with the broken ones."""
-    head = ("network", "year", "parameters", "task", "aliases", "paper")
-    lines = [head, *(_listed(row) for row in rows if isinstance(row, Description))]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    lines = [("network", "year", "parameters", "task", "aliases", "paper")]
+    for row in (row for row in rows if isinstance(row, Description)):
+        parameters = ", ".join(f"{count / 1e6:.1f} M {part}" for part, count in row.parameters.items())
+        lines.append((row.name, str(row.year), parameters, row.task, ", ".join(row.aliases) or "-", row.paper))
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     table = ["  ".join(f"{text:{width}}" for text, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     return [*table, *(row.error for row in rows if isinstance(row, Broken))]
-
-
-def _listed(row: Description) -> tuple[str, ...]:
-    parameters = ", ".join(f"{count / 1e6:.1f} M {part}" for part, count in row.parameters.items())
-    return row.name, str(row.year), parameters, row.task, ", ".join(row.aliases) or "-", row.paper
 
 
 def count_parameters(translator: Translator, part: str) -> int:

@@ -178,22 +178,16 @@ def _read_bands(path: Path, sha256: str, bands: Sequence[str], size: tuple[int, 
 def _pack(dataset: Dataset, folder: Path) -> None:
     height, width = _common_size(dataset)
     prefix = f"tmp-{platform.node()}-"
-    for leftover in folder.parent.glob(
-        f"{prefix}*"
-    ):  # of a killed run on this machine; a living one would hold the lock
+    # Those of a killed run on this machine go; a living one would hold the lock.
+    for leftover in folder.parent.glob(f"{prefix}*"):
         shutil.rmtree(leftover, ignore_errors=True)
     logger.info("Packing %d patches of %s into %s, once.", len(dataset.index), dataset.root, folder)
     partial = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
     try:
         with (partial / "s1.bin").open("wb") as s1_file, (partial / "s2.bin").open("wb") as s2_file:
             _write_rows(dataset, s1_file, s2_file)
-        layout = CacheLayout(
-            rows=len(dataset.index),
-            height=height,
-            width=width,
-            s1_bands=dataset.s1_bands,
-            s2_bands=dataset.s2_bands,
-        )
+        bands = {"s1_bands": dataset.s1_bands, "s2_bands": dataset.s2_bands}
+        layout = CacheLayout(rows=len(dataset.index), height=height, width=width, **bands)
         (partial / LAYOUT_FILE).write_text(json.dumps(asdict(layout)), encoding="utf-8")
         partial.chmod(0o755)  # mkdtemp's 0o700 would shut out other users of a shared dataset
         try:

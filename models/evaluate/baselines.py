@@ -46,11 +46,6 @@ BASELINES: Final[dict[str, Baseline]] = {
 }
 
 
-def applicable(name: str, task: Task) -> bool:
-    """Return whether the task gives this baseline the references it needs; `obstacle` says why not."""
-    return obstacle(name, task) is None
-
-
 def obstacle(name: str, task: Task) -> str | None:
     """Return why this baseline cannot be used with the task, or None where it can."""
     if name not in BASELINES:

@@ -50,10 +50,13 @@ def test_linear_interpolation_follows_the_line(days: tuple[float, ...], expected
 
 def test_what_cannot_be_computed_says_why() -> None:
     translation = zoo.load("pix2pix_opt2sar").config().task
-    assert [name for name in baselines.BASELINES if baselines.applicable(name, SHIFT)] == ["copy_t1", "mean_references"]
-    assert [name for name in baselines.BASELINES if baselines.applicable(name, translation)] == []
-    assert all(baselines.applicable(name, GAP) for name in baselines.BASELINES)
+    assert [name for name in baselines.BASELINES if baselines.obstacle(name, SHIFT) is None] == [
+        "copy_t1",
+        "mean_references",
+    ]
+    assert all(baselines.obstacle(name, translation) for name in baselines.BASELINES)
+    assert not any(baselines.obstacle(name, GAP) for name in baselines.BASELINES)
     with pytest.raises(RunError, match=r"needs two references .*s1 VV.* has 1"):
         baselines.linear_interpolation({}, SHIFT)
     with pytest.raises(RunError, match="choose from copy_t1"):
-        baselines.applicable("copy_t2", SHIFT)
+        baselines.obstacle("copy_t2", SHIFT)

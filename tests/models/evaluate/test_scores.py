@@ -56,6 +56,14 @@ def _all(scores: Scores) -> dict[Column, Value]:
     return scores.pool(np.ones(len(scores.samples), bool))
 
 
+def test_a_spread_has_no_say_yet() -> None:
+    batch = _batch(RADAR)
+    observed, target = Scaling().unscale(batch["s1_t2"], RADAR.target), batch["s1_t2"]
+    both = [Prediction(target * 0.9), Prediction(target * 0.9, spread=torch.ones_like(target))]
+    plain, spread = (_all(score_batch(prediction, observed, batch, RADAR, Scaling())) for prediction in both)
+    assert plain == spread
+
+
 def test_a_perfect_prediction_has_perfect_scores() -> None:
     batch = _batch(OPTICAL)
     scores, _ = _scored(batch, OPTICAL, noise=0.0)

@@ -399,6 +399,7 @@ def test_reading_processes_give_the_same_weights(toy: Trainer) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile on a CPU needs g++")
+@pytest.mark.filterwarnings("ignore")  # torch.compile warns of its own doings
 def test_compiled_run_comes_near_and_its_checkpoint_fits_a_plain_one(toy: Trainer) -> None:
     compiled = toy("compiled", compile="true", epochs=1).run
     for key, value in weights(toy("plain", epochs=1).run).items():
