@@ -151,15 +151,13 @@ def simulate(
 ) -> None:
     """Write a STAC archive of a simulated world, to build from without account or network."""
     from s1s2pairs.plan import lock
-    from s1s2pairs.progress import counting
     from s1s2pairs.recipe.settings import Recipe as ParsedRecipe
     from s1s2pairs.simulate.world import simulate as write_world
 
     wanted = lock.load(recipe, years=years or (), default_years=DEFAULT_YEARS)
     if not isinstance(wanted, ParsedRecipe):
         raise S1S2Error(f"{recipe}: a locked recipe cannot be simulated; give the recipe it was made from")
-    with counting(_bar(quiet=quiet), "simulating overflights") as count:
-        catalogue = write_world(wanted, folder, seed=seed, workers=workers, progress=count)
+    catalogue = write_world(wanted, folder, seed=seed, workers=workers, progress=_bar(quiet=quiet))
     say(f"{catalogue}: build from it with --source {folder}", quiet=quiet)
 
 
@@ -317,16 +315,9 @@ def evaluate(
     from models.evaluate.evaluate import evaluate as measure
     from models.evaluate.page import HTML_NAME, JSON_NAME, MARKDOWN_NAME, write_results
     from models.runs.record import default_dataset
-    from s1s2pairs.progress import counting_stages
 
-    with counting_stages(_bar(quiet=quiet or as_json)) as count:
-        evaluation = measure(
-            runs,
-            data or default_dataset(),
-            split=split,
-            device=device,
-            progress=lambda name, done, total: count(f"scoring {name}", done, total),
-        )
+    bar = _bar(quiet=quiet or as_json)
+    evaluation = measure(runs, data or default_dataset(), split=split, device=device, progress=bar)
     folder = write_results(evaluation, out)
     if as_json:
         say((folder / JSON_NAME).read_text(encoding="utf-8"))
@@ -361,12 +352,11 @@ def translate(
 ) -> None:
     """Predict whole scenes with a trained network."""
     from models.translate.translate import translate as predict
-    from s1s2pairs.progress import counting
 
-    with counting(_bar(quiet=quiet), "translating rows") as count:
-        written = predict(
-            run, inputs, out, window=window, overlap=overlap, batch_size=batch_size, device=device, progress=count
-        )
+    bar = _bar(quiet=quiet)
+    written = predict(
+        run, inputs, out, window=window, overlap=overlap, batch_size=batch_size, device=device, progress=bar
+    )
     say(str(written), quiet=quiet)
 
 

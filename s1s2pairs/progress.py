@@ -1,8 +1,7 @@
 """How long work shows itself: a bar on a terminal, plain lines elsewhere, or nothing."""
 
-import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, Protocol
 
@@ -19,8 +18,8 @@ class Progress(Protocol):
     def begin(self, stage: str, total: int) -> None:
         """A stage of `total` steps begins."""
 
-    def step(self, what: str) -> None:
-        """One step is done."""
+    def step(self, what: str = "", *, steps: int = 1) -> None:
+        """One step is done, or several."""
 
     def end(self) -> None:
         """The stage is over, finished or not."""
@@ -32,7 +31,7 @@ class Silence:
     def begin(self, stage: str, total: int) -> None:
         """Do nothing."""
 
-    def step(self, what: str) -> None:
+    def step(self, what: str = "", *, steps: int = 1) -> None:
         """Do nothing."""
 
     def end(self) -> None:
@@ -61,10 +60,10 @@ class Bar:
         self._task = self._bar.add_task(stage, total=total, what="")
         self._bar.start()
 
-    def step(self, what: str) -> None:
+    def step(self, what: str = "", *, steps: int = 1) -> None:
         """Move it on."""
         if self._bar is not None:
-            self._bar.update(self._task, advance=1, what=what)
+            self._bar.update(self._task, advance=steps, what=what)
 
     def end(self) -> None:
         """Leave it as it is."""
@@ -87,9 +86,9 @@ class Lines:
         self._began = self._said = time.monotonic()
         self._say(f"{stage}: {total} to do")
 
-    def step(self, what: str) -> None:
+    def step(self, what: str = "", *, steps: int = 1) -> None:
         """Say how far it is, if the last line is old enough or this is the last step."""
-        self._done += 1
+        self._done += steps
         now = time.monotonic()
         if self._done < self._total and now - self._said < LINE_EVERY_S:
             return
@@ -106,34 +105,13 @@ class Lines:
 
 
 @contextmanager
-def counting_stages(progress: Progress) -> Iterator[Callable[[str, int, int], None]]:
-    """Show work that reports itself as (stage, done, total) while the block runs; a new stage ends the one before."""
-    shown: str | None = None
-    done = 0
-
-    def count(stage: str, now: int, total: int) -> None:
-        nonlocal shown, done
-        if stage != shown:
-            if shown is not None:
-                progress.end()
-            progress.begin(stage, total)
-            shown, done = stage, 0
-        while done < now:
-            done += 1
-            progress.step("")
-
+def stage(progress: Progress, name: str, total: int) -> Iterator[Progress]:
+    """Begin a stage and end it with the block, however that ends."""
+    progress.begin(name, total)
     try:
-        yield count
+        yield progress
     finally:
-        if shown is not None:
-            progress.end()
-
-
-@contextmanager
-def counting(progress: Progress, stage: str) -> Iterator[Callable[[int, int], None]]:
-    """Show work that reports itself as (done, total) while the block runs."""
-    with counting_stages(progress) as count:
-        yield functools.partial(count, stage)
+        progress.end()
 
 
 def make_progress(console: Console, *, quiet: bool = False) -> Progress:

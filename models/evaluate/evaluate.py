@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from s1s2pairs.dataset.dataset import open_dataset
 from s1s2pairs.errors import RunError
+from s1s2pairs.progress import Progress, Silence, stage
 
 from ..data.dataset import PairDataset, RawBatch
 from ..hardware import choose_device, memory_advice
@@ -30,8 +31,6 @@ from .scores import Column, Scores, score_batch
 logger = logging.getLogger(__name__)
 
 DEFAULT_BATCH_SIZE: Final = 8
-Progress = Callable[[str, int, int], None]
-"""Called with what is being scored, samples done and samples in all."""
 
 
 def evaluate(
@@ -68,7 +67,9 @@ def evaluate(
     groups, opened = load_groups(runs, which), open_dataset(data)
     for group in groups:
         dataset = PairDataset(opened, group.task, split=split, scaling=group.scaling)
-        scorer = _Scorer(dataset=dataset, device=choose_device(device), batch_size=batch_size, progress=progress)
+        scorer = _Scorer(
+            dataset=dataset, device=choose_device(device), batch_size=batch_size, progress=progress or Silence()
+        )
         for entry, predict in baseline_entries(group, marked=len(groups) > 1):
             entries.append(entry)
             rows.extend(_rows(entry, scorer.score(entry.run, predict), dataset))
@@ -91,7 +92,7 @@ class _Scorer:
     dataset: PairDataset
     device: torch.device
     batch_size: int
-    progress: Progress | None
+    progress: Progress
 
     @torch.inference_mode()
     def score(self, name: str, predict: Callable[[Batch], Prediction]) -> Scores:
@@ -99,14 +100,14 @@ class _Scorer:
         task, scaling = self.dataset.task, self.dataset.scaling
         parts: list[Scores] = []
         total = len(self.dataset)
-        for start in range(0, total, self.batch_size):
-            numbers = range(start, min(start + self.batch_size, total))
-            raw = self._read(numbers)
-            batch = self.dataset.scale(raw)
-            with memory_advice(f"{len(numbers)} patches"):
-                parts.append(score_batch(predict(batch), self.dataset.observed(raw), batch, task, scaling))
-            if self.progress is not None:
-                self.progress(name, numbers.stop, total)
+        with stage(self.progress, f"scoring {name}", total):
+            for start in range(0, total, self.batch_size):
+                numbers = range(start, min(start + self.batch_size, total))
+                raw = self._read(numbers)
+                batch = self.dataset.scale(raw)
+                with memory_advice(f"{len(numbers)} patches"):
+                    parts.append(score_batch(predict(batch), self.dataset.observed(raw), batch, task, scaling))
+                self.progress.step(steps=len(numbers))
         return Scores.concatenate(parts)
 
     @torch.inference_mode()

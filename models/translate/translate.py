@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, Literal
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from s1s2pairs.errors import RunError
+from s1s2pairs.progress import Progress, Silence, stage
 
 from ..hardware import memory_advice
 from ..missing import BLANK, present
@@ -29,8 +30,6 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_WINDOW: Final = 256
 DEFAULT_BATCH_SIZE: Final = 4
-Progress = Callable[[int, int], None]
-"""Called with rows done and rows in all."""
 
 
 def translate(
@@ -94,7 +93,7 @@ def translate_scene(
     """Predict an open scene with a loaded network; the arguments are those of `translate`."""
     size, shared = tiling(translator, window, overlap)
     predictor = _Predictor(translator, scaling, scene, size, batch_size)
-    return _write(predictor, out, overlap=shared, progress=progress)
+    return _write(predictor, out, overlap=shared, progress=progress or Silence())
 
 
 def tiling(translator: Translator, window: int | None, overlap: int | None) -> tuple[int, int]:
@@ -168,7 +167,7 @@ class _Predictor:
         return batch
 
 
-def _write(predictor: _Predictor, out: Path, *, overlap: int, progress: Progress | None) -> Path:
+def _write(predictor: _Predictor, out: Path, *, overlap: int, progress: Progress) -> Path:
     """Predict, blend and write; `out` appears when it is whole."""
     scene, target, size = predictor.scene, predictor.scene.task.target, predictor.size
     height, width = scene.shape
@@ -183,27 +182,25 @@ def _write(predictor: _Predictor, out: Path, *, overlap: int, progress: Progress
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
         rows_file, finished = Path(folder) / "rows.tif", Path(folder) / "finished.tif"
-        with rasterio.open(
-            rows_file,
-            "w",
-            driver="GTiff",
-            dtype="float32",
-            count=len(target.bands),
-            height=height,
-            width=width,
-            crs=scene.crs,
-            transform=scene.transform,
-            nodata=np.nan,
-            bigtiff="IF_SAFER",
-        ) as raster:
+        profile = {
+            "driver": "GTiff",
+            "dtype": "float32",
+            "count": len(target.bands),
+            "height": height,
+            "width": width,
+            "crs": scene.crs,
+            "transform": scene.transform,
+            "nodata": np.nan,
+            "bigtiff": "IF_SAFER",
+        }
+        with rasterio.open(rows_file, "w", **profile) as raster, stage(progress, "translating rows", height):
             raster.descriptions = target.bands
             raster.units = (target.unit,) * len(target.bands)
             for row, values in blended:
                 rows = min(values.shape[1], height - row)  # what was mirrored below a small scene is dropped
                 physical = predictor.scaling.unscale(torch.from_numpy(values[:, :rows, :width]), target)
                 raster.write(physical.float().numpy(), window=Window(0, row, width, rows))
-                if progress is not None:
-                    progress(row + rows, height)
+                progress.step(steps=rows)
         # A COG has its overviews first, so it can only be written once all rows are there.
         rasterio.shutil.copy(
             rows_file,

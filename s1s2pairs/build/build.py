@@ -12,7 +12,7 @@ from ..dataset.index import dataset_rows, dump_index
 from ..dataset.layout import CARD_FILE, INDEX_FILE, LOCK_FILE, PARTIAL, PLANS, is_made
 from ..dataset.storage import Storage
 from ..plan.choices import Plan
-from ..progress import Progress, Silence
+from ..progress import Progress, Silence, stage
 from ..recipe.settings import Recipe
 from .opener import Opener, Session, source_of
 from .planning import Planned, Work, fails_one_roi, make_plan
@@ -138,8 +138,7 @@ def _make_rasters(work: Work, planned: Planned) -> _Made:
     records = finished_units(units, existing=planned.existing, storage=work.storage)
     fetched: set[Unit] = set()
     broken: dict[str, str] = {}
-    work.progress.begin("building rasters", len(units))
-    try:
+    with stage(work.progress, "building rasters", len(units)):
         for unit in records:
             work.progress.step(unit.raster_path)
         missing = (unit for unit in units if unit not in records)
@@ -156,8 +155,6 @@ def _make_rasters(work: Work, planned: Planned) -> _Made:
             else:
                 raise done.error
             work.progress.step(unit.raster_path)
-    finally:
-        work.progress.end()
     failures = {
         plan.roi.name: plan.failure or broken[plan.roi.name]
         for plan in planned.plan.rois

@@ -10,7 +10,7 @@ from ..dataset.storage import Storage
 from ..errors import GridError, NotAuthenticated, RecipeError, S1S2Error, SourceError, SourceUnreachable
 from ..plan.choices import Plan, RoiPlan, rois_of
 from ..plan.lock import dump_lock
-from ..progress import Progress
+from ..progress import Progress, stage
 from ..recipe.settings import Recipe, Roi
 from .opener import Session, source_of
 from .raster import PlanTask, run_plan
@@ -80,8 +80,7 @@ def make_plan(work: Work, subject: Recipe | Plan) -> Planned:
 def _search(work: Work, rois: Sequence[Roi], kept: KeptPlans) -> tuple[tuple[RoiPlan, ...], frozenset[str]]:
     plans = {roi.name: plan for roi in rois if (plan := kept.get(roi)) is not None}
     unsearched: dict[str, S1S2Error] = {}
-    work.progress.begin("choosing scenes", len(rois))
-    try:
+    with stage(work.progress, "choosing scenes", len(rois)):
         for name in plans:
             work.progress.step(name)
         todo = [roi for roi in rois if roi.name not in plans]
@@ -97,8 +96,6 @@ def _search(work: Work, rois: Sequence[Roi], kept: KeptPlans) -> tuple[tuple[Roi
             else:
                 raise done.error
             work.progress.step(name)
-    finally:
-        work.progress.end()
     if len(unsearched) == len(rois) and all(isinstance(error, SourceError) for error in unsearched.values()):
         raise next(iter(unsearched.values()))
     return tuple(plans[roi.name] for roi in rois), frozenset(unsearched)

@@ -13,7 +13,7 @@ from shapely.geometry.base import BaseGeometry
 
 from ..errors import DatasetError
 from ..plan.choices import Plan
-from ..progress import Progress, Silence
+from ..progress import Progress, Silence, stage
 from ..s1_orbits import incidence_deg
 from .card import CARD_RASTERS_KEY
 from .contents import PatchRecord, Unit, UnitRecord, patch_record, units_of
@@ -155,16 +155,12 @@ _Checked = dict[Unit, tuple[list[Problem], UnitRecord]]
 def _check_units(
     units: list[Unit], rasters: Mapping[str, str], storage: Storage, workers: int, progress: Progress
 ) -> _Checked:
-    progress.begin("checking rasters", len(units))
     checked: _Checked = {}
-    try:
-        with ThreadPoolExecutor(workers) as executor:
-            results = executor.map(lambda unit: _check_unit(unit, rasters.get(unit.raster_path), storage), units)
-            for unit, result in zip(units, results, strict=True):
-                checked[unit] = result
-                progress.step(unit.raster_path)
-    finally:
-        progress.end()
+    with stage(progress, "checking rasters", len(units)), ThreadPoolExecutor(workers) as executor:
+        results = executor.map(lambda unit: _check_unit(unit, rasters.get(unit.raster_path), storage), units)
+        for unit, result in zip(units, results, strict=True):
+            checked[unit] = result
+            progress.step(unit.raster_path)
     return checked
 
 

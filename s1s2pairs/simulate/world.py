@@ -9,7 +9,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
@@ -20,6 +20,7 @@ import numpy as np
 from affine import Affine
 
 from ..errors import S1S2Error
+from ..progress import Progress, Silence, stage
 from ..recipe.settings import Period, Recipe, Roi
 from . import archive, truth
 from .ground import make_ground
@@ -59,7 +60,7 @@ def simulate(
     seed: int = 0,
     options: Options | None = None,
     workers: int = 2,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Write a simulated archive for every ROI and period of a recipe.
 
@@ -72,7 +73,7 @@ def simulate(
         seed: names the world; another seed is another world.
         options: how much to write.
         workers: processes.
-        progress: called with the scenes done and their number.
+        progress: told of every scene.
 
     Returns:
         The path of `catalog.json`.
@@ -89,7 +90,7 @@ def simulate(
     _clear(out)
     sites = find_sites(recipe.rois, options.pixel_m)
     work = [part for site in sites for part in _site_years(site, out, seed, options)]
-    written = _carry_out(work, workers, progress)
+    written = _carry_out(work, workers, progress or Silence())
     for site in sites:
         _write_truth_rasters(out, site, seed)
     _write_truth(out, recipe, sites, written.records, seed)
@@ -130,16 +131,15 @@ def _site_years(site: Site, out: Path, seed: int, options: Options) -> list[Site
     ]
 
 
-def _carry_out(work: Sequence[SiteYear], workers: int, progress: Callable[[int, int], None] | None) -> Written:
-    total, finished, together = sum(part.size for part in work), 0, Written()
-    for part, written in _rendered(work, min(workers, len(work))):
-        together.items += written.items
-        for name, records in written.records.items():
-            together.records[name].optical += records.optical
-            together.records[name].sar += records.sar
-        finished += part.size
-        if progress is not None:
-            progress(finished, total)
+def _carry_out(work: Sequence[SiteYear], workers: int, progress: Progress) -> Written:
+    together = Written()
+    with stage(progress, "simulating overflights", sum(part.size for part in work)):
+        for part, written in _rendered(work, min(workers, len(work))):
+            together.items += written.items
+            for name, records in written.records.items():
+                together.records[name].optical += records.optical
+                together.records[name].sar += records.sar
+            progress.step(steps=part.size)
     return together
 
 

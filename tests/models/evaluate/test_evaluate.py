@@ -15,6 +15,7 @@ import pytest
 import rasterio
 import torch
 from PIL import Image
+from rich.console import Console
 from skimage.metrics import structural_similarity
 from skimage.morphology import closing, remove_small_objects
 
@@ -34,6 +35,7 @@ from models.scaling import Scaling
 from models.task import Stack, Task
 from models.translator import Prediction
 from s1s2pairs.errors import DatasetError, RunError
+from s1s2pairs.progress import Lines, Silence
 from tests.models import conftest
 from tests.models.conftest import PERIODS, patch_values, write_dataset
 
@@ -197,14 +199,13 @@ def test_tables_give_mean_and_spread_over_seeds(evaluation: Evaluation) -> None:
 
 def test_scores_do_not_depend_on_the_batch_size(runs: list[Path], dataset: Path, evaluation: Evaluation) -> None:
     whole = by_key(evaluation.of_run("mono").rows)
-    told: list[tuple[str, int, int]] = []
-    single = evaluate.evaluate(
-        runs[3:], dataset, device="cpu", batch_size=3, progress=lambda *state: told.append(state)
-    )
+    told = io.StringIO()
+    lines = Lines(Console(file=told, width=200))
+    single = evaluate.evaluate(runs[3:], dataset, device="cpu", batch_size=3, progress=lines)
     for key, row in by_key(single.rows).items():
         assert row.n == whole[key].n
         assert row.value == (pytest.approx(whole[key].value, rel=1e-4, abs=1e-5) if row.value is not None else None)
-    assert [state for state in told if state[0] == "mono"] == [("mono", 3, 4), ("mono", 4, 4)]
+    assert re.search(r"^scoring mono: 4 to do\nscoring mono: 4/4", told.getvalue(), re.MULTILINE)
 
 
 def test_files_are_complete_and_strict(evaluation: Evaluation, tmp_path: Path) -> None:
@@ -302,7 +303,7 @@ def test_the_scorer_counts_errors_beyond_the_scaling_range(dataset: Path) -> Non
     radar = Stack(sensor="s1", date=1, bands=("VV",))
     task = Task(name="radar", sources=(), references=(replace(radar, date=0),), target=radar)
     data = PairDataset(dataset, task, split="test", scaling=Scaling(s1_ranges_db={"VV": (-15.0, -14.0)}))
-    scorer = evaluate._Scorer(dataset=data, device=torch.device("cpu"), batch_size=3, progress=None)
+    scorer = evaluate._Scorer(dataset=data, device=torch.device("cpu"), batch_size=3, progress=Silence())
     scores = scorer.score("middle", lambda batch: Prediction(torch.zeros_like(batch["s1_t2"])))
     raw = data.read(range(len(data)))
     stored = raw["s1_t2"][~torch.isnan(raw["s1_t1"]) & ~torch.isnan(raw["s1_t2"])]
