@@ -94,6 +94,7 @@ FROM_THE_DATA_HALF = {
     "s1s2pairs.dataset.layout",
     "s1s2pairs.sensors",
     "s1s2pairs.errors",
+    "s1s2pairs.files",
     "s1s2pairs.progress",
     "s1s2pairs.report.colours",
 }

@@ -14,6 +14,8 @@ from jinja2 import Environment, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
+from s1s2pairs.files import write_whole
+
 from ..metrics.change import MIN_PIXELS, THRESHOLD
 from ..metrics.names import METRICS
 from ..metrics.pixels import PSNR_CEILING_DB
@@ -46,9 +48,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> tuple[Path, Path, 
     folder.mkdir(parents=True, exist_ok=True)
     contents = {JSON_NAME: to_json(evaluation), MARKDOWN_NAME: to_markdown(evaluation), HTML_NAME: to_html(evaluation)}
     for name, text in contents.items():
-        partial = folder / f"{name}.partial"
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(folder / name)
+        write_whole(folder / name, text.encode())
     return folder / JSON_NAME, folder / MARKDOWN_NAME, folder / HTML_NAME
 
 

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from s1s2pairs.dataset.layout import INDEX_FILE
 from s1s2pairs.errors import DatasetError, RunError
+from s1s2pairs.files import write_whole
 
 from ..scaling import Scaling
 from .settings import TrainSettings
@@ -128,9 +129,7 @@ def claim_folder(out: Path | None, name: str) -> Path:
 
 def write_record(run: Path, record: RunRecord) -> None:
     """Write `run.json` in one step."""
-    partial = run / f"{RUN_FILE}.partial"
-    partial.write_text(json.dumps(dataclasses.asdict(record), indent=2) + "\n", encoding="utf-8")
-    partial.replace(run / RUN_FILE)
+    write_whole(run / RUN_FILE, (json.dumps(dataclasses.asdict(record), indent=2) + "\n").encode())
 
 
 def read_record(run: Path) -> RunRecord:

@@ -14,6 +14,7 @@ import shapely.geometry
 from affine import Affine
 from numpy.typing import NDArray
 
+from ..files import write_whole
 from ..sensors import S2_BANDS
 from .noise import Floats
 from .scenes import OpticalScene, SarScene
@@ -291,9 +292,7 @@ def _collection(name: str, title: str, items: Sequence[WrittenItem]) -> Json:
 
 def _write_json(path: Path, value: Json) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    part.replace(path)
+    write_whole(path, (json.dumps(value, indent=1) + "\n").encode())
 
 
 def _stored(reflectance: Floats, offset: float) -> NDArray[np.uint16]:
