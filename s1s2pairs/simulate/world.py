@@ -20,6 +20,7 @@ import numpy as np
 from affine import Affine
 
 from ..errors import S1S2Error
+from ..files import write_whole
 from ..progress import Progress, Silence, stage
 from ..recipe.settings import Period, Recipe, Roi
 from . import archive, truth
@@ -32,7 +33,7 @@ from .site import Site, find_sites
 
 logger = logging.getLogger(__name__)
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Raised whenever the same recipe and seed would give other bytes than before."""
 _OWN_NAMES: Final = ("sentinel-1-grd", "sentinel-2-l2a", "truth", "truth.json")
 
@@ -193,19 +194,19 @@ def _write_truth(
     content = {
         "seed": seed,
         "cover_classes": {str(int(cover)): cover.name.lower() for cover in Cover},
-        "rois": {roi.name: _truth_of(roi, site_of[roi.name], records[roi.name]) for roi in recipe.rois},
+        "rois": {roi.name: _truth_of(site_of[roi.name], records[roi.name]) for roi in recipe.rois},
     }
-    (out / "truth.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_whole(out / "truth.json", (json.dumps(content, indent=1) + "\n").encode())
 
 
-def _truth_of(roi: Roi, site: Site, records: truth.Records) -> dict[str, Any]:
+def _truth_of(site: Site, records: truth.Records) -> dict[str, Any]:
     years, folder = _years(site), f"truth/{site.name}"
     return {
         "site": site.name,
         "land_cover": {str(year): f"{folder}/{year}_cover.tif" for year in years},
         "changed": {f"{a}_{b}": f"{folder}/{a}_{b}_changed.tif" for a, b in pairwise(years)},
         "optical": [truth.optical_row(record) for record in sorted(records.optical, key=lambda r: r.acquired_at)],
-        "expected": truth.expected(roi, records),
+        "radar": [truth.sar_row(record) for record in sorted(records.sar, key=lambda r: r.acquired_at)],
     }
 
 
@@ -230,7 +231,7 @@ def _spans(periods: Sequence[Period], margin: dt.timedelta) -> list[tuple[dt.dat
 
 
 def _fingerprint(recipe: Recipe, seed: int, options: Options) -> str:
-    """Return a hash of everything the archive depends on, the rules for the truth included."""
+    """Return a hash of everything the archive depends on."""
     rois = [[roi.name, roi.polygon.wkt, repr(roi.settings)] for roi in recipe.rois]
     content = json.dumps([FORMAT, recipe.name, seed, asdict(options), rois])
     return hashlib.sha256(content.encode()).hexdigest()
