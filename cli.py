@@ -42,7 +42,8 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors only.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 DatasetUrl = Annotated[str, typer.Argument(help="Folder or fsspec URL of a built dataset.", show_default=False)]
 Data = Annotated[
-    Path | None, typer.Option("--data", help="Dataset; else the only one under data/.", show_default=False)
+    str | None,
+    typer.Option("--data", help="Dataset (folder or fsspec URL); else the only one under data/.", show_default=False),
 ]
 Project = Annotated[str | None, typer.Option(help="Google Cloud project, for Earth Engine.", show_default=False)]
 Device = Annotated[str, typer.Option(help="auto (CUDA where there is one, else the CPU), cuda or cpu.")]

@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import os
 import platform
 import shutil
 import sys
@@ -97,11 +98,11 @@ def open_cache(dataset: Dataset) -> Cache:
     Raises:
         DatasetError: A patch is missing or damaged, patches differ in size, or the cache cannot be written.
     """
-    parent = dataset.root / CACHE_FOLDER
+    parent = cache_parent(dataset)
     folder = parent / cache_key(dataset)
     if not folder.is_dir():
         try:
-            parent.mkdir(exist_ok=True)
+            parent.mkdir(parents=True, exist_ok=True)
             with _locked(parent / "lock"):
                 if not folder.is_dir():
                     _pack(dataset, folder)
@@ -111,6 +112,13 @@ def open_cache(dataset: Dataset) -> Cache:
                 f"{_needed_bytes(dataset) / 1e9:.2f} GB and write access there; make room, or copy the dataset."
             ) from error
     return Cache(folder)
+
+
+def cache_parent(dataset: Dataset) -> Path:
+    """Return the folder of a dataset's caches: beside a local one, else in this machine's folder for such things."""
+    if dataset.storage.is_local:
+        return dataset.storage.local_root / CACHE_FOLDER
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "s1s2pairs"
 
 
 def cache_key(dataset: Dataset) -> str:
@@ -123,12 +131,12 @@ def cache_key(dataset: Dataset) -> str:
 
 
 def read_patch(
-    root: Path, row: Any, s1_bands: Sequence[str], s2_bands: Sequence[str]
+    dataset: Dataset, row: Any, s1_bands: Sequence[str], s2_bands: Sequence[str]
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint16]]:
     """Read one index row's GeoTIFFs, checked against their hashes.
 
     Args:
-        root: Folder of the dataset.
+        dataset: The dataset.
         row: A row of the index, as `itertuples` gives it.
         s1_bands: Polarisations to read.
         s2_bands: Optical bands to read.
@@ -139,22 +147,23 @@ def read_patch(
     Raises:
         DatasetError: A file is missing, damaged, of another size, or lacks a band.
     """
-    s1 = _read_bands(root / row.s1_path, row.s1_sha256, (*s1_bands, S1_COUNT_BAND), (row.height, row.width))
+    s1 = _read_bands(dataset, row.s1_path, row.s1_sha256, (*s1_bands, S1_COUNT_BAND), (row.height, row.width))
     radar = s1[:-1].astype(np.float32, copy=False)
     radar[~has_values(radar, s1[-1])] = np.nan
-    s2 = _read_bands(root / row.s2_path, row.s2_sha256, (*s2_bands, S2_CLEAR_BAND), (row.height, row.width))
+    s2 = _read_bands(dataset, row.s2_path, row.s2_sha256, (*s2_bands, S2_CLEAR_BAND), (row.height, row.width))
     optical = s2[:-1].astype(np.uint16, copy=False)
     optical[~has_values(optical, s2[-1])] = S2_NODATA
     return radar, optical
 
 
-def _read_bands(path: Path, sha256: str, bands: Sequence[str], size: tuple[int, int]) -> npt.NDArray[Any]:
+def _read_bands(
+    dataset: Dataset, file: str, sha256: str, bands: Sequence[str], size: tuple[int, int]
+) -> npt.NDArray[Any]:
+    path = dataset.storage.where(file)
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DatasetError(
-            f"{path}: cannot be read ({error.strerror}). Build the dataset again to restore it."
-        ) from error
+        content = dataset.storage.read(file)
+    except DatasetError as error:
+        raise DatasetError(f"{error}. Build the dataset again to restore it.") from error
     if hashlib.sha256(content).hexdigest() != sha256:
         raise DatasetError(
             f"{path}: damaged or changed, its SHA-256 is not the index's. "
@@ -181,7 +190,7 @@ def _pack(dataset: Dataset, folder: Path) -> None:
     # Those of a killed run on this machine go; a living one would hold the lock.
     for leftover in folder.parent.glob(f"{prefix}*"):
         shutil.rmtree(leftover, ignore_errors=True)
-    logger.info("Packing %d patches of %s into %s, once.", len(dataset.index), dataset.root, folder)
+    logger.info("Packing %d patches of %s into %s, once.", len(dataset.index), dataset.storage.url, folder)
     partial = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
     try:
         with (partial / "s1.bin").open("wb") as s1_file, (partial / "s2.bin").open("wb") as s2_file:
@@ -213,7 +222,7 @@ def _write_rows(dataset: Dataset, s1_file: BinaryIO, s2_file: BinaryIO) -> None:
     with ThreadPoolExecutor(PACKING_THREADS) as pool:
         for start in range(0, len(rows), CHUNK_ROWS):
             chunk = rows[start : start + CHUNK_ROWS]
-            for radar, optical in pool.map(lambda row: read_patch(dataset.root, row, s1_bands, s2_bands), chunk):
+            for radar, optical in pool.map(lambda row: read_patch(dataset, row, s1_bands, s2_bands), chunk):
                 s1_file.write(np.ascontiguousarray(radar).data)
                 s2_file.write(np.ascontiguousarray(optical).data)
 
@@ -223,7 +232,7 @@ def _common_size(dataset: Dataset) -> tuple[int, int]:
     if len(sizes) != 1:
         listed = ", ".join(f"{row.height} x {row.width}" for row in sizes.itertuples())
         raise DatasetError(
-            f"{dataset.root}: patches of {len(sizes)} sizes ({listed} px) cannot go into one batch. "
+            f"{dataset.storage.url}: patches of {len(sizes)} sizes ({listed} px) cannot go into one batch. "
             "Build it with one patch size for all ROIs."
         )
     return int(sizes["height"].iloc[0]), int(sizes["width"].iloc[0])

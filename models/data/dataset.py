@@ -205,7 +205,7 @@ def _check_bands(dataset: Dataset, task: Task) -> None:
         missing = [band for band in stack.bands if band not in there[stack.sensor]]
         if missing:
             raise RunError(
-                f"{dataset.root} lacks {stack.sensor.upper()} band {', '.join(missing)}, which task {task.name} needs; "
+                f"{dataset.storage.url} lacks {stack.sensor.upper()} band {', '.join(missing)}, which task {task.name} needs; "
                 f"it has {', '.join(there[stack.sensor])}. Build it with these bands, or choose others with --set."
             )
 
@@ -214,14 +214,14 @@ def _samples(dataset: Dataset, task: Task, split: str, *, two_way: bool) -> list
     periods, needed = dataset.periods, task.n_periods
     if len(periods) < needed:
         raise RunError(
-            f"{dataset.root} lacks a period: task {task.name} needs {needed}, it has {', '.join(periods)}. "
+            f"{dataset.storage.url} lacks a period: task {task.name} needs {needed}, it has {', '.join(periods)}. "
             "Build it with more, as in `s1s2 build RECIPE --years 2019 2021`."
         )
     index = dataset.index.reset_index(drop=True)
     chosen = index[index["split"] == split]
     if chosen.empty:
         there = ", ".join(sorted(index["split"].unique()))
-        raise RunError(f"{dataset.root} has no patches in split {split!r}; its splits are {there}.")
+        raise RunError(f"{dataset.storage.url} has no patches in split {split!r}; its splits are {there}.")
     samples, without = [], 0
     for patch_id, rows in chosen.groupby("patch_id", sort=False):
         row_of = dict(zip(rows["period"], rows.index, strict=True))
@@ -235,10 +235,12 @@ def _samples(dataset: Dataset, task: Task, split: str, *, two_way: bool) -> list
                 roi = str(rows["roi"].iloc[0])
                 samples.append(Sample(patch_id=str(patch_id), roi=roi, periods=way, direction=direction, rows=used))
     if without:
-        logger.warning("%s, split %s: left out %d samples without any valid pixel.", dataset.root, split, without)
+        logger.warning(
+            "%s, split %s: left out %d samples without any valid pixel.", dataset.storage.url, split, without
+        )
     if not samples:
         raise RunError(
-            f"{dataset.root}, split {split!r}: no patch has {needed} periods with valid pixels; "
+            f"{dataset.storage.url}, split {split!r}: no patch has {needed} periods with valid pixels; "
             "`s1s2 report` shows what is missing."
         )
     return samples

@@ -35,7 +35,7 @@ DEFAULT_BATCH_SIZE: Final = 8
 
 def evaluate(
     runs: Sequence[Path],
-    data: Path,
+    data: str | Path,
     *,
     split: str = "test",
     which: Literal["best", "last"] = "best",

@@ -179,7 +179,7 @@ def kept_record(run: Path, record: RunRecord, *, enabled: bool) -> Iterator[Call
         raise
 
 
-def check_same_dataset(record: RunRecord, sha256: str, dataset: Path) -> None:
+def check_same_dataset(record: RunRecord, sha256: str, dataset: str) -> None:
     """Refuse to go on with a run on other data.
 
     Raises:

@@ -45,7 +45,7 @@ from .validation import draw, validate
 
 def train(
     network: str,
-    dataset: Path | None,
+    dataset: str | Path | None,
     *,
     settings: Mapping[str, str] | None = None,
     out: Path | None = None,

@@ -36,7 +36,7 @@ class Start:
     """On the CPU, with fresh weights from the seed, or with the checkpoint's."""
     training: TrainSettings
     scaling: Scaling
-    dataset: Path
+    dataset: str
     dataset_sha256: str
     train_data: PairDataset
     val_data: PairDataset | None
@@ -50,7 +50,7 @@ class Start:
     """What the run that goes on wrote of itself."""
 
 
-def start_new(network: str, dataset: Path, given: Mapping[str, str]) -> Start:
+def start_new(network: str, dataset: str | Path, given: Mapping[str, str]) -> Start:
     """Prepare a run from nothing.
 
     Raises:
@@ -64,7 +64,7 @@ def start_new(network: str, dataset: Path, given: Mapping[str, str]) -> Start:
     return _with_data(info.name, translator, training, Scaling(s2_range=training.s2_range), dataset)
 
 
-def start_resumed(network: str, path: Path, dataset: Path | None, given: Mapping[str, str]) -> Start:
+def start_resumed(network: str, path: Path, dataset: str | Path | None, given: Mapping[str, str]) -> Start:
     """Prepare to go on with a run.
 
     Args:
@@ -106,7 +106,7 @@ def start_resumed(network: str, path: Path, dataset: Path | None, given: Mapping
             f"{run} is finished after {position.step} steps, {position.epoch} epochs. Train on with --set epochs=N or "
             "--set max_steps=N above that."
         )
-    start = _with_data(info.name, translator, training, saved.scaling, dataset or Path(record.dataset))
+    start = _with_data(info.name, translator, training, saved.scaling, dataset or record.dataset)
     check_same_dataset(record, start.dataset_sha256, start.dataset)
     return replace(start, position=position, run=run, checkpoint_folder=folder, checkpoint=saved, record=record)
 
@@ -136,7 +136,9 @@ def set_learning_rates(optimizers: Mapping[str, Optimizer], factor: float) -> No
             group["lr"] = group["initial_lr"] * factor
 
 
-def _with_data(name: str, translator: Translator, training: TrainSettings, scaling: Scaling, dataset: Path) -> Start:
+def _with_data(
+    name: str, translator: Translator, training: TrainSettings, scaling: Scaling, dataset: str | Path
+) -> Start:
     opened, task = open_dataset(dataset), translator.task
     train_data = PairDataset(opened, task, split="train", scaling=scaling, two_way=training.two_way, crop=training.crop)
     translator.check_patch(train_data.batch([0], [(0, 0)] if training.crop else None))
@@ -151,7 +153,7 @@ def _with_data(name: str, translator: Translator, training: TrainSettings, scali
         translator=translator,
         training=training,
         scaling=scaling,
-        dataset=dataset.resolve(),
+        dataset=opened.storage.address,
         dataset_sha256=opened.sha256,
         train_data=train_data,
         val_data=val_data,
@@ -182,7 +184,7 @@ def begin_record(start: Start, hardware: Hardware) -> RunRecord:
         config=config,
         training=start.training,
         scaling=start.scaling,
-        dataset=str(start.dataset),
+        dataset=start.dataset,
         dataset_sha256=start.dataset_sha256,
         samples={name: len(samples) for name, samples in data.items() if samples is not None},
         best_by="lowest L1 on the val split" if start.val_data else "last epoch: the dataset has no val split",

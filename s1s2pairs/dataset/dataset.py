@@ -48,17 +48,6 @@ class Dataset:
         return plan
 
     @property
-    def root(self) -> Path:
-        """The dataset's folder.
-
-        Raises:
-            DatasetError: It lies in an object store.
-        """
-        if not self.storage.is_local:
-            raise DatasetError(f"{self.storage.url}: a folder on this machine is needed here; copy the dataset first")
-        return self.storage.local_root
-
-    @property
     def periods(self) -> tuple[str, ...]:
         """Labels of all periods, by mean optical time."""
         first = self.index.groupby("period")["s2_mean_time"].min().sort_values(kind="stable")

@@ -45,6 +45,11 @@ class Storage:
         """The folder as a path, for a local one."""
         return Path(self.url.removeprefix("file://"))
 
+    @property
+    def address(self) -> str:
+        """The folder as it can be found from anywhere: an absolute path or the URL."""
+        return str(self.local_root.resolve()) if self.is_local else self.url
+
     def where(self, path: str) -> str:
         """Return how a person would address a file."""
         return str(self.local_root / path) if self.is_local else f"{self.url.rstrip('/')}/{path}"

@@ -97,7 +97,7 @@ def report(dataset: str | Path) -> str:
     opened = open_dataset(dataset)
     page = render(opened).encode()
     if opened.storage.is_local:
-        write_whole(opened.root / REPORT_FILE, page)
+        write_whole(opened.storage.local_root / REPORT_FILE, page)
     else:
         opened.storage.write(REPORT_FILE, page)
     return opened.storage.where(REPORT_FILE)

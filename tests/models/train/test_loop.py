@@ -27,6 +27,7 @@ from models.evaluate.evaluate import evaluate
 from models.runs import checkpoint
 from models.scaling import Scaling
 from models.train.loop import RunResult, train
+from s1s2pairs.dataset.storage import Storage
 from s1s2pairs.errors import DatasetError, RunError
 
 INDEX_FILE = "index.parquet"
@@ -148,6 +149,23 @@ def test_resumed_run_equals_an_undisturbed_one_with_channels_last(toy: Trainer) 
     toy("part", resume=part, max_steps="none")
     assert_same(weights(part), weights(whole))
     assert_same(optimizer_state(part), optimizer_state(whole))
+
+
+def test_a_dataset_in_an_object_store_gives_the_same_run(
+    toy: Trainer, tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    store = Storage("memory://trained-on")
+    for file in (path for path in tiny_dataset.rglob("*") if path.is_file() and ".cache" not in path.parts):
+        store.write(file.relative_to(tiny_dataset).as_posix(), file.read_bytes())
+    settings = {"workers": "0", "pictures": "0", "epochs": "2"}
+    far = train("toy", store.url, out=tmp_path / "far", settings=settings, device="cpu", quiet=True).run
+    assert_same(weights(far), weights(toy("near", epochs=2).run))
+    assert json.loads((far / "run.json").read_text(encoding="utf-8"))["dataset"] == store.url
+    assert train("toy", None, resume=far, settings={"epochs": "3"}, device="cpu", quiet=True).epochs == 3
+    assert list((tmp_path / "caches" / "s1s2pairs").glob("*/s1.bin"))
+    scored = [evaluate([far], data, device="cpu").rows for data in (store.url, tiny_dataset)]
+    assert scored[0] == scored[1]
 
 
 def test_run_goes_on_from_its_best_checkpoint_too(toy: Trainer) -> None:
