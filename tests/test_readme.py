@@ -11,6 +11,7 @@ import pytest
 import typer.main
 
 import cli
+from models import zoo
 from s1s2pairs.plan import lock
 from s1s2pairs.simulate.world import Options, simulate
 from tests.conftest import TINY, square
@@ -135,6 +136,13 @@ def test_the_python_of_the_readme_runs(desk: Path) -> None:
 
 def test_every_command_has_a_page() -> None:
     assert {path.stem for path in (ROOT / "docs/commands").glob("*.md")} == NAMES
+
+
+def test_every_network_has_its_row() -> None:
+    page = (ROOT / "docs/networks.md").read_text(encoding="utf-8")
+    which = page.partition("\n## ")[0]  # the first table
+    first = " ".join(row.split("|")[1] for row in which.splitlines() if row.startswith("|"))
+    assert set(re.findall(r"`(\w+)`", first)) == {*zoo.names(), *zoo.ALIASES}
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))
