@@ -92,7 +92,7 @@ def opened(raster: Raster) -> Iterator[DatasetReader]:
 
 def _fault(raster: Raster, reason: str) -> SourceError:
     where = f"{raster.label}: {_without_query(raster.href)}"
-    reason = reason.removeprefix(f"{raster.href}: ")
+    reason = reason.removeprefix(f"{raster.href}: ").replace(raster.href, _without_query(raster.href))
     if raster.href.startswith(s3.SCHEME) and s3.refused(reason):
         return NotAuthenticated(f"{where} cannot be read: {reason}; {s3.HOW_TO_SIGN_IN}")
     if any(sign in reason for sign in _NO_CONNECTION):

@@ -1,5 +1,8 @@
 """Reading onto a grid, with rasterio's exact warp as the oracle."""
 
+import functools
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +224,19 @@ def test_a_signature_stays_out_of_messages() -> None:
     raster = Raster(label="item I, asset A", href="http://127.0.0.1:9/x.tif?sig=secret", crs="EPSG:32631", nodata=0)
     with pytest.raises(SourceError, match=r"item I, asset A") as caught:
         read_raw(raster, SOURCE, fill=0)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_signature_stays_out_of_what_gdal_says_of_a_file_that_is_no_raster(tmp_path: Path) -> None:
+    (tmp_path / "x.tif").write_text("<html>Sorry, come back later.</html>")
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        href = f"http://127.0.0.1:{server.server_port}/x.tif?sig=secret"
+        raster = Raster(label="item I, asset A", href=href, crs="EPSG:32631", nodata=0)
+        with pytest.raises(SourceError, match="not recognized") as caught:
+            read_raw(raster, SOURCE, fill=0)
+        server.shutdown()
     assert "secret" not in str(caught.value)
 
 
