@@ -178,6 +178,18 @@ def test_a_connection_that_comes_back_within_seconds_is_waited_for_even_after_a_
     assert gate.request(send, what="a test") == "there"
 
 
+def test_attempts_without_a_connection_do_not_use_up_those_with_one() -> None:
+    gate = Gate(1, replace(QUICK, attempts=2, unreachable_s=5.0, longest_wait_s=0.01))
+    failures = iter([*[CannotConnect("no connection")] * 6, ConnectionResetError("lost on the way")])
+
+    def send() -> str:
+        if (error := next(failures, None)) is not None:
+            raise error
+        return "there"
+
+    assert gate.request(send, what="a test") == "there"
+
+
 def test_no_connection_for_long_is_the_end_of_it() -> None:
     def send() -> None:
         raise CannotConnect("no connection")

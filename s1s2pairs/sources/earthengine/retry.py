@@ -62,7 +62,7 @@ class Patience:
     """How long Earth Engine is put up with."""
 
     attempts: int = 8
-    """Of each request, on top of the client's own."""
+    """Of each request that reaches the other side."""
     first_wait_s: float = 2.0
     """Longest wait after the first attempt; it doubles with each, and the actual one is drawn at random below it."""
     longest_wait_s: float = 60.0
@@ -125,14 +125,17 @@ class Gate:
             QuotaExceeded: Earth Engine still refuses more requests after the last attempt.
             SourceError: Any other failure.
         """
+        arrived = 0  # attempts that got through to the other side
 
         def send_in_turn() -> T:
+            nonlocal arrived
             with self._slots:
                 try:
                     value = send()
                 except BaseException as error:
                     if not _is_out_of_reach(error):
                         self._connected = time.monotonic()
+                        arrived += 1
                     raise
                 self._connected = time.monotonic()
                 return value
@@ -140,7 +143,7 @@ class Gate:
         retrying = Retrying(
             retry=retry_if_exception(is_passing),
             wait=self._wait_s,
-            stop=self._is_enough,
+            stop=lambda state: self._is_enough(state, arrived),
             before_sleep=lambda state: _log_wait(state, what),
             reraise=True,
         )
@@ -165,12 +168,12 @@ class Gate:
             return min(wait_s, self._patience.unreachable_s / 8)
         return min(wait_s, self._patience.first_wait_s) if error is not None and _is_denial(error) else wait_s
 
-    def _is_enough(self, state: RetryCallState) -> bool:
+    def _is_enough(self, state: RetryCallState, arrived: int) -> bool:
         """Tell whether to give up. Attempts without a connection are not counted, but timed."""
         if _is_out_of_reach(state.outcome.exception() if state.outcome else None):
             since = max(self._connected, state.start_time)  # before that, nobody may have asked for long
             return time.monotonic() - since > self._patience.unreachable_s
-        return state.attempt_number >= self._patience.attempts
+        return arrived >= self._patience.attempts
 
     def _explained(self, error: BaseException, what: str) -> Exception:
         """Turn a final failure into one the reader can act on; only texts known to hold no secret go into it."""
