@@ -1,7 +1,4 @@
-"""Scenes and acquisitions: what a source reports, and how the scenes of one overflight are put together.
-
-Everything here is a plain frozen value or a pure function; both sources use the same grouping.
-"""
+"""Spans of time, scenes and acquisitions: the plain frozen values in which sources are asked, and report."""
 
 import datetime as dt
 from collections.abc import Sequence

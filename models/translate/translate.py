@@ -48,7 +48,7 @@ def translate(
 
     Args:
         run: Folder of a run or of a checkpoint.
-        inputs: Files or raster folders, see `scene.input_paths`. All on one grid, of any size.
+        inputs: Files or raster folders, see `inputs.input_paths`. All on one grid, of any size.
         out: GeoTIFF to write: cloud-optimised, float32, dB or reflectance, NaN where any input is missing.
         which: Which of the run's checkpoints.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.

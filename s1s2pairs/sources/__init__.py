@@ -78,7 +78,7 @@ class Source(Protocol):
     ) -> tuple[SarAcquisition, ...]:
         """List the IW GRD acquisitions with all wanted polarisations that touch the ROI within any of the spans.
 
-        Their incidence angle is measured once per span and orbit (`acquisition.sar_acquisitions`).
+        Their incidence angle is measured once per span and orbit (`grouping.sar_acquisitions`).
 
         Raises:
             SourceError: The source cannot be read.

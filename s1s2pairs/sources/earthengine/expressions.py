@@ -111,7 +111,7 @@ def class_counts(place: RoiGrids, acquisitions: Sequence[SceneIds], *, tile_scal
         tile_scale: Up to 16; a higher one makes Earth Engine work in smaller pieces, which takes longer and less memory.
 
     Returns:
-        A dictionary `<number of the acquisition>_<class>` -> pixels; `tables.class_counts` reads it.
+        A dictionary `<number of the acquisition>_<class>` -> pixels; `answers.class_counts` reads it.
     """
     bands = [
         band.rename(counted_band(number, name))
@@ -146,7 +146,7 @@ def incidence_angles(place: RoiGrids, scene_ids: Sequence[str], *, tile_scale: i
     half a degree.
 
     Returns:
-        A dictionary `<number of the scene>_mean`, `..._count`; `tables.incidence` reads it.
+        A dictionary `<number of the scene>_mean`, `..._count`; `answers.incidence` reads it.
     """
     bands = [
         _load(SAR_COLLECTION, id_).select("angle").resample("bilinear").rename(angle_band(number))

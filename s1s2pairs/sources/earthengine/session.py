@@ -181,7 +181,7 @@ def open_session(*, project: str | None, connections: int, deadline_s: float) ->
     with _LOCK:
         ee.Reset()  # else the client would go on using earlier credentials where now there are none
         try:
-            ee.data.setMaxRetries(0)  # `patience` decides what is tried again
+            ee.data.setMaxRetries(0)  # `retry` decides what is tried again
             ee.Initialize(credentials, url=endpoints.standard, project=project, http_transport=transport)
         except (ee.EEException, GoogleApiError, GoogleAuthError, ConnectionError, TimeoutError) as error:
             transport.close()

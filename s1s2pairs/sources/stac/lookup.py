@@ -45,7 +45,7 @@ class Lookup:
     """(y, x) of `target`, pixels outside the source all the same."""
 
     def take(self, values: NDArray[Any], *, fill: float, shape: tuple[int, int]) -> NDArray[Any]:
-        """Lay the window's values on the grid."""
+        """Lay the window's values (y, x) on a grid of that shape: (y, x), `fill` where the source has no pixel."""
         if self.rows.ndim == 2:
             inside = values[self.rows, self.columns]
         else:
