@@ -1,4 +1,4 @@
-"""The plan: every choice made for every ROI, before the first pixel is fetched, and the lock file that holds it."""
+"""The plan: every choice made for every ROI, before the first pixel is fetched."""
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
