@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -72,7 +73,7 @@ class VerifyReport:
         return not self.problems
 
 
-def verify(dataset: str, *, workers: int = 2, progress: Progress | None = None) -> VerifyReport:
+def verify(dataset: str | Path, *, workers: int = 2, progress: Progress | None = None) -> VerifyReport:
     """Check a dataset: hashes, shapes, grids, pixels, rows, and that no file is missing or surplus.
 
     Every patch is compared with its window of the raster pixel by pixel, every row of the index with what the plan and
@@ -87,7 +88,7 @@ def verify(dataset: str, *, workers: int = 2, progress: Progress | None = None) 
         DatasetError: There is no dataset, it is not finished, or its lock cannot be read at all.
     """
     progress = progress if progress is not None else Silence()
-    storage = Storage(dataset)
+    storage = Storage(str(dataset))
     plan = locked_plan(storage)
     if plan is None:
         raise DatasetError(f"{dataset}: no dataset here ({LOCK_FILE} is missing); build one with `s1s2 build`")
@@ -108,7 +109,7 @@ def verify(dataset: str, *, workers: int = 2, progress: Progress | None = None) 
         problems.extend(_check_rows(rows, {unit: record for unit, (_, record) in checked.items()}))
     problems.extend(_check_surplus(plan, units, present))
     return VerifyReport(
-        dataset=dataset,
+        dataset=str(dataset),
         rasters=len(units),
         patches=sum(len(unit.windows) for unit in units),
         rows=len(rows),

@@ -57,6 +57,7 @@ def edit_index(root: Path, change: Callable[[list[dict[str, object]]], object]) 
 
 def test_a_whole_dataset_is_found_whole(built: Built) -> None:
     report = verify(str(built.root))
+    assert verify(built.root) == report
     assert report.ok
     assert report.problems == ()
     assert (report.rasters, report.patches, report.rows) == (8, 48, 24)
