@@ -29,7 +29,7 @@ FIRST_YEAR = 2015
 
 
 @dataclass(frozen=True, slots=True)
-class _Door:
+class _Location:
     """Where in which file a value stands, for messages."""
 
     file: str
@@ -67,45 +67,45 @@ def parse_recipe(
     Raises:
         RecipeError: Anything at all is wrong; the text says what, where, the value and what is allowed.
     """
-    door = _Door(file)
-    collection = _load(text, door)
+    location = _Location(file)
+    collection = _load(text, location)
     _check_years(years, today)
     name = collection.get("name", default_name)
-    _check_name(name, door.at("name"))
-    shared = dict(_mapping(collection.get("s1s2", {}), door.at("s1s2")))
+    _check_name(name, location.at("name"))
+    shared = dict(_mapping(collection.get("s1s2", {}), location.at("s1s2")))
     overlap_allowed = shared.pop("allow_split_overlap", False)
     if not isinstance(overlap_allowed, bool):
-        raise door.at("s1s2").at("allow_split_overlap").refuse(f"{overlap_allowed!r} is not true or false")
-    _settings(shared, {}, door.at("s1s2"))
+        raise location.at("s1s2").at("allow_split_overlap").refuse(f"{overlap_allowed!r} is not true or false")
+    _settings(shared, {}, location.at("s1s2"))
     features = collection.get("features")
     if not isinstance(features, list) or not features:
-        raise door.at("features").refuse("a recipe needs a list of at least one feature")
+        raise location.at("features").refuse("a recipe needs a list of at least one feature")
     rois = tuple(
-        _roi(feature, shared, (years, default_years), today, door.at("features").at(i))
+        _roi(feature, shared, (years, default_years), today, location.at("features").at(i))
         for i, feature in enumerate(features)
     )
-    _check_unique(rois, door)
+    _check_unique(rois, location)
     if not overlap_allowed:
-        _check_leakage(rois, door)
+        _check_leakage(rois, location)
     return Recipe(name=name, rois=rois)
 
 
-def _load(text: str, door: _Door) -> Mapping[str, Any]:
+def _load(text: str, location: _Location) -> Mapping[str, Any]:
     try:
         collection = json.loads(text, parse_constant=_no_number)
     except json.JSONDecodeError as error:
-        raise door.refuse(f"no valid JSON: {error.msg} at line {error.lineno} column {error.colno}") from error
+        raise location.refuse(f"no valid JSON: {error.msg} at line {error.lineno} column {error.colno}") from error
     except (ValueError, RecursionError) as error:
-        raise door.refuse(f"no valid JSON: {error}") from error
+        raise location.refuse(f"no valid JSON: {error}") from error
     if not isinstance(collection, dict) or collection.get("type") != "FeatureCollection":
         got = collection.get("type") if isinstance(collection, dict) else type(collection).__name__
-        raise door.refuse(f"a recipe is a GeoJSON FeatureCollection; this is {got!r}")
+        raise location.refuse(f"a recipe is a GeoJSON FeatureCollection; this is {got!r}")
     for key in collection:
         if key not in MEMBERS:
-            raise door.at(key).refuse(f"unknown member; allowed are {', '.join(MEMBERS)}")
+            raise location.at(key).refuse(f"unknown member; allowed are {', '.join(MEMBERS)}")
     crs = collection.get("crs")
     if crs is not None and "CRS84" not in json.dumps(crs) and "4326" not in json.dumps(crs):
-        raise door.at("crs").refuse(
+        raise location.at("crs").refuse(
             f"{json.dumps(crs)}: GeoJSON coordinates are lon/lat (RFC 7946); remove `crs` and reproject"
         )
     return collection
@@ -115,9 +115,9 @@ def _no_number(word: str) -> None:
     raise ValueError(f"{word} is no JSON number")
 
 
-def _mapping(value: object, door: _Door) -> Mapping[str, Any]:
+def _mapping(value: object, location: _Location) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise door.refuse(f"{value!r} is not an object")
+        raise location.refuse(f"{value!r} is not an object")
     return value
 
 
@@ -129,9 +129,9 @@ def _check_years(years: Sequence[int], today: dt.date) -> None:
         raise RecipeError(f"--years {' '.join(map(str, years))}: years must ascend, each once")
 
 
-def _check_name(name: object, door: _Door) -> None:
+def _check_name(name: object, location: _Location) -> None:
     if not isinstance(name, str) or not SAFE_NAME.fullmatch(name):
-        raise door.refuse(
+        raise location.refuse(
             f"{name!r} is no name; allowed are lower-case letters, digits, `_` and `-`, at most 100 (it names a folder)"
         )
 
@@ -140,7 +140,7 @@ _SETTINGS: TypeAdapter[Settings] = TypeAdapter(Settings)
 SETTING_NAMES = tuple(f.name for f in fields(Settings))
 
 
-def _settings(shared: Mapping[str, Any], own: Mapping[str, Any], door: _Door) -> Settings:
+def _settings(shared: Mapping[str, Any], own: Mapping[str, Any], location: _Location) -> Settings:
     try:
         return _SETTINGS.validate_json(json.dumps({**shared, **own}), strict=True)
     except ValidationError as error:
@@ -149,8 +149,8 @@ def _settings(shared: Mapping[str, Any], own: Mapping[str, Any], door: _Door) ->
         same = [problem for problem in problems if problem["loc"][:1] == problems[0]["loc"][:1]]
         branches = len(same) > 1 and all(problem["input"] == same[0]["input"] for problem in same)
         for step in problems[0]["loc"][: 1 if branches else None]:
-            door = door.at(step)
-        raise door.refuse(_reason(same if branches else same[:1])) from error
+            location = location.at(step)
+        raise location.refuse(_reason(same if branches else same[:1])) from error
 
 
 _KEYS = {(): SETTING_NAMES, ("patch",): tuple(f.name for f in fields(PatchSettings))}
@@ -169,17 +169,21 @@ def _reason(problems: Sequence[Any]) -> str:
 
 
 def _roi(
-    feature: object, shared: Mapping[str, Any], years: tuple[Sequence[int], Sequence[int]], today: dt.date, door: _Door
+    feature: object,
+    shared: Mapping[str, Any],
+    years: tuple[Sequence[int], Sequence[int]],
+    today: dt.date,
+    location: _Location,
 ) -> Roi:
-    feature = _mapping(feature, door)
+    feature = _mapping(feature, location)
     if feature.get("type") != "Feature":
-        raise door.at("type").refuse(f"{feature.get('type')!r}: each entry of a recipe is a Feature")
+        raise location.at("type").refuse(f"{feature.get('type')!r}: each entry of a recipe is a Feature")
     for key in feature:
         if key not in FEATURE_MEMBERS:
-            raise door.at(key).refuse(
+            raise location.at(key).refuse(
                 f"unknown member; allowed are {', '.join(FEATURE_MEMBERS)}: a ROI's settings stand in `properties`"
             )
-    inner = door.at("properties")
+    inner = location.at("properties")
     properties = dict(_mapping(feature.get("properties") or {}, inner))
     name, split = properties.pop("name", None), properties.pop("split", None)
     _check_name(name, inner.at("name"))
@@ -199,50 +203,50 @@ def _roi(
     for period in periods:
         if period.start >= today:
             raise inner.at("periods").refuse(f"period {period.label} starts {period.start}, which is not in the past")
-    polygon = _polygon(feature.get("geometry"), door.at("geometry"))
+    polygon = _polygon(feature.get("geometry"), location.at("geometry"))
     return Roi(name=name, split=split, polygon=polygon, settings=replace(settings, periods=periods))
 
 
-def _polygon(geometry: object, door: _Door) -> BaseGeometry:
-    geometry = _mapping(geometry, door)
+def _polygon(geometry: object, location: _Location) -> BaseGeometry:
+    geometry = _mapping(geometry, location)
     if geometry.get("type") not in ("Polygon", "MultiPolygon"):
-        raise door.at("type").refuse(f"{geometry.get('type')!r}; allowed are Polygon and MultiPolygon")
+        raise location.at("type").refuse(f"{geometry.get('type')!r}; allowed are Polygon and MultiPolygon")
     try:
         polygon = shapely.force_2d(shapely.geometry.shape(dict(geometry)))
     except (ValueError, TypeError, AttributeError, IndexError, KeyError, shapely.errors.ShapelyError) as error:
-        raise door.at("coordinates").refuse(f"no polygon can be made of these coordinates: {error}") from error
+        raise location.at("coordinates").refuse(f"no polygon can be made of these coordinates: {error}") from error
     if polygon.is_empty:
-        raise door.at("coordinates").refuse("the polygon is empty")
+        raise location.at("coordinates").refuse("the polygon is empty")
     west, south, east, north = polygon.bounds
     if not (west >= -180 and east <= 180 and south >= -90 and north <= 90):
-        raise door.at("coordinates").refuse(
+        raise location.at("coordinates").refuse(
             f"bounds {west:g} {south:g} {east:g} {north:g} lie outside lon -180..180, lat -90..90; GeoJSON is lon/lat degrees"
         )
     if not polygon.is_valid:
-        raise door.at("coordinates").refuse(f"the polygon is not valid: {shapely.is_valid_reason(polygon)}")
+        raise location.at("coordinates").refuse(f"the polygon is not valid: {shapely.is_valid_reason(polygon)}")
     if east - west > 6 or north - south > 6:
-        raise door.at("coordinates").refuse(
+        raise location.at("coordinates").refuse(
             f"the polygon spans {east - west:.1f} x {north - south:.1f} degrees; a ROI fits in one UTM zone (6 degrees): split it"
         )
     return polygon
 
 
-def _check_unique(rois: Sequence[Roi], door: _Door) -> None:
+def _check_unique(rois: Sequence[Roi], location: _Location) -> None:
     seen: dict[str, int] = {}
     for i, roi in enumerate(rois):
         if roi.name in seen:
-            here = door.at("features").at(i).at("properties").at("name")
+            here = location.at("features").at(i).at("properties").at("name")
             raise here.refuse(f"{roi.name!r} is already the name of features[{seen[roi.name]}]; names must be unique")
         seen[roi.name] = i
 
 
-def _check_leakage(rois: Sequence[Roi], door: _Door) -> None:
+def _check_leakage(rois: Sequence[Roi], location: _Location) -> None:
     tree = shapely.STRtree([roi.polygon for roi in rois])
     near = {(int(a), int(b)) for a, b in tree.query([roi.polygon for roi in rois], predicate="intersects").T}
     for (i, one), (j, other) in combinations(enumerate(rois), 2):
         if (i, j) in near and one.split != other.split and one.polygon.intersection(other.polygon).area > 0:
             raise (
-                door.at("features")
+                location.at("features")
                 .at(j)
                 .refuse(
                     f"{other.name} ({other.split}) shares ground with {one.name} ({one.split}): training would see what it "

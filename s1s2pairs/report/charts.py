@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..plan.choices import PeriodPlan
-from ..plan.explain import optical_verdict
+from ..plan.explain import explain_optical
 from ..recipe.settings import Settings
 from ..sensors import REFLECTANCE_SCALE
 from .colours import Bands
@@ -60,9 +60,9 @@ def draw_timeline(period: PeriodPlan, settings: Settings) -> Timeline:
 
     optical = []
     for acquisition in period.optical_considered:
-        verdict = optical_verdict(acquisition, period, settings)
-        text = f"Sentinel-2 {acquisition.acquired_at:%Y-%m-%d}: {verdict.text}"
-        optical.append(TimeMark(x=x(acquisition.acquired_at), kind=verdict.kind, text=text))
+        explanation = explain_optical(acquisition, period, settings)
+        text = f"Sentinel-2 {acquisition.acquired_at:%Y-%m-%d}: {explanation.text}"
+        optical.append(TimeMark(x=x(acquisition.acquired_at), kind=explanation.kind, text=text))
     return Timeline(
         window=(x(window[0]), x(window[1])),
         ticks=tuple((x(time), label) for time, label in _months(first, last)),

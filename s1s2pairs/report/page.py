@@ -19,7 +19,7 @@ from ..dataset.layout import raster_path
 from ..dataset.storage import Storage
 from ..files import write_whole
 from ..plan.choices import Choices, PeriodPlan, Plan, RoiPlan
-from ..plan.explain import Verdict, optical_verdict, orbit_verdict
+from ..plan.explain import Explanation, explain_optical, explain_orbit
 from ..plan.radar import OrbitCandidate
 from ..recipe.settings import Settings
 from ..sensors import SENSORS
@@ -43,7 +43,7 @@ class PeriodSection:
 
     plan: PeriodPlan
     timeline: Timeline
-    considered: tuple[tuple[OpticalAcquisition, Verdict], ...]
+    considered: tuple[tuple[OpticalAcquisition, Explanation], ...]
     radar: Picture | None
     optical: Picture | None
     """Both None where the ROI was not built."""
@@ -69,7 +69,7 @@ class RoiSection:
     patches: int
     periods: tuple[PeriodSection, ...]
     changes: tuple[ChangeSection, ...]
-    orbits: tuple[tuple[OrbitCandidate, Verdict], ...]
+    orbits: tuple[tuple[OrbitCandidate, Explanation], ...]
     width_km: float = 0.0
     height_km: float = 0.0
     """Extent of its grid on the ground; 0 where nothing could be chosen."""
@@ -165,7 +165,7 @@ def _section(roi: RoiPlan, dataset: Dataset, tally: Tally, side: int) -> RoiSect
         PeriodSection(
             plan=period,
             timeline=draw_timeline(period, settings),
-            considered=tuple((a, optical_verdict(a, period, settings)) for a in period.optical_considered),
+            considered=tuple((a, explain_optical(a, period, settings)) for a in period.optical_considered),
             radar=pictures.radar.get(period.label),
             optical=pictures.optical.get(period.label),
         )
@@ -177,7 +177,7 @@ def _section(roi: RoiPlan, dataset: Dataset, tally: Tally, side: int) -> RoiSect
         patches=rows["patch_id"].nunique(),
         periods=periods,
         changes=pictures.changes,
-        orbits=tuple((c, orbit_verdict(c, roi.choices, settings)) for c in roi.choices.orbit_candidates),
+        orbits=tuple((c, explain_orbit(c, roi.choices, settings)) for c in roi.choices.orbit_candidates),
         width_km=columns_px * settings.pixel_size_m / 1000,
         height_km=rows_px * settings.pixel_size_m / 1000,
     )

@@ -25,7 +25,7 @@ class Access:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Kind:
+class SourceKind:
     """One kind of source. Its libraries are loaded when it is used."""
 
     fits: Callable[[str], bool]
@@ -86,7 +86,7 @@ def _check_stac(name: str, _: Access, save: Path | None) -> CheckReport:
 
 
 SOURCES = (
-    Kind(
+    SourceKind(
         fits=lambda name: name == "earthengine",
         open=_open_earthengine,
         cost=_cost_earthengine,
@@ -94,12 +94,12 @@ SOURCES = (
         counts_requests=True,
         draw=_draw_earthengine,
     ),
-    Kind(fits=lambda _: True, open=_open_stac, cost=_cost_stac, check=_check_stac),
+    SourceKind(fits=lambda _: True, open=_open_stac, cost=_cost_stac, check=_check_stac),
 )
 """The first that fits a name is meant: a STAC API (`stac:URL`) or the path of a catalogue is whatever nothing else is."""
 
 
-def kind_of(name: str) -> Kind:
+def kind_of(name: str) -> SourceKind:
     """Return the kind of a source by its name."""
     return next(kind for kind in SOURCES if kind.fits(name))
 

@@ -15,7 +15,7 @@ import ee
 import pytest
 
 from s1s2pairs.sources import Source
-from s1s2pairs.sources.earthengine import EarthEngineSource, Patience
+from s1s2pairs.sources.earthengine import EarthEngineSource, RetryPolicy
 
 from .faults import Faults
 from .world import write_archive
@@ -29,7 +29,7 @@ CREDENTIAL_VARIABLES = (
     "S1S2_EE_ANONYMOUS",
 )
 
-QUICK = Patience(attempts=12, first_wait_s=0.02, longest_wait_s=0.2, deadline_s=60.0)
+QUICK = RetryPolicy(attempts=12, first_wait_s=0.02, longest_wait_s=0.2, deadline_s=60.0)
 """Waits that suit a server on this machine."""
 
 
@@ -104,10 +104,10 @@ class ImpatientOpener:
     """Opens the source with waits that suit the stand-in; what `build` takes."""
 
     requests: int = 8
-    patience: Patience = QUICK
+    retry_policy: RetryPolicy = QUICK
 
     def open(self) -> Source:
-        return EarthEngineSource(requests=self.requests, patience=self.patience)
+        return EarthEngineSource(requests=self.requests, retry_policy=self.retry_policy)
 
     def share(self, processes: int) -> Self:
         return dataclasses.replace(self, requests=max(1, self.requests // processes))

@@ -13,14 +13,14 @@ from s1s2pairs.errors import NotAuthenticated, SourceUnreachable
 from s1s2pairs.recipe.parser import parse_recipe
 from s1s2pairs.simulate.world import Options, simulate
 from s1s2pairs.sources.earthengine import known
-from s1s2pairs.sources.earthengine.beliefs import BELIEFS
+from s1s2pairs.sources.earthengine.assumptions import ASSUMPTIONS
 from s1s2pairs.sources.findings import CheckReport
 
 from . import assumptions
 from .conftest import Server
 
 Ask = Callable[..., Server]
-NEEDED = [belief.name for belief in BELIEFS if belief.needed]
+NEEDED = [assumption.name for assumption in ASSUMPTIONS if assumption.needed]
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_each_behaviour_that_fails_is_named(name: str, flevoland: Path, ask: Ask
     assert states(report)[name] == "does not hold", [one for one in report.findings if one.name == name]
     assert not report.ok
     lines = "\n".join(check_lines(report))
-    breaks = next(belief.breaks for belief in BELIEFS if belief.name == name)
+    breaks = next(assumption.breaks for assumption in ASSUMPTIONS if assumption.name == name)
     assert f"does not hold  {name}: " in lines
     assert f"this breaks: {breaks}" in lines
 
@@ -129,5 +129,5 @@ def test_the_findings_as_json(flevoland: Path, ask: Ask) -> None:
     ask(flevoland)
     told = json.loads(json.dumps(check_json(check("earthengine"))))
     assert told["ok"] is True
-    assert {one["name"] for one in told["findings"]} == {belief.name for belief in BELIEFS}
+    assert {one["name"] for one in told["findings"]} == {assumption.name for assumption in ASSUMPTIONS}
     assert set(told["findings"][0]) == {"name", "says", "state", "detail", "breaks", "needed"}

@@ -80,7 +80,7 @@ def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 def test_both_sources_choose_the_same_and_give_the_same_pixels(subject: Subject, ask: Ask) -> None:
     server = ask(subject.archive)
-    ours, theirs = EarthEngineSource(patience=QUICK), StacSource(str(subject.archive))
+    ours, theirs = EarthEngineSource(retry_policy=QUICK), StacSource(str(subject.archive))
     assert ours.backscatter() == theirs.backscatter()
     for roi in subject.recipe.rois:
         plan = plan_roi(theirs, roi)
@@ -126,7 +126,7 @@ def test_whatever_nobody_has_seen_earth_engine_do_changes_nothing(
 ) -> None:
     server = ask(awkward)
     server.assume(**switch)
-    ours, theirs = EarthEngineSource(patience=QUICK), StacSource(str(awkward))
+    ours, theirs = EarthEngineSource(retry_policy=QUICK), StacSource(str(awkward))
     for roi in world.recipe().rois:
         plan = plan_roi(theirs, roi)
         assert plan_roi(ours, roi) == plan
@@ -159,7 +159,7 @@ def test_a_search_that_moves_its_window_takes_three_requests_and_few_aggregation
     roi = world.recipe().rois[0]
     periods = tuple(replace(p, start=p.start - MONTH, end=p.end - MONTH) for p in roi.settings.periods)
     moved = replace(roi, settings=replace(roi.settings, periods=periods, max_shift_months=6))
-    plan = plan_roi(EarthEngineSource(patience=QUICK), moved)
+    plan = plan_roi(EarthEngineSource(retry_policy=QUICK), moved)
     assert plan == plan_roi(StacSource(str(awkward)), moved)
     assert plan.choices is not None
     assert {period.month_shift for period in plan.choices.periods} == {1}
@@ -176,7 +176,7 @@ def test_scenes_by_the_hundred_are_measured_in_few_aggregations(
     monkeypatch.setattr(survey, "ANGLES_AT_ONCE", 3)
     monkeypatch.setattr(survey, "MAX_AGGREGATIONS", 3)
     roi = world.recipe().rois[0]
-    assert plan_roi(EarthEngineSource(patience=QUICK), roi) == plan_roi(StacSource(str(awkward)), roi)
+    assert plan_roi(EarthEngineSource(retry_policy=QUICK), roi) == plan_roi(StacSource(str(awkward)), roi)
     search, _ = told_apart(server)
     assert {entry["status"] for entry in search} == {200}
     assert [entry["aggregations"] for entry in search] == [0, 3, 3, 2]
@@ -207,7 +207,7 @@ def test_the_whole_build_is_the_same(subject: Subject, ask: Ask, tmp_path: Path)
 
 def test_a_grid_too_large_for_one_request_is_the_same_in_parts(awkward: Path, ask: Ask) -> None:
     server = ask(awkward)
-    ours, theirs = EarthEngineSource(requests=3, patience=QUICK), StacSource(str(awkward))
+    ours, theirs = EarthEngineSource(requests=3, retry_policy=QUICK), StacSource(str(awkward))
     plan = plan_roi(theirs, world.recipe().rois[0])
     assert plan.choices is not None
     grid = place(plan.roi).grid.pad(30)
@@ -224,7 +224,7 @@ def test_a_grid_too_large_for_one_request_is_the_same_in_parts(awkward: Path, as
 
 def test_a_locked_plan_names_scenes_as_any_copy_of_the_archive_does(awkward: Path, ask: Ask) -> None:
     ask(awkward)
-    source = EarthEngineSource(patience=QUICK)
+    source = EarthEngineSource(retry_policy=QUICK)
     plan = Plan(name="awkward", source=source.name, rois=(plan_roi(source, world.recipe().rois[0]),))
     assert plan.rois[0].choices is not None
     ids = {

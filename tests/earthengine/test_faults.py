@@ -56,7 +56,7 @@ def test_a_fault_in_three_of_ten_requests_changes_nothing(
     plan, undisturbed = calm
     # A window that is refused at random is halved each time; at 0.3 now and then one would be halved down to nothing.
     server = ask(awkward, rate=0.2 if kind in TOO_MUCH else 0.3, kinds=(kind,), seed=4)
-    opener = ImpatientOpener(patience=UNDER_DEADLINE if kind == "stall" else QUICK)
+    opener = ImpatientOpener(retry_policy=UNDER_DEADLINE if kind == "stall" else QUICK)
     report = build(plan, opener=opener, out=str(tmp_path / "out"), workers=4)
     assert report.failed == ()
     assert tree(tmp_path / "out") == undisturbed
@@ -68,7 +68,7 @@ def test_all_faults_at_once_from_the_search_on_with_the_client_trying_again_too(
 ) -> None:
     kinds = tuple(sorted(set(KINDS) - set(NEVER_PASSING) - {"stall"}))
     server = ask(awkward, rate=0.3, kinds=kinds, seed=1)
-    opener = ImpatientOpener(requests=3, patience=QUICK)
+    opener = ImpatientOpener(requests=3, retry_policy=QUICK)
     assert build(RECIPE, opener=opener, out=str(tmp_path / "out"), workers=8).failed == ()
     assert tree(tmp_path / "out") == undisturbed
     assert len({entry["fault"] for entry in server.requests()}) > 2
@@ -96,7 +96,7 @@ def test_the_server_dies_and_comes_back(
     killer.start()
     try:
         patient = replace(QUICK, attempts=60, longest_wait_s=1.0)
-        report = build(RECIPE, opener=ImpatientOpener(patience=patient), out=str(tmp_path / "out"), workers=2)
+        report = build(RECIPE, opener=ImpatientOpener(retry_policy=patient), out=str(tmp_path / "out"), workers=2)
     finally:
         killer.join()
         server.kill()
@@ -113,7 +113,7 @@ def test_a_server_that_is_gone_for_good_stops_the_whole_build(
     monkeypatch.setenv("S1S2_EE_ANONYMOUS", "1")
     server.set_faults()
     # With a wait for each place, however short, a thousand attempts at each would outlast the test.
-    opener = ImpatientOpener(requests=4, patience=replace(QUICK, attempts=1000, unreachable_s=0.5))
+    opener = ImpatientOpener(requests=4, retry_policy=replace(QUICK, attempts=1000, unreachable_s=0.5))
     west, east = RECIPE.rois
     many = tuple(replace(west, name=f"place-{i}") for i in range(40))
     source = opener.open()
@@ -133,7 +133,7 @@ def test_what_never_passes_fails_its_roi_only(
 ) -> None:
     plan, undisturbed = calm
     server = ask(awkward, rate=1.0, kinds=(kind,), only=f'"translateX": {place(RECIPE.rois[0]).grid.transform.c}')
-    opener = ImpatientOpener(patience=replace(QUICK, attempts=3))
+    opener = ImpatientOpener(retry_policy=replace(QUICK, attempts=3))
     report = build(plan, opener=opener, out=str(tmp_path / "out"), workers=2)
     assert [(outcome.roi, said in str(outcome.failure)) for outcome in report.failed] == [("west", True)]
     files = tree(tmp_path / "out")
@@ -160,7 +160,7 @@ def test_each_kind_is_tried_as_often_as_it_may_help(
     kind: str, error: type[SourceError], requests: int | None, awkward: Path, ask: Ask
 ) -> None:
     server = ask(awkward)
-    source = EarthEngineSource(patience=replace(QUICK, attempts=3))
+    source = EarthEngineSource(retry_policy=replace(QUICK, attempts=3))
     server.set_faults(rate=1.0, kinds=(kind,))
     with pytest.raises(error) as raised:
         plan_roi(source, RECIPE.rois[0])
@@ -171,7 +171,7 @@ def test_each_kind_is_tried_as_often_as_it_may_help(
 
 def test_a_plan_that_names_a_scene_that_is_gone_is_refused_without_trying_again(awkward: Path, ask: Ask) -> None:
     server = ask(awkward)
-    source = EarthEngineSource(patience=QUICK)
+    source = EarthEngineSource(retry_policy=QUICK)
     grid = place(RECIPE.rois[0]).grid
     with pytest.raises(SourceError, match="not found"):
         source.mean_sar([("S1A_GONE",)], polarisations=("VV",), grid=grid)
@@ -181,9 +181,9 @@ def test_a_plan_that_names_a_scene_that_is_gone_is_refused_without_trying_again(
 @pytest.mark.parametrize("kind", TOO_MUCH)
 def test_what_is_too_much_is_asked_for_in_parts_whatever_the_status(kind: str, awkward: Path, ask: Ask) -> None:
     server = ask(awkward)
-    expected = [_plan(EarthEngineSource(patience=QUICK), name) for name in ("west", "east")]
+    expected = [_plan(EarthEngineSource(retry_policy=QUICK), name) for name in ("west", "east")]
     server.set_faults(rate=0.5, kinds=(kind,), seed=3)
-    assert [_plan(EarthEngineSource(patience=QUICK), name) for name in ("west", "east")] == expected
+    assert [_plan(EarthEngineSource(retry_policy=QUICK), name) for name in ("west", "east")] == expected
     asked = server.requests()
     refused = [entry["body_sha256"] for entry in asked if entry["fault"] == kind]
     assert refused
@@ -193,9 +193,9 @@ def test_what_is_too_much_is_asked_for_in_parts_whatever_the_status(kind: str, a
 @pytest.mark.parametrize("limit", [{"elements": 7}, {"aggregations": 1}])
 def test_a_lower_limit_than_expected_is_kept(limit: dict[str, int], awkward: Path, ask: Ask) -> None:
     server = ask(awkward)
-    expected = _plan(EarthEngineSource(patience=QUICK), "west")
+    expected = _plan(EarthEngineSource(retry_policy=QUICK), "west")
     server.set_faults(**limit)
-    assert _plan(EarthEngineSource(patience=QUICK), "west") == expected
+    assert _plan(EarthEngineSource(retry_policy=QUICK), "west") == expected
     answered = [entry for entry in server.requests() if entry["status"] == 200]
     assert len(answered) > 2
     for name, most in limit.items():

@@ -18,7 +18,7 @@ from s1s2pairs.acquisitions import SarScene
 from s1s2pairs.errors import NotAuthenticated, QuotaExceeded, SourceError, SourceUnreachable
 from s1s2pairs.sources.earthengine import answers, known
 from s1s2pairs.sources.earthengine.answers import ClassCounts
-from s1s2pairs.sources.earthengine.retry import Gate, Patience, TooLarge
+from s1s2pairs.sources.earthengine.retry import RequestLimiter, RetryPolicy, TooLarge
 from s1s2pairs.sources.earthengine.session import CannotConnect
 
 RING = [[17.1, 48.4], [20.6, 48.9], [20.2, 50.1], [16.9, 49.7], [17.1, 48.4]]
@@ -120,7 +120,7 @@ def test_measurements_come_as_whole_numbers_or_null() -> None:
 
 # --- Errors -------------------------------------------------------------------------------------------------------------
 
-QUICK = Patience(attempts=3, first_wait_s=0.001, longest_wait_s=0.002)
+QUICK = RetryPolicy(attempts=3, first_wait_s=0.001, longest_wait_s=0.002)
 METRIC = (
     "Quota exceeded for quota metric 'Number of read requests' and limit 'Number of read requests per minute per user'"
 )
@@ -160,14 +160,14 @@ def test_what_an_error_says_decides_before_its_status(
             raise ee.EEException(text)  # noqa: B904 - as the client does it
 
     with pytest.raises(error) as raised:
-        Gate(1, QUICK).request(send, what="a test")
+        RequestLimiter(1, QUICK).request(send, what="a test")
     assert type(raised.value) is error
     assert len(sent) == attempts
 
 
 def test_a_connection_that_comes_back_within_seconds_is_waited_for_even_after_a_long_silence() -> None:
-    gate = Gate(1, replace(QUICK, attempts=2, unreachable_s=5.0, longest_wait_s=0.01))
-    gate._connected -= 3600.0
+    limiter = RequestLimiter(1, replace(QUICK, attempts=2, unreachable_s=5.0, longest_wait_s=0.01))
+    limiter._connected -= 3600.0
     failures = iter([CannotConnect("no connection")] * 6)
 
     def send() -> str:
@@ -175,11 +175,11 @@ def test_a_connection_that_comes_back_within_seconds_is_waited_for_even_after_a_
             raise error
         return "there"
 
-    assert gate.request(send, what="a test") == "there"
+    assert limiter.request(send, what="a test") == "there"
 
 
 def test_attempts_without_a_connection_do_not_use_up_those_with_one() -> None:
-    gate = Gate(1, replace(QUICK, attempts=2, unreachable_s=5.0, longest_wait_s=0.01))
+    limiter = RequestLimiter(1, replace(QUICK, attempts=2, unreachable_s=5.0, longest_wait_s=0.01))
     failures = iter([*[CannotConnect("no connection")] * 6, ConnectionResetError("lost on the way")])
 
     def send() -> str:
@@ -187,7 +187,7 @@ def test_attempts_without_a_connection_do_not_use_up_those_with_one() -> None:
             raise error
         return "there"
 
-    assert gate.request(send, what="a test") == "there"
+    assert limiter.request(send, what="a test") == "there"
 
 
 def test_no_connection_for_long_is_the_end_of_it() -> None:
@@ -195,4 +195,4 @@ def test_no_connection_for_long_is_the_end_of_it() -> None:
         raise CannotConnect("no connection")
 
     with pytest.raises(SourceUnreachable, match="no connection can be made"):
-        Gate(1, replace(QUICK, unreachable_s=0.05)).request(send, what="a test")
+        RequestLimiter(1, replace(QUICK, unreachable_s=0.05)).request(send, what="a test")

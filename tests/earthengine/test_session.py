@@ -107,7 +107,7 @@ def test_a_service_account_that_is_refused(
         caplog.at_level(logging.DEBUG, "s1s2pairs"),
         pytest.raises(NotAuthenticated, match="refused the credentials") as raised,
     ):
-        EarthEngineSource(project="some-project", patience=QUICK)
+        EarthEngineSource(project="some-project", retry_policy=QUICK)
     assert_tells_the_way_in(str(raised.value))
     assert SECRET not in caplog.text
 
@@ -124,7 +124,7 @@ def test_nobody_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("S1S2_EE_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("S1S2_EE_ANONYMOUS", "1")
     with pytest.raises(SourceError, match=r"cannot be reached at 127\.0\.0\.1:1"):
-        EarthEngineSource(patience=QUICK)
+        EarthEngineSource(retry_policy=QUICK)
 
 
 def test_more_requests_than_earth_engine_allows() -> None:
@@ -137,14 +137,14 @@ def test_the_project_is_the_one_named(ask: Ask, awkward: Path, monkeypatch: pyte
     monkeypatch.setenv("EARTHENGINE_PROJECT", "from-the-environment")
     for project, expected in (("from-the-option", "from-the-option"), (None, "from-the-environment")):
         server.set_faults()
-        plan_roi(EarthEngineSource(project=project, patience=QUICK), world.recipe().rois[0])
+        plan_roi(EarthEngineSource(project=project, retry_policy=QUICK), world.recipe().rois[0])
         assert {entry["path"].split("/")[3] for entry in server.requests()} == {expected}
 
 
 def test_a_second_source_ends_the_first(ask: Ask, awkward: Path) -> None:
     ask(awkward)
-    first = EarthEngineSource(patience=QUICK)
-    EarthEngineSource(patience=QUICK)
+    first = EarthEngineSource(retry_policy=QUICK)
+    EarthEngineSource(retry_policy=QUICK)
     with pytest.raises(SourceError, match="ended by opening another"):
         plan_roi(first, world.recipe().rois[0])
 

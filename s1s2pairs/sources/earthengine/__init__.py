@@ -9,7 +9,7 @@
     pixels       the pixels that come back
     source       the questions of the seam
     map_tiles    layers of a web map
-    check        does it all hold: `beliefs`, tried by `looks` through a `probe` on what is `known`
+    check        does it all hold: `assumptions`, tried by `trials` through a `probe` on what is `known`
 
 Nothing outside this folder imports `ee`.
 """
@@ -24,7 +24,7 @@ except ImportError as error:
     ) from error
 
 from .limits import cost
-from .retry import Patience
+from .retry import RetryPolicy
 from .source import EarthEngineSource
 
-__all__ = ["EarthEngineSource", "Patience", "cost"]
+__all__ = ["EarthEngineSource", "RetryPolicy", "cost"]

@@ -11,14 +11,14 @@ import ee
 
 from ...files import write_whole
 from ..findings import CheckReport
-from .beliefs import try_all
+from .assumptions import try_all
 from .probe import Probe
-from .retry import Gate, Patience
+from .retry import RequestLimiter, RetryPolicy
 from .session import open_session
 
 RECORDING_FORMAT: Final = 1
 _AT_ONCE: Final = 4
-_PATIENCE: Final = Patience(attempts=3, longest_wait_s=10.0, deadline_s=60.0)
+_RETRY_POLICY: Final = RetryPolicy(attempts=3, longest_wait_s=10.0, deadline_s=60.0)
 
 
 def check_earthengine(*, project: str | None = None, save: Path | None = None) -> CheckReport:
@@ -33,11 +33,11 @@ def check_earthengine(*, project: str | None = None, save: Path | None = None) -
         SourceUnreachable: Earth Engine cannot be reached.
     """
     start = time.monotonic()
-    transport = open_session(project=project, connections=_AT_ONCE, deadline_s=_PATIENCE.deadline_s)
+    transport = open_session(project=project, connections=_AT_ONCE, deadline_s=_RETRY_POLICY.deadline_s)
     exchanges: list[dict[str, Any]] = []
     if save is not None:
         transport.recorder = lambda *exchange: exchanges.append(_recorded(*exchange))
-    probe = Probe(Gate(_AT_ONCE, _PATIENCE))
+    probe = Probe(RequestLimiter(_AT_ONCE, _RETRY_POLICY))
     findings = try_all(probe)
     if save is not None:
         recording = {"format": RECORDING_FORMAT, "client": ee.__version__, "exchanges": exchanges}

@@ -44,7 +44,7 @@ EECU_SECONDS_PER_PIXEL: Final = 5e-5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Window:
+class Block:
     """A rectangle of a grid that one request asks for."""
 
     row: int
@@ -57,31 +57,31 @@ class Window:
         """Rows and columns, for indexing (..., y, x) arrays."""
         return slice(self.row, self.row + self.height), slice(self.column, self.column + self.width)
 
-    def halves(self) -> tuple["Window", "Window"] | None:
+    def halves(self) -> tuple["Block", "Block"] | None:
         """Cut the longer side in two; None for a single pixel."""
         if self.height * self.width == 1:
             return None
         if self.height >= self.width:
             half = self.height // 2
             return (
-                Window(row=self.row, column=self.column, height=half, width=self.width),
-                Window(row=self.row + half, column=self.column, height=self.height - half, width=self.width),
+                Block(row=self.row, column=self.column, height=half, width=self.width),
+                Block(row=self.row + half, column=self.column, height=self.height - half, width=self.width),
             )
         half = self.width // 2
         return (
-            Window(row=self.row, column=self.column, height=self.height, width=half),
-            Window(row=self.row, column=self.column + half, height=self.height, width=self.width - half),
+            Block(row=self.row, column=self.column, height=self.height, width=half),
+            Block(row=self.row, column=self.column + half, height=self.height, width=self.width - half),
         )
 
 
-def windows(grid: GeoBox, *, bytes_per_pixel: int) -> tuple[Window, ...]:
+def windows(grid: GeoBox, *, bytes_per_pixel: int) -> tuple[Block, ...]:
     """Cut a grid into the fewest windows that each fit one request; of equally many, the most nearly square."""
     height, width = grid.shape
     most = MAX_PIXELS_BYTES // bytes_per_pixel
     layouts = sorted(_layouts(height, width, most))
     _, _, rows, columns = layouts[0]
     return tuple(
-        Window(row=top, column=left, height=bottom - top, width=right - left)
+        Block(row=top, column=left, height=bottom - top, width=right - left)
         for top, bottom in _cuts(height, rows)
         for left, right in _cuts(width, columns)
     )

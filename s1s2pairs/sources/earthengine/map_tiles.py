@@ -10,7 +10,7 @@ from ...errors import SourceError
 from ...sensors import S2_CLEAR_BAND
 from ..drawing import Drawing
 from . import expressions
-from .retry import Gate, Patience, TooLarge
+from .retry import RequestLimiter, RetryPolicy, TooLarge
 from .source import EarthEngineSource
 
 
@@ -31,8 +31,8 @@ def layer_urls(layers: Mapping[str, Sequence[Drawing]], *, project: str | None =
         SourceError: Earth Engine cannot draw them.
     """
     source = EarthEngineSource(project=project)
-    gate = Gate(source.requests, Patience())
-    return {name: _url(gate, name, drawings) for name, drawings in layers.items()}
+    limiter = RequestLimiter(source.requests, RetryPolicy())
+    return {name: _url(limiter, name, drawings) for name, drawings in layers.items()}
 
 
 def _drawn(drawing: Drawing) -> Any:
@@ -57,10 +57,10 @@ def _radar(drawing: Drawing) -> Any:
     return ee.Image.cat([co, cross, co.subtract(cross).rename("ratio")])
 
 
-def _url(gate: Gate, name: str, drawings: Sequence[Drawing]) -> str:
+def _url(limiter: RequestLimiter, name: str, drawings: Sequence[Drawing]) -> str:
     mosaic = ee.ImageCollection([_drawn(drawing) for drawing in drawings]).mosaic()
     try:
-        reply = gate.request(lambda: ee.data.getMapId({"image": mosaic}), what=f"the map layer {name}")
+        reply = limiter.request(lambda: ee.data.getMapId({"image": mosaic}), what=f"the map layer {name}")
     except TooLarge as error:
         raise SourceError(f"Earth Engine cannot draw the map layer {name} ({error}): map fewer ROIs at once") from error
     url: str = reply["tile_fetcher"].url_format

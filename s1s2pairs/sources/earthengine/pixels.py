@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from .limits import Window
+from .limits import Block
 from .retry import DamagedReply
 
 
@@ -24,7 +24,7 @@ class Composite:
     bands: tuple[str, ...]
     dtype: np.dtype[Any]
 
-    def compute(self, grid: GeoBox, window: Window) -> NDArray[Any]:
+    def compute(self, grid: GeoBox, window: Block) -> NDArray[Any]:
         """Compute a window of `grid`: one request.
 
         Returns:

@@ -13,26 +13,26 @@ from odc.geo.geobox import GeoBox
 from ...acquisitions import OpticalScene, SarScene
 from ...sensors import S2_CLEAR_BAND
 from . import answers, expressions, known
-from .limits import Window
+from .limits import Block
 from .pixels import Composite
-from .retry import Gate
+from .retry import RequestLimiter
 
 POLARISATIONS: Final = ("VV", "VH")
 OPTICAL_BANDS: Final = ("B4", "B8", "B11")
 _FAR_M: Final = 1_000_000.0
 
 
-class Unseen(Exception):
-    """What a belief is about is not there to be looked at; says why."""
+class NotTestable(Exception):
+    """What an assumption is about is not there to be tried; says why."""
 
 
 class Probe:
     """What Earth Engine says about the field."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, limiter: RequestLimiter) -> None:
         self.place = known.field()
         self.requests = 0
-        self._gate = gate
+        self._limiter = limiter
 
     def value(self, expression: Any) -> Any:
         """Compute a value.
@@ -41,10 +41,10 @@ class Probe:
             SourceError: Earth Engine refuses.
         """
         self.requests += 1
-        return self._gate.request(lambda: ee.data.computeValue(expression), what="a check")
+        return self._limiter.request(lambda: ee.data.computeValue(expression), what="a check")
 
     def pixels(
-        self, image: Any, bands: Sequence[str], dtype: Any, *, grid: GeoBox | None = None, window: Window | None = None
+        self, image: Any, bands: Sequence[str], dtype: Any, *, grid: GeoBox | None = None, window: Block | None = None
     ) -> NDArray[Any]:
         """Compute pixels of an image on a grid, the field's own unless another is given: (band, y, x) of `dtype`.
 
@@ -53,10 +53,10 @@ class Probe:
             SourceError: Earth Engine refuses.
         """
         grid = self.place.grid if grid is None else grid
-        part = window or Window(row=0, column=0, height=grid.height, width=grid.width)
+        part = window or Block(row=0, column=0, height=grid.height, width=grid.width)
         composite = Composite(label="a check", expression=image, bands=tuple(bands), dtype=np.dtype(dtype))
         self.requests += 1
-        return self._gate.request(lambda: composite.compute(grid, part), what="a check")
+        return self._limiter.request(lambda: composite.compute(grid, part), what="a check")
 
     @cached_property
     def listing(self) -> Any:
@@ -77,10 +77,10 @@ class Probe:
         """The radar scenes listed.
 
         Raises:
-            Unseen: There is none.
+            NotTestable: There is none.
         """
         if not self._scenes[0]:
-            raise Unseen("no radar scene was listed")
+            raise NotTestable("no radar scene was listed")
         return self._scenes[0]
 
     @property
@@ -92,14 +92,14 @@ class Probe:
         """Return the first scene of each relative orbit that covers the field.
 
         Raises:
-            Unseen: There is none.
+            NotTestable: There is none.
         """
         first: dict[int, SarScene] = {}
         for scene in sorted(self.sar, key=lambda scene: (scene.acquired_at, scene.id)):
             if scene.footprint.contains(self.place.polygon):
                 first.setdefault(scene.relative_orbit, scene)
         if not first:
-            raise Unseen("no radar scene covers the field")
+            raise NotTestable("no radar scene covers the field")
         return list(first.values())
 
     @cached_property
@@ -107,24 +107,24 @@ class Probe:
         """Two scenes of one orbit that cover the field.
 
         Raises:
-            Unseen: There are none.
+            NotTestable: There are none.
         """
         for orbit in {scene.relative_orbit: None for scene in self.one_of_each_orbit()}:
             both = [s.id for s in self.sar if s.relative_orbit == orbit and s.footprint.contains(self.place.polygon)]
             if len(both) >= 2:
                 return sorted(both)[:2]
-        raise Unseen("no two radar scenes of one orbit cover the field")
+        raise NotTestable("no two radar scenes of one orbit cover the field")
 
     @cached_property
     def optical_pair(self) -> list[str]:
         """The two clearest optical scenes that cover the field.
 
         Raises:
-            Unseen: There are none.
+            NotTestable: There are none.
         """
         covering = [s.id for s in self.optical if s.footprint.contains(self.place.polygon)]
         if len(covering) < 2:
-            raise Unseen(f"{len(covering)} optical scenes cover the field, two are wanted")
+            raise NotTestable(f"{len(covering)} optical scenes cover the field, two are wanted")
         reply = self.value(expressions.class_counts(self.place, [(id_,) for id_ in covering]))
         counts = answers.class_counts(reply, len(covering))
         ranked = sorted(zip(counts, covering, strict=True), key=lambda pair: (-pair[0].covered, pair[0].cloud, pair[1]))
@@ -137,7 +137,7 @@ class Probe:
         return classes
 
     def radar_mean(
-        self, ids: Sequence[str], window: Window | None = None, *, far: bool = False, side: int | None = None
+        self, ids: Sequence[str], window: Block | None = None, *, far: bool = False, side: int | None = None
     ) -> NDArray[Any]:
         """Return the mean of passes as a build asks for it: (VV, VH, count; y, x) float32.
 

@@ -58,7 +58,7 @@ _LONGEST_TEXT: Final = 300
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Patience:
+class RetryPolicy:
     """How long Earth Engine is put up with."""
 
     attempts: int = 8
@@ -98,14 +98,14 @@ def _says(error: BaseException, signs: Sequence[str]) -> bool:
     return any(sign in text for sign in signs)
 
 
-class Gate:
-    """Lets at most so many requests through at once, each with patience."""
+class RequestLimiter:
+    """Lets at most so many requests through at once, each until it succeeds or its policy gives up."""
 
-    def __init__(self, most: int, patience: Patience) -> None:
+    def __init__(self, most: int, retry_policy: RetryPolicy) -> None:
         self.most = most
         self._slots = threading.BoundedSemaphore(most)
-        self._patience = patience
-        self._wait = wait_random_exponential(multiplier=patience.first_wait_s, max=patience.longest_wait_s)
+        self._retry_policy = retry_policy
+        self._wait = wait_random_exponential(multiplier=retry_policy.first_wait_s, max=retry_policy.longest_wait_s)
         self._connected = time.monotonic()
         """When a request last got through to the other side."""
 
@@ -158,22 +158,22 @@ class Gate:
             GoogleAuthError,
         ) as error:
             if _says(error, [_TOO_MANY_AT_ONCE]):
-                time.sleep(min(self._patience.first_wait_s * 2**smaller, self._patience.longest_wait_s))
+                time.sleep(min(self._retry_policy.first_wait_s * 2**smaller, self._retry_policy.longest_wait_s))
             raise self._explained(error, what) from error
 
     def _wait_s(self, state: RetryCallState) -> float:
         wait_s = self._wait(state)
         error = state.outcome.exception() if state.outcome else None
         if _is_out_of_reach(error):
-            return min(wait_s, self._patience.unreachable_s / 8)
-        return min(wait_s, self._patience.first_wait_s) if error is not None and _is_denial(error) else wait_s
+            return min(wait_s, self._retry_policy.unreachable_s / 8)
+        return min(wait_s, self._retry_policy.first_wait_s) if error is not None and _is_denial(error) else wait_s
 
     def _is_enough(self, state: RetryCallState, arrived: int) -> bool:
         """Tell whether to give up. Attempts without a connection are not counted, but timed."""
         if _is_out_of_reach(state.outcome.exception() if state.outcome else None):
             since = max(self._connected, state.start_time)  # before that, nobody may have asked for long
-            return time.monotonic() - since > self._patience.unreachable_s
-        return arrived >= self._patience.attempts
+            return time.monotonic() - since > self._retry_policy.unreachable_s
+        return arrived >= self._retry_policy.attempts
 
     def _explained(self, error: BaseException, what: str) -> Exception:
         """Turn a final failure into one the reader can act on; only texts known to hold no secret go into it."""
@@ -191,7 +191,7 @@ class Gate:
         return SourceError(f"Earth Engine refused {what} ({status or 'no status'}: {text}): see docs/earthengine.md")
 
     def _gave_up(self, error: BaseException, what: str) -> Exception:
-        text, tried = _text(error), f"after {self._patience.attempts} attempts"
+        text, tried = _text(error), f"after {self._retry_policy.attempts} attempts"
         if _is_denial(error):
             return SourceError(
                 f"Earth Engine refuses access for {what} ({text}), {tried}: see `Refused` in docs/earthengine.md"

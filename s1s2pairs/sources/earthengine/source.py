@@ -16,9 +16,9 @@ from ...errors import RecipeError, SourceError
 from ...sensors import S2_CLEAR_BAND, Backscatter
 from .. import OpticalComposite, SarMean
 from . import expressions
-from .limits import MAX_REQUESTS, MEASURING_AT_ONCE, Window, optical_bytes, sar_bytes, windows
+from .limits import MAX_REQUESTS, MEASURING_AT_ONCE, Block, optical_bytes, sar_bytes, windows
 from .pixels import Composite
-from .retry import Gate, Patience, TooLarge
+from .retry import RequestLimiter, RetryPolicy, TooLarge
 from .session import is_open, open_session
 from .survey import Survey
 
@@ -36,13 +36,15 @@ class EarthEngineSource:
     name = "earthengine"
     radar_name: str | None = None
 
-    def __init__(self, project: str | None = None, requests: int = 24, *, patience: Patience | None = None) -> None:
+    def __init__(
+        self, project: str | None = None, requests: int = 24, *, retry_policy: RetryPolicy | None = None
+    ) -> None:
         """Sign in.
 
         Args:
             project: Google Cloud project; else from EARTHENGINE_PROJECT or GOOGLE_CLOUD_PROJECT, else the credentials' own.
             requests: Most requests in flight at once, 1 to 40.
-            patience: How long failures are put up with.
+            retry_policy: How long failures are put up with.
 
         Raises:
             RecipeError: `requests` is out of range.
@@ -51,10 +53,10 @@ class EarthEngineSource:
         """
         if not 1 <= requests <= MAX_REQUESTS:
             raise RecipeError(f"{requests} requests at once: Earth Engine allows a project 1 to {MAX_REQUESTS}")
-        patience = patience or Patience()
+        retry_policy = retry_policy or RetryPolicy()
         self.requests = requests
-        self._transport = open_session(project=project, connections=requests, deadline_s=patience.deadline_s)
-        self._gate = Gate(requests, patience)
+        self._transport = open_session(project=project, connections=requests, deadline_s=retry_policy.deadline_s)
+        self._limiter = RequestLimiter(requests, retry_policy)
         self._measuring = threading.BoundedSemaphore(MEASURING_AT_ONCE)
         self._surveys: dict[RoiGrids, Survey] = {}
         self._lock = threading.Lock()
@@ -138,13 +140,13 @@ class EarthEngineSource:
     def _request(self, send: Callable[[], T], *, what: str, smaller: int = 0) -> T:
         if not is_open(self._transport):
             raise SourceError("this Earth Engine source was ended by opening another one in the same process")
-        return self._gate.request(send, what=what, smaller=smaller)
+        return self._limiter.request(send, what=what, smaller=smaller)
 
     def _pixels(self, composite: Composite, grid: GeoBox, *, bytes_per_pixel: int) -> NDArray[Any]:
         """Compute a composite on a grid, in as few requests as the limits allow: (band, y, x) of its type."""
         out = np.empty((len(composite.bands), *grid.shape), composite.dtype)
 
-        def fetch(window: Window) -> None:
+        def fetch(window: Block) -> None:
             try:
                 out[:, *window.slices] = self._request(lambda: composite.compute(grid, window), what=composite.label)
             except TooLarge as error:

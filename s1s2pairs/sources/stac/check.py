@@ -29,10 +29,10 @@ _LOOKED_AT: Final = 20
 _HALF_DEG: Final = 0.003
 _SIDE_PX: Final = 64
 _MINUTE: Final = dt.timedelta(minutes=1)
-Seen = tuple[bool, str]
+Outcome = tuple[bool, str]
 
 
-class _Unseen(Exception):
+class _NotTestable(Exception):
     """What is to be looked at is not there; says why."""
 
 
@@ -46,26 +46,26 @@ def check_stac(name: str) -> CheckReport:
         SourceError: There is no catalogue, or it cannot be reached.
     """
     start = time.monotonic()
-    look = _Look(name)
-    findings = tuple(_try(*one, look) for one in _LOOKS)
-    return CheckReport(source=look.catalogue.name, findings=findings, requests=None, seconds=time.monotonic() - start)
+    trial = _Trial(name)
+    findings = tuple(_try(*one, trial) for one in _TRIALS)
+    return CheckReport(source=trial.catalogue.name, findings=findings, requests=None, seconds=time.monotonic() - start)
 
 
-def _try(name: str, says: str, breaks: str, see: Callable[["_Look"], Seen], look: "_Look") -> Finding:
+def _try(name: str, says: str, breaks: str, ask: Callable[["_Trial"], Outcome], trial: "_Trial") -> Finding:
     state: State
     try:
-        holds, detail = see(look)
+        holds, detail = ask(trial)
         state = "holds" if holds else "does not hold"
     except (NotAuthenticated, SourceUnreachable):
         raise
-    except _Unseen as error:
+    except _NotTestable as error:
         state, detail = "not testable", str(error)
     except S1S2Error as error:
         state, detail = "does not hold", str(error)
     return Finding(name=name, says=says, state=state, detail=detail, breaks=breaks)
 
 
-class _Look:
+class _Trial:
     """A catalogue, and one item of each sensor."""
 
     def __init__(self, name: str) -> None:
@@ -75,10 +75,10 @@ class _Look:
     def optical(self) -> Item:
         """The first optical item."""
         if not any(self.catalogue.has_collection(name) for name in OPTICAL_COLLECTIONS):
-            raise _Unseen("there is no optical collection")
+            raise _NotTestable("there is no optical collection")
         items = self.catalogue.some(optical_collection(self.catalogue), 1)
         if not items:
-            raise _Unseen("the optical collection gives no item")
+            raise _NotTestable("the optical collection gives no item")
         return items[0]
 
     @cached_property
@@ -87,13 +87,13 @@ class _Look:
         try:
             collection = sar_collection(self.catalogue)
         except S1S2Error as error:
-            raise _Unseen("there is no usable radar collection") from error
+            raise _NotTestable("there is no usable radar collection") from error
         items = self.catalogue.some(collection, _LOOKED_AT)
         for polarisations in (DEFAULT_S1_POLARISATIONS, ()):
             wanted = [item for item in items if is_wanted_sar(item, polarisations)]
             if wanted:
                 return wanted[0]
-        raise _Unseen(f"none of the first {len(items)} radar items is IW")
+        raise _NotTestable(f"none of the first {len(items)} radar items is IW")
 
     @property
     def polarisations(self) -> list[str]:
@@ -112,29 +112,29 @@ class _Look:
         return readable(raster, self.catalogue)
 
 
-def _optical_collection(look: _Look) -> Seen:
-    return True, optical_collection(look.catalogue)
+def _optical_collection(trial: _Trial) -> Outcome:
+    return True, optical_collection(trial.catalogue)
 
 
-def _radar_collection(look: _Look) -> Seen:
-    name = sar_collection(look.catalogue)
+def _radar_collection(trial: _Trial) -> Outcome:
+    name = sar_collection(trial.catalogue)
     return True, f"{name}, {SAR_COLLECTIONS[name]}"
 
 
-def _optical_item(look: _Look) -> Seen:
-    scene = optical_scene(look.optical)
+def _optical_item(trial: _Trial) -> Outcome:
+    scene = optical_scene(trial.optical)
     told = f"{scene.id}: {scene.acquired_at:%Y-%m-%d %H:%M}, {scene.platform}, tile {scene.tile or 'unknown'}"
     return scene.platform.startswith("sentinel-2"), f"{told}, datatake {scene.datatake_id or 'unknown'}"
 
 
-def _radar_item(look: _Look) -> Seen:
-    scene = sar_scene(look.radar)
+def _radar_item(trial: _Trial) -> Outcome:
+    scene = sar_scene(trial.radar)
     told = f"{scene.id}: {scene.acquired_at:%Y-%m-%d %H:%M:%S}, {scene.platform}"
     return scene.platform.startswith("sentinel-1"), f"{told}, orbit {scene.relative_orbit} {scene.orbit_pass}"
 
 
-def _optical_assets(look: _Look) -> Seen:
-    rasters = [reflectance_raster(look.optical, band) for band in DEFAULT_S2_BANDS] + [scl_raster(look.optical)]
+def _optical_assets(trial: _Trial) -> Outcome:
+    rasters = [reflectance_raster(trial.optical, band) for band in DEFAULT_S2_BANDS] + [scl_raster(trial.optical)]
     first = rasters[0]
     return (
         True,
@@ -142,36 +142,36 @@ def _optical_assets(look: _Look) -> Seen:
     )
 
 
-def _radar_assets(look: _Look) -> Seen:
-    rasters = [backscatter_raster(look.radar, name) for name in look.polarisations]
+def _radar_assets(trial: _Trial) -> Outcome:
+    rasters = [backscatter_raster(trial.radar, name) for name in trial.polarisations]
     if not rasters:
-        return False, f"{look.radar.id} has no asset for any of {', '.join(S1_POLARISATIONS)}"
+        return False, f"{trial.radar.id} has no asset for any of {', '.join(S1_POLARISATIONS)}"
     unit = "dB" if rasters[0].decibel else "linear power"
-    return True, f"{' '.join(look.polarisations)} in {unit}, nodata {rasters[0].nodata}"
+    return True, f"{' '.join(trial.polarisations)} in {unit}, nodata {rasters[0].nodata}"
 
 
-def _optical_search(look: _Look) -> Seen:
-    return _found_again(look, look.optical)
+def _optical_search(trial: _Trial) -> Outcome:
+    return _found_again(trial, trial.optical)
 
 
-def _radar_search(look: _Look) -> Seen:
-    return _found_again(look, look.radar)
+def _radar_search(trial: _Trial) -> Outcome:
+    return _found_again(trial, trial.radar)
 
 
-def _found_again(look: _Look, item: Item) -> Seen:
+def _found_again(trial: _Trial, item: Item) -> Outcome:
     span = Span(start=item.acquired_at - _MINUTE, end=item.acquired_at + _MINUTE)
-    found = [one.id for one in look.catalogue.search(item.collection, look.place(item).polygon, [span])]
+    found = [one.id for one in trial.catalogue.search(item.collection, trial.place(item).polygon, [span])]
     return item.id in found, f"{len(found)} items at its place within a minute of its time"
 
 
-def _optical_pixels(look: _Look) -> Seen:
-    grid = look.place(look.optical).grid
-    red = reflectance_raster(look.optical, "B4")
-    values = read_raw(look.signed(red), grid, fill=0)
-    classes = read_raw(look.signed(scl_raster(look.optical)), grid, fill=SCL_NO_DATA)
+def _optical_pixels(trial: _Trial) -> Outcome:
+    grid = trial.place(trial.optical).grid
+    red = reflectance_raster(trial.optical, "B4")
+    values = read_raw(trial.signed(red), grid, fill=0)
+    classes = read_raw(trial.signed(scl_raster(trial.optical)), grid, fill=SCL_NO_DATA)
     valid = (classes != SCL_NO_DATA) & (values != red.nodata)
     if not valid.any():
-        raise _Unseen("the window holds no valid pixel")
+        raise _NotTestable("the window holds no valid pixel")
     median = float(np.median(values[valid])) * red.scale + red.offset
     detail = (
         f"{int(valid.sum())} valid pixels, median reflectance of B4 {median:.3f}, classes {_listed(classes[valid])}"
@@ -179,19 +179,19 @@ def _optical_pixels(look: _Look) -> Seen:
     return -0.05 < median < 1.5 and classes.max() <= 11, detail
 
 
-def _radar_pixels(look: _Look) -> Seen:
-    name = next(iter(look.polarisations), "VV")
-    values = read_float(look.signed(backscatter_raster(look.radar, name)), look.place(look.radar).grid)
+def _radar_pixels(trial: _Trial) -> Outcome:
+    name = next(iter(trial.polarisations), "VV")
+    values = read_float(trial.signed(backscatter_raster(trial.radar, name)), trial.place(trial.radar).grid)
     values = values[np.isfinite(values)]
     if not values.size:
-        raise _Unseen("the window holds no pixel with a value")
+        raise _NotTestable("the window holds no pixel with a value")
     median = float(np.median(values))
     return 1e-5 < median < 10, f"{values.size} pixels, median {name} {median:.4g} in linear power"
 
 
-def _incidence(look: _Look) -> Seen:
-    place, scene = look.place(look.radar), sar_scene(look.radar)
-    found = mean_incidence(look.radar, place, look.catalogue)
+def _incidence(trial: _Trial) -> Outcome:
+    place, scene = trial.place(trial.radar), sar_scene(trial.radar)
+    found = mean_incidence(trial.radar, place, trial.catalogue)
     where = incidence_points(place.polygon, place.analysis_grid)
     modelled = float(incidence_deg(scene.relative_orbit, scene.orbit_pass, *where).mean())
     gap = found.mean_deg - modelled
@@ -202,7 +202,7 @@ def _listed(classes: NDArray[np.uint8]) -> str:
     return " ".join(str(one) for one in np.unique(classes))
 
 
-_LOOKS: Final = (
+_TRIALS: Final = (
     ("optical-collection", "there are Sentinel-2 images", "every build", _optical_collection),
     ("optical-item", "an optical item says when and by whom it was taken", "the choice of dates", _optical_item),
     ("optical-assets", "it has all bands and the scene classes", "composites", _optical_assets),
@@ -215,4 +215,4 @@ _LOOKS: Final = (
     ("radar-pixels", "its pixels are linear power or dB", "radar images", _radar_pixels),
     ("incidence", "its incidence angle fits its orbit", "the choice of the orbit", _incidence),
 )
-"""Name, what is assumed, what would go wrong, how to look."""
+"""Name, what is assumed, what would go wrong, how to try it."""

@@ -12,7 +12,7 @@ from s1s2pairs.check import check as checking
 from s1s2pairs.errors import RecipeError, SourceError, SourceUnreachable
 from s1s2pairs.s1_orbits import incidence_deg
 from s1s2pairs.sources.findings import CheckReport
-from s1s2pairs.sources.stac.check import _LOOKS
+from s1s2pairs.sources.stac.check import _TRIALS
 
 if TYPE_CHECKING:
     from tests.s1s2pairs.sources.stac.conftest import TinyArchive
@@ -87,7 +87,7 @@ def test_a_search_that_does_not_find_is_named(
 
 
 def test_each_look_is_broken_by_a_test() -> None:
-    assert {name for name, *_ in _LOOKS} == {*BROKEN, "optical-search", "radar-search"}
+    assert {name for name, *_ in _TRIALS} == {*BROKEN, "optical-search", "radar-search"}
 
 
 def test_real_archives(real_data: Path) -> None:
