@@ -46,6 +46,14 @@ Data = Annotated[
     typer.Option("--data", help="Dataset (folder or fsspec URL); else the only one under data/.", show_default=False),
 ]
 Project = Annotated[str | None, typer.Option(help="Google Cloud project, for Earth Engine.", show_default=False)]
+AllowHost = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-host",
+        help="Host, s3://bucket or folder from which a STAC catalogue's files may be read too. Repeatable.",
+        show_default=False,
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto (CUDA where there is one, else the CPU), cuda or cpu.")]
 
 
@@ -100,6 +108,7 @@ def build(
     plan: Annotated[bool, typer.Option("--plan", help="Choose, print what would be fetched, fetch no pixels.")] = False,
     project: Project = None,
     requests: Annotated[int, typer.Option(min=1, max=40, help="Earth Engine requests in flight at once.")] = 24,
+    allow_host: AllowHost = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -118,6 +127,7 @@ def build(
         dask=dask,
         project=project,
         requests=requests,
+        allow_hosts=allow_host or (),
     )
     bar = _bar(quiet=quiet or as_json)
     for warning in order.warnings():
@@ -175,13 +185,14 @@ def check(
         Path | None,
         typer.Option(help="File for a recording of Earth Engine's replies, nothing secret in it.", show_default=False),
     ] = None,
+    allow_host: AllowHost = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask a source, with a few small requests, whether everything a build relies on holds there."""
     from s1s2pairs.check import text
     from s1s2pairs.check.check import check as try_source
 
-    found = try_source(source, project=project, save=save)
+    found = try_source(source, project=project, save=save, allow_hosts=allow_host or ())
     if as_json:
         say_json(text.check_json(found))
     else:

@@ -68,6 +68,8 @@ S2_NODATA: Final = 0
 
 SCL_NO_DATA: Final = 0
 SCL_SNOW: Final = 11
+SCL_LAST: Final = 11
+"""Highest scene class."""
 SCL_CLOUD: Final = (3, 8, 9, 10)
 """Scene classes that count as cloud: shadow, cloud of medium and high probability, cirrus."""
 SCL_RESOLUTION_M: Final = 20

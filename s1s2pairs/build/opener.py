@@ -45,6 +45,8 @@ class SourceOpener:
     """Google Cloud project, for Earth Engine only."""
     requests: int = 24
     """Most requests in flight at once over all processes, for Earth Engine only."""
+    allow_hosts: tuple[str, ...] = ()
+    """Hosts, buckets and folders from which a STAC catalogue's files may be read, beside its own."""
 
     @property
     def usual_workers(self) -> int:
@@ -61,7 +63,7 @@ class SourceOpener:
         Raises:
             SourceError: It cannot be used.
         """
-        access = Access(project=self.project, requests=self.requests)
+        access = Access(project=self.project, requests=self.requests, allow_hosts=self.allow_hosts)
         return open_source(self.name, radar=self.radar, access=access)
 
     def share(self, processes: int) -> Self:

@@ -37,6 +37,7 @@ class Order:
         dask: str | None = None,
         project: str | None = None,
         requests: int = 24,
+        allow_hosts: Sequence[str] = (),
     ) -> Self:
         """Fill in what is left open.
 
@@ -50,13 +51,16 @@ class Order:
             dask: Address of a Dask scheduler whose workers do the work instead.
             project: Google Cloud project, for Earth Engine only.
             requests: Most requests in flight at once, for Earth Engine only.
+            allow_hosts: Hosts, buckets and folders from which a STAC catalogue's files may be read, beside its own.
 
         Raises:
             RecipeError: The recipe is wrong, or a lock was made from a catalogue whose place is not given.
         """
         subject = lock.load(Path(recipe), years=years) if isinstance(recipe, str | Path) else recipe
         name, radar = lock.sources_for(subject, source, radar_source)
-        opener = SourceOpener(name=name, radar=radar, project=project, requests=requests)
+        opener = SourceOpener(
+            name=name, radar=radar, project=project, requests=requests, allow_hosts=tuple(allow_hosts)
+        )
         return cls(
             subject=subject,
             opener=opener,
@@ -93,6 +97,7 @@ def build_dataset(
     radar_source: str | None = None,
     out: str | Path | None = None,
     workers: int | None = None,
+    allow_hosts: Sequence[str] = (),
 ) -> BuildReport:
     """Build a dataset, or finish one that was begun: `s1s2 build` from Python.
 
@@ -101,5 +106,12 @@ def build_dataset(
     Returns:
         What became of each ROI, and the plan.
     """
-    order = Order.of(recipe, years=years, source=source, radar_source=radar_source, out=out, workers=workers)
-    return order.build()
+    return Order.of(
+        recipe,
+        years=years,
+        source=source,
+        radar_source=radar_source,
+        out=out,
+        workers=workers,
+        allow_hosts=allow_hosts,
+    ).build()

@@ -59,8 +59,9 @@ def stored_reflectance(raw: NDArray[Any], *, scale: float, offset: float) -> NDA
 def _reflectance(raw: NDArray[Any], scale: float, offset: float) -> NDArray[np.uint16]:
     exact = (raw.astype(np.float64) * scale + offset) * REFLECTANCE_SCALE
     # 0.1 and its like are not exact in binary; what is a half to seven digits counts as a half.
-    rounded = np.floor(np.round(exact, 7) + 0.5)
-    return np.clip(rounded, 1, 65_535).astype(np.uint16)
+    with np.errstate(invalid="ignore", over="ignore"):  # values that are missing, or far too large, are not kept
+        rounded = np.floor(np.round(exact, 7) + 0.5)
+        return np.clip(rounded, 1, 65_535).astype(np.uint16)
 
 
 def median_of_present(values: NDArray[np.uint16], count: NDArray[np.uint8]) -> NDArray[np.uint16]:

@@ -22,6 +22,8 @@ class Access:
     """Google Cloud project, for Earth Engine."""
     requests: int = 24
     """Most requests in flight at once, for Earth Engine."""
+    allow_hosts: tuple[str, ...] = ()
+    """Hosts, buckets and folders from which a STAC catalogue's files may be read, beside its own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,10 +67,10 @@ def _draw_earthengine(layers: Mapping[str, Sequence[Drawing]], access: Access) -
     return layer_urls(layers, project=access.project)
 
 
-def _open_stac(name: str, _: Access) -> Source:
+def _open_stac(name: str, access: Access) -> Source:
     from .stac.source import StacSource
 
-    return StacSource(name)
+    return StacSource(name, allowed=access.allow_hosts)
 
 
 def _cost_stac(needed: Needed, grid: GeoBox, _: int, sensors: Sequence[Sensor]) -> Cost:
@@ -77,12 +79,12 @@ def _cost_stac(needed: Needed, grid: GeoBox, _: int, sensors: Sequence[Sensor]) 
     return cost(needed, grid, sensors=sensors)
 
 
-def _check_stac(name: str, _: Access, save: Path | None) -> CheckReport:
+def _check_stac(name: str, access: Access, save: Path | None) -> CheckReport:
     if save is not None:
         raise RecipeError("--save records replies of Earth Engine only; leave it out, or use --source earthengine")
     from .stac.check import check_stac
 
-    return check_stac(name)
+    return check_stac(name, allowed=access.allow_hosts)
 
 
 SOURCES = (

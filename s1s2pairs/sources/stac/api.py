@@ -3,7 +3,6 @@
 import datetime as dt
 import threading
 from collections.abc import Iterable, Sequence
-from typing import Any
 from urllib.parse import urlsplit
 
 import pystac
@@ -12,7 +11,6 @@ import shapely.geometry
 from pystac.errors import STACError, STACTypeError
 from pystac_client.errors import ClientTypeError
 from pystac_client.exceptions import APIError
-from pystac_client.stac_api_io import StacApiIO
 from requests import RequestException
 from shapely.geometry.base import BaseGeometry
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
@@ -20,8 +18,10 @@ from urllib3.util import Retry
 
 from ...acquisitions import Span
 from ...errors import MissingFile, SourceError, SourceUnreachable
+from .bounded_io import BoundedIO
 from .catalogue import lists_amplitudes
 from .items import Item, item_from_json
+from .locations import Locations
 
 PLANETARY_COMPUTER = "planetarycomputer.microsoft.com"
 RAW_GRD_HOSTS = (PLANETARY_COMPUTER, "earth-search.aws.element84.com")
@@ -45,15 +45,16 @@ class ApiCatalogue:
 
     is_remote = True
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, allowed: Iterable[str] = ()) -> None:
         if urlsplit(url).scheme not in ("http", "https"):
             raise SourceError(f"stac:{url}: no URL; give e.g. stac:https://{PLANETARY_COMPUTER}/api/stac/v1")
         self.name = f"stac:{url}"
         self._url = url
-        host = urlsplit(url).hostname
+        host = urlsplit(url).hostname or ""
+        self._locations = Locations.of(host, allowed)
         self._has_raw_grd = host in RAW_GRD_HOSTS
         self._signs = host == PLANETARY_COMPUTER
-        self._io = StacApiIO(max_retries=_RETRIES, timeout=_TIMEOUT_S)
+        self._io = BoundedIO(max_retries=_RETRIES, timeout=_TIMEOUT_S)
         self._lock = threading.Lock()
         self._opened: pystac_client.Client | None = None
         self._known: dict[tuple[str, str], Item] = {}
@@ -95,6 +96,7 @@ class ApiCatalogue:
 
     def signed(self, href: str) -> str:
         """Return the URL of an asset, signed anew where the host wants that: signatures last less than an hour."""
+        href = self._locations.check(href)
         if not self._signs:
             return href
         import planetary_computer  # noqa: PLC0415 - only one host needs it
@@ -152,7 +154,10 @@ class ApiCatalogue:
         return SourceError(f"the STAC API {self._url} cannot be used: {said}; check the URL and the network")
 
 
-_BAD_ANSWER = (APIError, STACError, STACTypeError, ClientTypeError, RequestException, KeyError, TypeError, ValueError)
+_BAD_ANSWER = (
+    *(APIError, STACError, STACTypeError, ClientTypeError, RequestException),
+    *(LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError),
+)
 """Everything pystac-client raises when a server is out of reach, refuses, or answers something that is no STAC."""
 
 
@@ -169,5 +174,7 @@ def _rfc3339(time: dt.datetime) -> str:
     return time.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _self_link(value: dict[str, Any]) -> str | None:
-    return next((link.get("href") for link in value.get("links", ()) if link.get("rel") == "self"), None)
+def _self_link(value: object) -> str | None:
+    links = value.get("links") if isinstance(value, dict) else None
+    stated = [link for link in links if isinstance(link, dict)] if isinstance(links, list) else []
+    return next((str(link["href"]) for link in stated if link.get("rel") == "self" and "href" in link), None)

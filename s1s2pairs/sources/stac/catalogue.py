@@ -3,13 +3,14 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Protocol
 
 from shapely.geometry.base import BaseGeometry
 
 from ...acquisitions import Span
 from ...sensors import S1_POLARISATIONS, asset_names
-from .items import Item, band_fields
+from .items import Item
+from .properties import asset_of_json
 from .raster import Raster
 
 _AMPLITUDE = re.compile(r"\b(amplitudes?|DN|digital numbers?)\b", re.IGNORECASE)
@@ -39,7 +40,11 @@ class Catalogue(Protocol):
         """Fetch any few items of a collection."""
 
     def signed(self, href: str) -> str:
-        """Return the URL or path under which an asset can be read now."""
+        """Return the URL or path under which an asset can be read now.
+
+        Raises:
+            SourceError: It lies where this catalogue's files may not, or no signature was given.
+        """
 
     def text(self, href: str) -> str:
         """Fetch a text file an item points to.
@@ -67,11 +72,14 @@ def lists_amplitudes(item_assets: object) -> bool:
     )
 
 
-def _is_amplitude(asset: Mapping[str, Any]) -> bool:
-    fields = band_fields(asset)
-    if "unit" in fields or "scale" in fields:
+def _is_amplitude(stated: object) -> bool:
+    try:
+        asset = asset_of_json(stated)
+    except ValueError:
+        return False  # the items themselves will tell
+    if asset.unit is not None or asset.scale is not None:
         return False
-    kind = str(fields.get("data_type", ""))
+    kind = asset.data_type or ""
     return kind.startswith(("uint", "int")) or (
-        not kind.startswith("float") and bool(_AMPLITUDE.search(str(asset.get("description", ""))))
+        not kind.startswith("float") and bool(_AMPLITUDE.search(asset.description or ""))
     )

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Final
 
@@ -36,17 +36,18 @@ class _NotTestable(Exception):
     """What is to be looked at is not there; says why."""
 
 
-def check_stac(name: str) -> CheckReport:
+def check_stac(name: str, *, allowed: Sequence[str] = ()) -> CheckReport:
     """Look at a catalogue.
 
     Args:
         name: `stac:URL`, or the path of a catalogue on disk.
+        allowed: Hosts, buckets and folders from which its files may be read, beside its own.
 
     Raises:
         SourceError: There is no catalogue, or it cannot be reached.
     """
     start = time.monotonic()
-    trial = _Trial(name)
+    trial = _Trial(name, allowed)
     findings = tuple(_try(*one, trial) for one in _TRIALS)
     return CheckReport(source=trial.catalogue.name, findings=findings, requests=None, seconds=time.monotonic() - start)
 
@@ -68,8 +69,8 @@ def _try(name: str, says: str, breaks: str, ask: Callable[["_Trial"], Outcome], 
 class _Trial:
     """A catalogue, and one item of each sensor."""
 
-    def __init__(self, name: str) -> None:
-        self.catalogue = open_catalogue(name)
+    def __init__(self, name: str, allowed: Sequence[str]) -> None:
+        self.catalogue = open_catalogue(name, allowed=allowed)
 
     @cached_property
     def optical(self) -> Item:

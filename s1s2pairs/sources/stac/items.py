@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import shapely
 import shapely.geometry
@@ -14,6 +14,8 @@ from shapely.geometry.base import BaseGeometry
 
 from ...errors import SourceError
 from ...sensors import S1_POLARISATIONS, S2_BANDS, asset_names
+from ...untrusted import shown
+from .properties import Asset, Properties, asset_of_json, properties_of
 from .raster import Raster
 
 ANNOTATION = "schema-product-"
@@ -23,57 +25,79 @@ _SATELLITE = re.compile(r"S([12][A-D])_")
 _WANTED = {name for band in (*S2_BANDS, *S1_POLARISATIONS, "SCL", "angle") for name in asset_names(band)}
 
 
+class Outline(NamedTuple):
+    """What tells whom an item concerns, before anything else in it is believed."""
+
+    id: str
+    collection: str
+    footprint: BaseGeometry
+    """Ground it holds data for, lon/lat."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Item:
     """The part of a STAC item that we use."""
 
     id: str
     collection: str
-    properties: Mapping[str, Any]
-    assets: Mapping[str, Mapping[str, Any]]
-    """Those that we may read."""
+    properties: Properties
+    stated: Mapping[str, object]
+    """Its assets that we may read, as its text has them: `asset` makes sense of one."""
     others: tuple[str, ...]
     """Names of its other assets."""
     footprint: BaseGeometry
     """Ground it holds data for, lon/lat."""
     href: str
     """Where it was read from: a path or URL, to which asset paths are relative."""
+    schemes: Mapping[str, str]
+    """`storage:schemes`: name -> URL of an object storage with an endpoint of its own."""
 
     def fault(self, problem: str) -> SourceError:
         """Return an error that names this item."""
         return SourceError(f"item {self.id} ({self.href}): {problem}")
 
-    def required(self, name: str) -> Any:
-        """Return a property that must be there.
+    def missing(self, name: str) -> SourceError:
+        """Return an error that names a property which must be there."""
+        return self.fault(f"the property `{name}` is missing")
+
+    def asset(self, key: str) -> Asset:
+        """Return one of the assets that we may read.
 
         Raises:
-            SourceError: It is not.
+            SourceError: Something in it is of another type than it should be.
         """
-        value = self.properties.get(name)
-        if value is None:
-            raise self.fault(f"the property `{name}` is missing")
-        return value
+        try:
+            return asset_of_json(self.stated[key])
+        except ValueError as error:
+            raise self.fault(f"asset {key}: {error}") from error
+
+    def address(self, href: str) -> str:
+        """Return an address or path of the item's text as one that can be read from anywhere.
+
+        Raises:
+            SourceError: It is neither.
+        """
+        try:
+            return make_absolute_href(href, self.href)
+        except ValueError as error:
+            raise self.fault(f"`href` is {shown(href)}: {error}") from error
 
     @property
     def acquired_at(self) -> dt.datetime:
         """Acquisition time, UTC: `datetime`, or `start_datetime` where that is null."""
-        return self._time(self.properties.get("datetime") or self.required("start_datetime"))
+        time = self.properties.datetime or self.properties.start_datetime
+        if time is None:
+            raise self.missing("start_datetime")
+        return time
 
     @property
     def started_at(self) -> dt.datetime:
         """When recording began, UTC: `start_datetime`, or `datetime`, which of a radar slice is often the middle."""
-        return self._time(self.properties.get("start_datetime") or self.required("datetime"))
-
-    def _time(self, text: Any) -> dt.datetime:
-        try:
-            time = dt.datetime.fromisoformat(text)  # takes a blank for the T, as real items have it
-        except (TypeError, ValueError) as error:
-            raise self.fault(f"datetime {text!r} is no ISO 8601 time") from error
-        return time.replace(tzinfo=dt.UTC) if time.tzinfo is None else time.astimezone(dt.UTC)
+        return self.properties.start_datetime or self.acquired_at
 
 
-def item_from_json(value: object, *, href: str, collection: str | None = None) -> Item:
-    """Check the outline of a STAC item and keep what we use of it.
+def outline_from_json(value: object, *, href: str, collection: str | None = None) -> Outline:
+    """Check that something is a STAC item, and return what tells whom it concerns.
 
     Args:
         value: Parsed JSON.
@@ -81,31 +105,43 @@ def item_from_json(value: object, *, href: str, collection: str | None = None) -
         collection: Collection it was found in, where the item does not say.
 
     Raises:
-        SourceError: It is no STAC item.
+        SourceError: It is no STAC item, or nothing tells where it lies.
     """
     if not isinstance(value, dict) or value.get("type") != "Feature" or not isinstance(value.get("id"), str):
         raise SourceError(f"{href}: no STAC item (a GeoJSON Feature with an id)")
-    properties, assets, outline = value.get("properties"), value.get("assets"), value.get("geometry")
-    if not isinstance(properties, dict) or not isinstance(assets, dict):
+    if not isinstance(value.get("properties"), dict) or not isinstance(value.get("assets"), dict):
         raise SourceError(f"{href}: item {value['id']} has no `properties` or no `assets`")
-    footprint = _footprint(outline)
+    footprint = _footprint(value.get("geometry"))
     if footprint.is_empty:
         raise SourceError(
             f"{href}: item {value['id']} has no usable `geometry`; without a footprint no ROI can be matched"
         )
-    kept = {
-        key: asset
-        for key, asset in assets.items()
-        if isinstance(asset, dict) and (key in _WANTED or key.startswith(ANNOTATION))
-    }
+    return Outline(value["id"], str(value.get("collection") or collection or ""), footprint)
+
+
+def item_from_json(value: object, *, href: str, collection: str | None = None) -> Item:
+    """Check a STAC item and keep what we use of it. Arguments as for `outline_from_json`.
+
+    Raises:
+        SourceError: It is no STAC item, or a property is of another type than it should be.
+    """
+    outline = outline_from_json(value, href=href, collection=collection)
+    whole: Mapping[str, Any] = value  # type: ignore[assignment] # it has an outline
+    try:
+        properties = properties_of(whole["properties"])
+    except ValueError as error:
+        raise SourceError(f"item {outline.id} ({href}): {error}") from error
+    assets = whole["assets"]
+    kept = {key: asset for key, asset in assets.items() if key in _WANTED or key.startswith(ANNOTATION)}
     return Item(
-        id=value["id"],
-        collection=str(value.get("collection") or collection or ""),
+        id=outline.id,
+        collection=outline.collection,
         properties=properties,
-        assets=kept,
+        stated=kept,
         others=tuple(sorted(assets.keys() - kept.keys())),
-        footprint=footprint,
+        footprint=outline.footprint,
         href=href,
+        schemes=_schemes(whole["properties"].get("storage:schemes")),
     )
 
 
@@ -116,31 +152,49 @@ def _footprint(outline: object) -> BaseGeometry:
     if outline.get("type") == "MultiPolygon" and isinstance(outline.get("coordinates"), list):
         outline = outline | {"coordinates": [part for part in outline["coordinates"] if part and part[0]]}
     try:
-        return shapely.geometry.shape(outline)
-    except (ValueError, TypeError, AttributeError, IndexError, KeyError, shapely.errors.ShapelyError):
+        footprint = shapely.force_2d(shapely.geometry.shape(outline))
+        usable = footprint.is_empty or all(map(math.isfinite, footprint.bounds))
+        return (
+            shapely.make_valid(footprint)
+            if usable and not footprint.is_valid
+            else footprint
+            if usable
+            else shapely.Point()
+        )
+    except (ValueError, TypeError, AttributeError, LookupError, OverflowError, shapely.errors.ShapelyError):
         return shapely.Point()
+
+
+def _schemes(stated: object) -> dict[str, str]:
+    if not isinstance(stated, Mapping):
+        return {}
+    return {
+        str(name): str(scheme.get("platform", ""))
+        for name, scheme in stated.items()
+        if isinstance(scheme, Mapping) and scheme.get("type") == "custom-s3"
+    }
 
 
 def platform(item: Item) -> str:
     """Return the satellite, e.g. `sentinel-1a`: the property, else as ESA's names begin, else `unknown`."""
-    if stated := item.properties.get("platform"):
-        return str(stated).lower()
+    if stated := item.properties.platform:
+        return stated.lower()
     named = _SATELLITE.match(item.id)
     return f"sentinel-{named.group(1)}".lower() if named else "unknown"
 
 
-def asset_of(item: Item, band: str) -> tuple[str, Mapping[str, Any]]:
-    """Return the name and the text of the asset that holds a band (`B2`, `VV`, `SCL`, `angle`).
+def asset_of(item: Item, band: str) -> tuple[str, Asset]:
+    """Return the name and the fields of the asset that holds a band (`B2`, `VV`, `SCL`, `angle`).
 
     Raises:
-        SourceError: There is none.
+        SourceError: There is none, or something in it is of another type than it should be.
     """
     names = tuple(dict.fromkeys(asset_names(band)))
     for name in names:
-        if name in item.assets:
-            return name, item.assets[name]
+        if name in item.stated:
+            return name, item.asset(name)
     raise item.fault(
-        f"no asset for {band} (looked for {', '.join(names)}); it has {_some_of([*item.assets, *item.others])}"
+        f"no asset for {band} (looked for {', '.join(names)}); it has {_some_of([*item.stated, *item.others])}"
     )
 
 
@@ -150,32 +204,28 @@ def _some_of(names: Iterable[str]) -> str:
     return (", ".join(listed[:_NAMES_SHOWN]) or "none") + more
 
 
-def band_fields(asset: Mapping[str, Any]) -> dict[str, Any]:
-    """Collect what an asset says of its only band: in `raster:bands`, in STAC 1.1 `bands`, or beside them."""
-    fields: dict[str, Any] = {}
-    for source in (asset, *(asset.get("bands") or [])[:1], *(asset.get("raster:bands") or [])[:1]):
-        for name in ("scale", "offset", "nodata", "unit", "data_type"):
-            for key in (f"raster:{name}", name):
-                if source.get(key) is not None:
-                    fields[name] = source[key]
-    return fields
-
-
 def raster_of(
-    item: Item, key: str, *, nodata: float | None, scale: float = 1.0, offset: float = 0.0, decibel: bool = False
+    item: Item,
+    key: str,
+    asset: Asset,
+    *,
+    nodata: float | None,
+    scale: float = 1.0,
+    offset: float = 0.0,
+    decibel: bool = False,
 ) -> Raster:
     """Return an asset of an item as a raster to read.
 
     Raises:
-        SourceError: It has no file or no CRS.
+        SourceError: It has no file or no CRS, or a scale of 0.
     """
-    asset = item.assets[key]
-    href = asset.get("href")
-    if not isinstance(href, str) or not href:
+    if not asset.href:
         raise item.fault(f"asset {key} has no `href`")
+    if scale == 0:
+        raise item.fault(f"asset {key}: the scale is 0, which makes all values alike")
     return Raster(
         label=f"item {item.id}, asset {key}",
-        href=make_absolute_href(href, item.href),
+        href=item.address(asset.href),
         crs=_crs(item, key, asset),
         nodata=nodata,
         scale=scale,
@@ -185,52 +235,19 @@ def raster_of(
     )
 
 
-def _endpoint(item: Item, asset: Mapping[str, Any]) -> str:
+def _endpoint(item: Item, asset: Asset) -> str:
     """Return the URL of the object storage that an asset lies in: the first that it refers to, if any."""
-    schemes = item.properties.get("storage:schemes")
-    if not isinstance(schemes, Mapping):
-        return ""
-    named = [schemes[ref] for ref in asset.get("storage:refs") or () if isinstance(schemes.get(ref), Mapping)]
-    return str(named[0].get("platform", "")) if named and named[0].get("type") == "custom-s3" else ""
+    return next((item.schemes[ref] for ref in asset.storage_refs or () if ref in item.schemes), "")
 
 
-def _crs(item: Item, key: str, asset: Mapping[str, Any]) -> str:
+def _crs(item: Item, key: str, asset: Asset) -> str:
     for source in (asset, item.properties):
-        if code := source.get("proj:code"):
-            return str(code)
-        if epsg := source.get("proj:epsg"):
-            return f"EPSG:{epsg}"
-        if wkt := source.get("proj:wkt2"):
-            return str(wkt)
+        if source.proj_code:
+            return source.proj_code
+        if source.proj_epsg:
+            return f"EPSG:{source.proj_epsg}"
+        if source.proj_wkt2:
+            return source.proj_wkt2
     raise item.fault(
         f"asset {key} has no CRS (`proj:code`); only images on a map grid can be read, not ones in radar geometry"
     )
-
-
-def number_of(item: Item, key: str, value: object, default: Any) -> Any:
-    """Return a number an asset states, `default` where it does not.
-
-    Raises:
-        SourceError: It states something else.
-    """
-    if value is None:
-        return default
-    if isinstance(value, str) and value.lower() in ("nan", "inf", "-inf"):
-        return float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise item.fault(f"asset {key}: {value!r} is no number")
-    return value if math.isfinite(value) else float(value)
-
-
-def integer_of(item: Item, name: str) -> int | None:
-    """Return a whole-number property, None where it is missing.
-
-    Raises:
-        SourceError: It is something else.
-    """
-    value = item.properties.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise item.fault(f"`{name}` is {value!r}; a whole number is wanted")
-    return value

@@ -15,6 +15,9 @@ from rasterio.windows import Window
 _EDGE_PX = 1e-6
 """A pixel centre this close to the edge of two source pixels belongs to the later one; above the noise of UTM coordinates."""
 
+_FAR_PX = 2.0**40
+"""Beyond the last pixel of any raster."""
+
 
 def apply(transform: Affine, x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Apply an affine transform to arrays of coordinates."""
@@ -129,10 +132,9 @@ def _general(crs: str, transform: Affine, shape: tuple[int, int], grid: GeoBox) 
 
 
 def _floor(pixels: NDArray[Any]) -> NDArray[np.int64]:
-    # Points beyond the projection come back as inf; they lie outside any raster.
-    whole: NDArray[np.int64] = np.floor(np.nan_to_num(pixels, posinf=-1.0, neginf=-1.0, nan=-1.0) + _EDGE_PX).astype(
-        np.int64
-    )
+    # Points beyond the projection come back as inf; they lie outside any raster, as does all that is very far.
+    near = np.clip(np.nan_to_num(pixels, posinf=-1.0, neginf=-1.0, nan=-1.0), -1.0, _FAR_PX)
+    whole: NDArray[np.int64] = np.floor(near + _EDGE_PX).astype(np.int64)
     return whole
 
 

@@ -12,7 +12,7 @@ from ...grid import inside
 from ...sensors import SCL_CLOUD, SCL_NO_DATA, SCL_SNOW
 from ..compositing import stored_reflectance, valid_backscatter
 from .raster import Raster
-from .reading import read_float, read_raw
+from .reading import read_classes, read_float, read_raw
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ def scl_mosaic(rasters: Sequence[Raster], grid: GeoBox) -> NDArray[np.uint8]:
     """Lay the scene classes of one datatake's granules side by side: (y, x) uint8, 0 where missing."""
     mosaic = np.zeros(grid.shape, np.uint8)
     for raster in rasters:
-        np.copyto(mosaic, read_raw(raster, grid, fill=SCL_NO_DATA), where=mosaic == SCL_NO_DATA, casting="same_kind")
+        np.copyto(mosaic, read_classes(raster, grid), where=mosaic == SCL_NO_DATA)
     return mosaic
 
 
@@ -62,7 +62,7 @@ def clear_mosaic(scenes: Sequence[Sequence[Raster]], grid: GeoBox, out: NDArray[
     free = np.ones(grid.shape, np.bool_)
     clear = np.zeros(grid.shape, np.bool_)
     for *rasters, scl in scenes:
-        classes = read_raw(scl, grid, fill=SCL_NO_DATA)
+        classes = read_classes(scl, grid)
         valid = free & (classes != SCL_NO_DATA)
         if not valid.any():
             continue

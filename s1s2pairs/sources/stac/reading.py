@@ -12,8 +12,12 @@ from rasterio.windows import Window
 from scipy.ndimage import map_coordinates
 
 from ...errors import SourceError
+from ...sensors import SCL_LAST, SCL_NO_DATA
 from .lookup import apply, are_parallel, centres, find_lookup, window_of
 from .raster import Raster, opened
+
+MAX_READ_PIXELS = 1 << 28
+"""Of one file at once: a GiB of float32. A 10 m file under a tile of 128 MiB has 3 million."""
 
 
 def read_raw(raster: Raster, grid: GeoBox, *, fill: float) -> NDArray[Any]:
@@ -32,6 +36,24 @@ def read_raw(raster: Raster, grid: GeoBox, *, fill: float) -> NDArray[Any]:
     """
     with opened(raster) as dataset:
         return _read(raster, dataset, grid, fill)
+
+
+def read_classes(raster: Raster, grid: GeoBox) -> NDArray[np.uint8]:
+    """Read scene classes (SCL) at the pixel centres of `grid`.
+
+    Returns:
+        (y, x) uint8, 0 outside the file.
+
+    Raises:
+        SourceError: As `read_raw`, or the file holds something else than classes.
+    """
+    classes = read_raw(raster, grid, fill=SCL_NO_DATA)
+    if classes.dtype.kind == "f" or (classes.size and not 0 <= classes.min() <= classes.max() <= SCL_LAST):
+        held = f"{classes.dtype} values of {classes.min():g} to {classes.max():g}" if classes.size else classes.dtype
+        raise SourceError(
+            f"{raster.label}: holds {held}; scene classes (SCL) are whole numbers of {SCL_NO_DATA} to {SCL_LAST}"
+        )
+    return classes.astype(np.uint8, copy=False)
 
 
 def read_float(raster: Raster, grid: GeoBox) -> NDArray[np.float32]:
@@ -56,12 +78,15 @@ def read_float(raster: Raster, grid: GeoBox) -> NDArray[np.float32]:
         if fill is None:
             raise SourceError(f"{raster.label}: holds {dataset.dtypes[0]} values, and nothing says which means missing")
         raw = _read(raster, dataset, grid, fill)
-    values = raw.astype(np.float32, copy=False)
+    with np.errstate(
+        over="ignore", invalid="ignore"
+    ):  # what is too large for float32 becomes infinite, and counts as missing
+        values = raw.astype(np.float32, copy=False)
+        if raster.scale != 1.0 or raster.offset != 0.0:
+            values = values * np.float32(raster.scale) + np.float32(raster.offset)
+        if raster.decibel:
+            values = np.power(np.float32(10), values / np.float32(10))
     missing = None if nodata is None or np.isnan(nodata) else raw == nodata
-    if raster.scale != 1.0 or raster.offset != 0.0:
-        values = values * np.float32(raster.scale) + np.float32(raster.offset)
-    if raster.decibel:
-        values = np.power(np.float32(10), values / np.float32(10))
     if missing is not None:
         values[missing] = np.nan
     return values
@@ -92,7 +117,7 @@ def read_smooth(raster: Raster, grid: GeoBox) -> NDArray[np.float64]:
             min(window.width + 1, width - window.col_off),
             min(window.height + 1, height - window.row_off),
         )
-        values = dataset.read(1, window=window).astype(np.float64)
+        values = _window(raster, dataset, window).astype(np.float64)
         nodata = dataset.nodata if raster.nodata is None else raster.nodata
     values[values == nodata] = np.nan
     values = values * raster.scale + raster.offset
@@ -111,10 +136,27 @@ def _clipped(position: NDArray[np.float64], length: int) -> NDArray[np.float64]:
 
 
 def _read(raster: Raster, dataset: DatasetReader, grid: GeoBox, fill: float) -> NDArray[Any]:
+    kind = np.dtype(dataset.dtypes[0])
+    if kind.kind not in "uif":
+        raise SourceError(f"{raster.label}: holds {kind} values; expected whole numbers or floats")
+    if kind.kind != "f" and not (float(fill).is_integer() and np.iinfo(kind).min <= fill <= np.iinfo(kind).max):
+        raise SourceError(
+            f"{raster.label}: {fill:g} means missing, which {kind} values cannot be; correct `nodata` of the item"
+        )
     lookup = find_lookup(raster.crs, dataset.transform, dataset.shape, grid)
     if lookup is None:
-        return np.full(grid.shape, fill, dataset.dtypes[0])
-    return lookup.take(dataset.read(1, window=lookup.window), fill=fill, shape=(grid.height, grid.width))
+        return np.full(grid.shape, fill, kind)
+    return lookup.take(_window(raster, dataset, lookup.window), fill=fill, shape=(grid.height, grid.width))
+
+
+def _window(raster: Raster, dataset: DatasetReader, window: Window) -> NDArray[Any]:
+    if window.width * window.height > MAX_READ_PIXELS:
+        raise SourceError(
+            f"{raster.label}: {window.width} x {window.height} pixels of the file lie under the ROI, which is more than "
+            f"{MAX_READ_PIXELS:,}; its pixels measure {dataset.res[0]:g} x {dataset.res[1]:g}: check its transform"
+        )
+    values: NDArray[Any] = dataset.read(1, window=window)
+    return values
 
 
 def tiles(grid: GeoBox, samples: Sequence[Raster], *, most_pixels: int) -> list[tuple[slice, slice]]:

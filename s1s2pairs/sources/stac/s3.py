@@ -20,8 +20,10 @@ _REFUSED = (
 
 
 def gdal_path(href: str) -> str:
-    """Return the name under which GDAL reads an address; others than `s3://` as they are."""
-    return f"/vsis3/{href.removeprefix(SCHEME)}" if href.startswith(SCHEME) else href
+    """Return the name under which GDAL reads an address or path."""
+    if href.startswith(SCHEME):
+        return f"/vsis3/{href.removeprefix(SCHEME)}"
+    return f"/vsicurl/{href}" if "://" in href else href
 
 
 def gdal_options(href: str, endpoint: str, *, environment: Mapping[str, str] = os.environ) -> dict[str, str]:

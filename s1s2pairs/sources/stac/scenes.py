@@ -2,16 +2,15 @@
 
 import datetime as dt
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-from pystac.utils import make_absolute_href
+from collections.abc import Sequence
 
 from ... import s1_orbits
 from ...acquisitions import OpticalScene, SarScene
 from ...errors import S1S2Error
 from ...sensors import REFLECTANCE_SCALE, S1_POLARISATIONS, S2_NODATA, SCL_NO_DATA, OrbitPass, asset_names
-from .items import ANNOTATION, Item, asset_of, band_fields, integer_of, number_of, platform, raster_of
+from ...untrusted import shown
+from .items import ANNOTATION, Item, asset_of, platform, raster_of
+from .properties import Properties
 from .raster import Raster
 
 OFFSET_BASELINE = (4, 0)
@@ -19,16 +18,6 @@ OFFSET_BASELINE = (4, 0)
 OFFSET_DATE = dt.datetime(2022, 1, 25, tzinfo=dt.UTC)
 """No image taken before had that baseline unless it was processed again."""
 _OFFSET = -0.1
-_OFFSET_APPLIED = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
-"""Set where a catalogue's files have had the offset taken off, whatever it lists."""
-_BASELINE_NAMES = (
-    "s2:processing_baseline",
-    "processing:version",
-    "sentinel:processing_baseline",
-    "s2:datatake_id",
-    "eopf:datatake_id",
-)
-
 _STRIP = re.compile(r"_S(\d{8}T\d{6})(?:_|/|$)")
 """Sensing start in the name of a datastrip ..."""
 _GRANULE = re.compile(r"/L2A_T\w{5}_A\d{6}_(\d{8}T\d{6})/")
@@ -48,8 +37,8 @@ def optical_scene(item: Item) -> OpticalScene:
         id=item.id,
         acquired_at=item.acquired_at,
         platform=platform(item),
-        relative_orbit=integer_of(item, "sat:relative_orbit"),
-        datatake_id=properties.get("s2:datatake_id") or properties.get("eopf:datatake_id"),
+        relative_orbit=properties.relative_orbit,
+        datatake_id=properties.s2_datatake_id or properties.eopf_datatake_id or None,
         tile=_tile(properties),
         strip=_strip(item),
         processed=_processed(properties),
@@ -59,36 +48,46 @@ def optical_scene(item: Item) -> OpticalScene:
 
 def _strip(item: Item) -> str:
     """Return the sensing start of an item's datastrip, from what is named after it; empty where nothing is."""
-    named = (*(str(item.properties.get(name, "")) for name in ("s2:datastrip_id", "eopf:datastrip_id")), item.id)
-    hrefs = [str(asset.get("href", "")) for asset in item.assets.values()]
-    found = [m.group(1) for text in (*named, *hrefs) if (m := _STRIP.search(text) or _GRANULE.search(text))]
-    return found[0] if found else ""
+    named = (item.properties.s2_datastrip_id, item.properties.eopf_datastrip_id, item.id)
+    hrefs = (item.asset(key).href for key in item.stated)
+    for text in (*named, *hrefs):
+        if text and (found := _STRIP.search(text) or _GRANULE.search(text)):
+            return found.group(1)
+    return ""
 
 
-def _tile(properties: Mapping[str, Any]) -> str:
-    if tile := properties.get("s2:mgrs_tile"):
-        return str(tile)
-    if code := properties.get("grid:code"):
-        return str(code).removeprefix("MGRS-")
-    for prefix in ("mgrs", "sentinel"):
-        parts = [properties.get(f"{prefix}:{part}", "") for part in ("utm_zone", "latitude_band", "grid_square")]
-        if tile := "".join(str(part) for part in parts):
+def _tile(properties: Properties) -> str:
+    if properties.s2_mgrs_tile:
+        return properties.s2_mgrs_tile
+    if properties.grid_code:
+        return properties.grid_code.removeprefix("MGRS-")
+    for parts in (
+        (properties.mgrs_utm_zone, properties.mgrs_latitude_band, properties.mgrs_grid_square),
+        (properties.sentinel_utm_zone, properties.sentinel_latitude_band, properties.sentinel_grid_square),
+    ):
+        if tile := "".join(part or "" for part in parts):
             return tile
     return ""
 
 
-def _processed(properties: Mapping[str, Any]) -> str:
+def _processed(properties: Properties) -> str:
     major, minor = _baseline(properties) or (0, 0)
-    made = ("s2:generation_time", "processing:datetime", "created", "updated")
-    time = next((str(properties[name]) for name in made if properties.get(name)), "")
-    sequence = properties.get("s2:sequence") or properties.get("sentinel:sequence", "")
+    made = (properties.s2_generation_time, properties.processing_datetime, properties.created, properties.updated)
+    time = next((text for text in made if text), "")
+    sequence = properties.s2_sequence or properties.sentinel_sequence or ""
     return f"{major:02d}.{minor:02d} {time} {sequence}".rstrip()
 
 
-def _baseline(properties: Mapping[str, Any]) -> tuple[int, int] | None:
-    for name in _BASELINE_NAMES:
+def _baseline(properties: Properties) -> tuple[int, int] | None:
+    for text in (
+        properties.s2_processing_baseline,
+        properties.processing_version,
+        properties.sentinel_processing_baseline,
+        properties.s2_datatake_id,
+        properties.eopf_datatake_id,
+    ):
         # A datatake's id (GS2A_20190601T105621_020580_N02.12) ends in the baseline.
-        if found := re.fullmatch(r"(?:.*_N)?(\d+)\.(\d+)", str(properties.get(name, ""))):
+        if text and (found := re.fullmatch(r"(?:.*_N)?(\d{1,4})\.(\d{1,4})", text)):
             return int(found.group(1)), int(found.group(2))
     return None
 
@@ -103,18 +102,19 @@ def reflectance_raster(item: Item, band: str) -> Raster:
         SourceError: The asset is missing, or nothing tells its offset.
     """
     key, asset = asset_of(item, band)
-    fields = band_fields(asset)
-    scale, offset = fields.get("scale"), fields.get("offset")
-    if any(item.properties.get(name) is True for name in _OFFSET_APPLIED):
+    offset = asset.offset
+    # Set where a catalogue's files have had the offset taken off, whatever it lists.
+    if item.properties.earthsearch_boa_offset_applied or item.properties.sentinel_boa_offset_applied:
         offset = 0.0
     elif offset is None:
-        offset = 0.0 if scale is not None else _offset_by_baseline(item)
+        offset = 0.0 if asset.scale is not None else _offset_by_baseline(item)
     return raster_of(
         item,
         key,
-        nodata=number_of(item, key, fields.get("nodata"), S2_NODATA),
-        scale=number_of(item, key, scale, 1 / REFLECTANCE_SCALE),
-        offset=number_of(item, key, offset, 0.0),
+        asset,
+        nodata=S2_NODATA if asset.nodata is None else asset.nodata,
+        scale=1 / REFLECTANCE_SCALE if asset.scale is None else asset.scale,
+        offset=offset,
     )
 
 
@@ -135,7 +135,7 @@ def scl_raster(item: Item) -> Raster:
     Raises:
         SourceError: The asset is missing.
     """
-    return raster_of(item, asset_of(item, "SCL")[0], nodata=SCL_NO_DATA)
+    return raster_of(item, *asset_of(item, "SCL"), nodata=SCL_NO_DATA)
 
 
 # --- Sentinel-1 ---------------------------------------------------------------------------------------------------------
@@ -147,10 +147,12 @@ def is_wanted_sar(item: Item, polarisations: Sequence[str]) -> bool:
     Raises:
         SourceError: It does not say.
     """
-    held = item.properties.get("sar:polarizations")
+    if item.properties.instrument_mode is None:
+        raise item.missing("sar:instrument_mode")
+    held = item.properties.polarizations
     if held is None:
-        held = [name for name in S1_POLARISATIONS if holds(item, name)]
-    return item.required("sar:instrument_mode") == "IW" and set(polarisations) <= set(held)
+        held = tuple(name for name in S1_POLARISATIONS if holds(item, name))
+    return item.properties.instrument_mode == "IW" and set(polarisations) <= set(held)
 
 
 def sar_scene(item: Item) -> SarScene:
@@ -167,7 +169,7 @@ def sar_scene(item: Item) -> SarScene:
         relative_orbit=relative_orbit(item),
         absolute_orbit=absolute_orbit(item),
         orbit_pass=orbit_pass(item),
-        polarisations=tuple(item.properties.get("sar:polarizations", ())),
+        polarisations=item.properties.polarizations or (),
         footprint=item.footprint,
     )
 
@@ -178,12 +180,15 @@ def orbit_pass(item: Item) -> OrbitPass:
     Raises:
         SourceError: It does not say.
     """
-    state = str(item.required("sat:orbit_state")).lower()
+    stated = item.properties.orbit_state
+    if stated is None:
+        raise item.missing("sat:orbit_state")
+    state = stated.lower()
     if state == "ascending":
         return "ascending"
     if state == "descending":
         return "descending"
-    raise item.fault(f"`sat:orbit_state` is {state!r}; allowed are ascending, descending")
+    raise item.fault(f"`sat:orbit_state` is {shown(stated)}; allowed are ascending, descending")
 
 
 def relative_orbit(item: Item) -> int:
@@ -192,12 +197,14 @@ def relative_orbit(item: Item) -> int:
     Raises:
         SourceError: Neither is given.
     """
-    given = integer_of(item, "sat:relative_orbit")
+    given = item.properties.relative_orbit
     if given is not None:
+        if not 1 <= given <= s1_orbits.ORBITS_PER_CYCLE:
+            raise item.fault(f"`sat:relative_orbit` is {given}; allowed are 1 to {s1_orbits.ORBITS_PER_CYCLE}")
         return given
     absolute = absolute_orbit(item)
     if absolute is None:
-        raise item.fault("the property `sat:relative_orbit` is missing")
+        raise item.missing("sat:relative_orbit")
     try:
         return s1_orbits.relative_orbit(absolute, platform(item))
     except S1S2Error as error:
@@ -206,7 +213,7 @@ def relative_orbit(item: Item) -> int:
 
 def absolute_orbit(item: Item) -> int | None:
     """Return the absolute orbit where it is known."""
-    return integer_of(item, "sat:absolute_orbit")
+    return item.properties.absolute_orbit
 
 
 def backscatter_raster(item: Item, polarisation: str) -> Raster:
@@ -216,19 +223,19 @@ def backscatter_raster(item: Item, polarisation: str) -> Raster:
         SourceError: The asset is missing, or its values are uncalibrated.
     """
     key, asset = asset_of(item, polarisation)
-    fields = band_fields(asset)
-    decibel = str(fields.get("unit", "")).lower() == "db"
-    if str(fields.get("data_type", "")).startswith(("uint", "int")) and not decibel and fields.get("scale") is None:
+    decibel = (asset.unit or "").lower() == "db"
+    if (asset.data_type or "").startswith(("uint", "int")) and not decibel and asset.scale is None:
         raise item.fault(
-            f"asset {key} holds {fields['data_type']} without unit or scale: uncalibrated amplitudes; wanted is backscatter, "
-            "linear or in dB"
+            f"asset {key} holds {asset.data_type} without unit or scale: uncalibrated amplitudes; wanted is "
+            "backscatter, linear or in dB"
         )
     return raster_of(
         item,
         key,
-        nodata=number_of(item, key, fields.get("nodata"), None),
-        scale=number_of(item, key, fields.get("scale"), 1.0),
-        offset=number_of(item, key, fields.get("offset"), 0.0),
+        asset,
+        nodata=asset.nodata,
+        scale=1.0 if asset.scale is None else asset.scale,
+        offset=asset.offset or 0.0,
         decibel=decibel,
     )
 
@@ -239,17 +246,17 @@ def stated_incidence_deg(item: Item) -> float | None:
     Raises:
         SourceError: What it states is no angle.
     """
-    stated = item.properties.get("view:incidence_angle")
+    stated = item.properties.incidence_angle
     if stated is None:
         return None
-    if isinstance(stated, bool) or not isinstance(stated, int | float) or not 0 < stated < 90:
-        raise item.fault(f"`view:incidence_angle` is {stated!r}; wanted are degrees between 0 and 90")
+    if not 0 < stated < 90:
+        raise item.fault(f"`view:incidence_angle` is {stated:g}; wanted are degrees between 0 and 90")
     return float(stated)
 
 
 def holds(item: Item, band: str) -> bool:
     """Tell whether an item has an asset for a band."""
-    return any(key in item.assets for key in asset_names(band))
+    return any(key in item.stated for key in asset_names(band))
 
 
 LOCAL_ANGLES = ("s1_rtc",)
@@ -261,9 +268,9 @@ def angle_raster(item: Item) -> Raster | None:
     if not holds(item, "angle") or item.collection in LOCAL_ANGLES:
         return None
     key, asset = asset_of(item, "angle")
-    if any("local" in str(role) for role in asset.get("roles") or ()):
+    if any("local" in role for role in asset.roles or ()):
         return None
-    return raster_of(item, key, nodata=number_of(item, key, band_fields(asset).get("nodata"), None))
+    return raster_of(item, key, asset, nodata=asset.nodata)
 
 
 def annotation_hrefs(item: Item) -> list[str]:
@@ -271,7 +278,5 @@ def annotation_hrefs(item: Item) -> list[str]:
 
     What real catalogues list under the same names but is a report on radio interference, without a grid, is left out.
     """
-    listed = [
-        str(asset.get("href")) for key, asset in sorted(item.assets.items(), reverse=True) if key.startswith(ANNOTATION)
-    ]
-    return [make_absolute_href(href, item.href) for href in listed if "/rfi/" not in href]
+    listed = [item.asset(key).href for key in sorted(item.stated, reverse=True) if key.startswith(ANNOTATION)]
+    return [item.address(href) for href in listed if href and "/rfi/" not in href]

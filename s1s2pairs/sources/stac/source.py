@@ -64,8 +64,8 @@ class StacSource:
 
     radar_name: str | None = None
 
-    def __init__(self, name: str) -> None:
-        self._catalogue = open_catalogue(name)
+    def __init__(self, name: str, *, allowed: Sequence[str] = ()) -> None:
+        self._catalogue = open_catalogue(name, allowed=allowed)
         self.name = self._catalogue.name
         # What was measured is kept: the search for clear dates asks for the same months again, with more around them.
         self._optical: dict[tuple[bytes, SceneIds], OpticalAcquisition] = {}
@@ -268,13 +268,19 @@ def optical_collection(catalogue: Catalogue) -> str:
     raise SourceError(f"{catalogue.name}: no optical collection; wanted is {' or '.join(OPTICAL_COLLECTIONS)}")
 
 
-def open_catalogue(name: str) -> Catalogue:
+def open_catalogue(name: str, *, allowed: Sequence[str] = ()) -> Catalogue:
     """Open `stac:URL`, or the catalogue at a path.
+
+    Args:
+        name: The catalogue.
+        allowed: Hosts, buckets and folders from which its files may be read, beside its own.
 
     Raises:
         SourceError: There is none, or it cannot be read.
     """
-    return ApiCatalogue(name.removeprefix("stac:")) if name.startswith("stac:") else StaticCatalogue(Path(name))
+    if name.startswith("stac:"):
+        return ApiCatalogue(name.removeprefix("stac:"), allowed=allowed)
+    return StaticCatalogue(Path(name), allowed=allowed)
 
 
 def _place_key(place: RoiGrids) -> bytes:

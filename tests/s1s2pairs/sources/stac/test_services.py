@@ -105,7 +105,7 @@ def test_cdse_scene_classes_and_ids() -> None:
 
 def test_what_an_item_has_is_listed_and_shortened() -> None:
     lame = cdse()
-    lame = replace(lame, assets={key: asset for key, asset in lame.assets.items() if not key.startswith("B05")})
+    lame = replace(lame, stated={key: asset for key, asset in lame.stated.items() if not key.startswith("B05")})
     message = r"no asset for B5 \(looked for rededge1, B05, B5, B05_20m\); it has AOT_10m, AOT_20m, .* and \d+ more$"
     with pytest.raises(SourceError, match=message):
         reflectance_raster(lame, "B5")

@@ -397,7 +397,7 @@ def test_scene_classes_are_read_once_however_often_one_asks(
 ) -> None:
     archive.optical("O", "2019-06-01T10:00:00Z", vegetation(), {"blue": reflectance()})
     read = []
-    monkeypatch.setattr(mosaics, "read_raw", lambda raster, *_, **__: read.append(raster) or vegetation())
+    monkeypatch.setattr(mosaics, "read_classes", lambda raster, _: read.append(raster) or vegetation())
     source = source_of(archive)
     first, second = (source.find_optical(make_place(), JUNE) for _ in range(2))
     assert first == second
@@ -453,7 +453,7 @@ def test_no_catalogue(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no STAC catalogue here"):
         open_source(str(tmp_path / "missing"))
     (tmp_path / "catalog.json").write_text("{")
-    with pytest.raises(SourceError, match=r"catalog.json: no valid JSON"):
+    with pytest.raises(SourceError, match=r"catalog.json: invalid JSON"):
         open_source(str(tmp_path))
     (tmp_path / "catalog.json").write_text("[]")
     with pytest.raises(SourceError, match=r"catalog.json: no STAC catalog"):
@@ -483,7 +483,7 @@ def test_a_broken_item_does_not_vanish(archive: "TinyArchive", make_place: Calla
         r"`sat:orbit_state` is 'up'": lambda item: item["properties"].update({"sat:orbit_state": "up"}),
         r"`view:incidence_angle` is 400": lambda item: item["properties"].update({"view:incidence_angle": 400}),
         r"no usable `geometry`": lambda item: item.update(geometry=None),
-        r"datetime 'x' is no ISO 8601 time": lambda item: item["properties"].update(datetime="x"),
+        r"`datetime` is 'x'; expected an ISO 8601 time": lambda item: item["properties"].update(datetime="x"),
     }
     for reason, change in changes.items():
         item = json.loads(whole)
@@ -492,7 +492,7 @@ def test_a_broken_item_does_not_vanish(archive: "TinyArchive", make_place: Calla
         with pytest.raises(SourceError, match=rf"bad.*{reason}"):
             open_source(str(root)).find_sar(make_place(), JUNE, polarisations=("VV", "VH"))
     file.write_text(whole[:100])
-    with pytest.raises(SourceError, match=r"bad\.json: no valid JSON"):
+    with pytest.raises(SourceError, match=r"bad\.json: invalid JSON"):
         open_source(str(root)).find_sar(make_place(), JUNE, polarisations=("VV", "VH"))
     file.unlink()
     with pytest.raises(
