@@ -22,6 +22,7 @@ from ..recipe.settings import Roi
 from ..sources import OpticalComposite, SarMean, Source
 from .despeckle import GRD_LOOKS, despeckle, to_db
 from .opener import ENCODERS, Session, source_of
+from .plausible import check_plausible
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ def fetch(source: Source, unit: Unit) -> NDArray[Any]:
         (band, y, x) as `unit.layout` says.
 
     Raises:
-        SourceError: A scene is missing or cannot be read, or the answer has the wrong shape.
+        SourceError: A scene is missing or cannot be read, or the answer has the wrong shape or values that cannot be.
     """
     settings, grid = unit.roi.settings, unit.choices.grid
     pixels: NDArray[Any]
@@ -104,6 +105,7 @@ def fetch(source: Source, unit: Unit) -> NDArray[Any]:
     wanted = (len(unit.layout.bands), *grid.shape)
     if pixels.shape != wanted:
         raise SourceError(f"{unit.source} gave a raster of shape {pixels.shape} for {unit.raster_path}, not {wanted}")
+    check_plausible(pixels, unit)
     return pixels
 
 

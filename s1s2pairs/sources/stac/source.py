@@ -138,12 +138,21 @@ class StacSource:
         ]
         linear = np.empty((len(polarisations), *grid.shape), np.float32)
         count = np.empty(grid.shape, np.uint8)
+        above = below = 0
         for tile in tiles(grid, scenes[0][0][:1], most_pixels=TILE_BYTES // (_SAR_BYTES * len(polarisations))):
             part = grid[tile]
             mean = LinearMean(len(polarisations), (part.height, part.width))
             for acquisition in scenes:
-                mean.add(sar_mosaic(acquisition, part))
+                mosaic = sar_mosaic(acquisition, part)
+                mean.add(mosaic)
+                above += int(np.count_nonzero(mosaic > 0))
+                below += int(np.count_nonzero(mosaic < 0))
             linear[:, *tile], count[tile] = mean.result()
+        if below > above:
+            raise SourceError(
+                f"{scenes[0][0][0].label} and those averaged with it: {below / (below + above):.0%} of the values are below 0, "
+                "which power cannot be; if they are dB, set the unit of `raster:bands` to `dB`"
+            )
         return SarMean(linear=linear, count=count)
 
     def composite_optical(
