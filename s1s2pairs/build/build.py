@@ -2,14 +2,17 @@
 
 import logging
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 from ..dataset.card import dump_card
 from ..dataset.contents import Unit, UnitRecord, load_record, units_of
 from ..dataset.index import dataset_rows, dump_index
 from ..dataset.layout import CARD_FILE, INDEX_FILE, LOCK_FILE, PARTIAL, PLANS, is_made
+from ..dataset.left_out import LeftOut, left_out
+from ..dataset.patches import patch_id
 from ..dataset.storage import Storage
 from ..plan.choices import Plan
 from ..progress import Progress, Silence, stage
@@ -34,6 +37,8 @@ class RoiOutcome:
     """Rasters that were there."""
     patches: int
     """Pairs of patches in the index."""
+    left_out: int
+    """Pairs of patches that hold too few valid pixels."""
     failure: str | None
     """Why it is not in the dataset."""
 
@@ -122,7 +127,7 @@ def _begun(
             yield Work(session=session, storage=storage, pool=pool, progress=progress or Silence())
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class _Made:
     records: Mapping[Unit, UnitRecord]
     """Of every finished unit, in the plan's order."""
@@ -131,6 +136,16 @@ class _Made:
     """ROI -> reason, in the plan's order."""
     worth_another_try: bool
     """Whether a ROI failed for a reason that may pass."""
+
+    @property
+    def whole(self) -> dict[Unit, UnitRecord]:
+        """The records of the ROIs of which nothing is missing."""
+        return {unit: record for unit, record in self.records.items() if unit.roi.name not in self.failures}
+
+    @cached_property
+    def left_out(self) -> LeftOut:
+        """The patches that are not in the dataset for want of valid pixels."""
+        return left_out(self.whole)
 
 
 def _make_rasters(work: Work, planned: Planned) -> _Made:
@@ -155,11 +170,9 @@ def _make_rasters(work: Work, planned: Planned) -> _Made:
             else:
                 raise done.error
             work.progress.step(unit.raster_path)
-    failures = {
-        plan.roi.name: plan.failure or broken[plan.roi.name]
-        for plan in planned.plan.rois
-        if plan.choices is None or plan.roi.name in broken
-    }
+    unplanned = {plan.roi.name: plan.failure for plan in planned.plan.rois if plan.choices is None}
+    failed = unplanned | broken | _without_patches(records, broken)
+    failures = {plan.roi.name: str(failed[plan.roi.name]) for plan in planned.plan.rois if plan.roi.name in failed}
     return _Made(
         records={unit: records[unit] for unit in units if unit in records},
         fetched=frozenset(fetched),
@@ -168,19 +181,42 @@ def _make_rasters(work: Work, planned: Planned) -> _Made:
     )
 
 
+def _without_patches(records: Mapping[Unit, UnitRecord], broken: Container[str]) -> dict[str, str]:
+    """Return ROI -> reason for those of which every patch would be left out."""
+    whole = {unit: record for unit, record in records.items() if unit.roi.name not in broken}
+    short = left_out(whole)
+    named = {unit.roi.name: {patch_id(unit.roi.name, window) for window in unit.windows} for unit in whole}
+    least = {unit.roi.name: unit.roi.settings.min_valid_fraction for unit in whole}
+    return {
+        roi: f"none of its {len(names)} patches holds min_valid_fraction {least[roi]:g} of valid pixels in both sensors and all "
+        f"periods (at best {max(min(short[name].values()) for name in names):.3f})"
+        for roi, names in named.items()
+        if names <= short.keys()
+    }
+
+
 def _finish(planned: Planned, made: _Made, storage: Storage) -> None:
     """Write card and index, the index last, and clear away what does not belong to the dataset."""
-    whole = {unit: record for unit, record in made.records.items() if unit.roi.name not in made.failures}
-    expected = {unit.raster_path for unit in made.records} | {path for unit in whole for _, path in unit.patch_paths()}
+    whole = made.whole
+    expected = {unit.raster_path for unit in made.records}
+    expected |= {path for unit in whole for _, path in unit.patch_paths(left_out=made.left_out)}
     for path in sorted(storage.files()):
         if is_made(path) and path not in expected:
             storage.remove(path)
-    rows = list(dataset_rows(whole))
+    rows = list(dataset_rows(whole, made.left_out))
     if rows:
         index = dump_index(rows)
         lock = storage.read(LOCK_FILE)
         rasters = {unit.raster_path: record.sha256 for unit, record in whole.items()}
-        card = dump_card(planned.plan, rows=rows, rasters=rasters, failures=made.failures, index=index, lock=lock)
+        card = dump_card(
+            planned.plan,
+            rows=rows,
+            rasters=rasters,
+            failures=made.failures,
+            left_out=made.left_out,
+            index=index,
+            lock=lock,
+        )
         if storage.read_if_there(INDEX_FILE) != index or storage.read_if_there(CARD_FILE) != card:
             # Without an index there is no dataset: never a new card beside an old index.
             storage.remove(INDEX_FILE)
@@ -198,7 +234,15 @@ def _report(plan: Plan, made: _Made, out: str) -> BuildReport:
         done = [unit for unit in made.records if unit.roi.name == roi]
         fetched = sum(unit in made.fetched for unit in done)
         failure = made.failures.get(roi)
-        patches = 0 if failure is not None else sum(len(unit.windows) for unit in done if unit.sensor == "s1")
-        return RoiOutcome(roi=roi, fetched=fetched, kept=len(done) - fetched, patches=patches, failure=failure)
+        radar = [unit for unit in done if unit.sensor == "s1"] if failure is None else []
+        patches = sum(len(list(unit.patch_paths(left_out=made.left_out))) for unit in radar)
+        return RoiOutcome(
+            roi=roi,
+            fetched=fetched,
+            kept=len(done) - fetched,
+            patches=patches,
+            left_out=sum(len(unit.windows) for unit in radar) - patches,
+            failure=failure,
+        )
 
     return BuildReport(out=out, plan=plan, rois=tuple(outcome(roi.roi.name) for roi in plan.rois))

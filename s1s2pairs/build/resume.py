@@ -2,13 +2,16 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..dataset.card import CARD_RASTERS_KEY, CARD_VERSION_KEY, software_version
-from ..dataset.contents import Unit, UnitRecord, load_record
-from ..dataset.index import read_rows, records_of
+from ..dataset.contents import PatchRecord, Unit, UnitRecord, load_record
+from ..dataset.index import patch_records_of, read_rows
 from ..dataset.layout import CARD_FILE, INDEX_FILE, LOCK_FILE, OURS, PLANS, is_partial, plan_path, roi_of_raster
+from ..dataset.left_out import LeftOut, left_out_of_card
+from ..dataset.patches import patch_id
 from ..dataset.storage import Storage
 from ..errors import DatasetError
 from ..plan.choices import Plan, RoiPlan
@@ -126,36 +129,54 @@ def finished_units(units: Sequence[Unit], *, existing: Plan | None, storage: Sto
     Records are kept while a dataset is incomplete; in a whole one the index tells the same.
     """
     present = storage.files()
-    indexed = _indexed(existing, present, storage)
+    indexed = _read_index(existing, present, storage)
     finished = {}
     for unit in units:
-        if unit.raster_path not in present or any(path not in present for _, path in unit.patch_paths()):
+        paths = [path for _, path in unit.patch_paths(left_out=indexed.left_out)]
+        if unit.raster_path not in present or any(path not in present for path in paths):
             continue
         if unit.record_path in present:
             finished[unit] = load_record(storage.read(unit.record_path))
-            continue
-        plan, records = indexed.get(unit.roi.name, (None, {}))
-        record = records.get(unit.raster_path)
-        same = plan == digest(roi_to_json(RoiPlan(roi=unit.roi, choices=unit.choices)))
-        if record is not None and same and len(record.patches) == len(unit.windows):
+        elif (record := indexed.record(unit)) is not None:
             finished[unit] = record
     return finished
 
 
-_Indexed = dict[str, tuple[str, dict[str, UnitRecord]]]
+@dataclass(frozen=True, slots=True)
+class _Indexed:
+    """What a finished dataset tells of its units."""
+
+    plans: Mapping[str, str] = field(default_factory=dict)
+    """ROI -> digest of its plan."""
+    rasters: Mapping[str, str] = field(default_factory=dict)
+    """Raster path -> SHA-256."""
+    patches: Mapping[str, Mapping[str, PatchRecord]] = field(default_factory=dict)
+    """Raster path -> name of a patch -> record."""
+    left_out: LeftOut = field(default_factory=dict)
+
+    def record(self, unit: Unit) -> UnitRecord | None:
+        """Return the record of a unit, None where it was made from another plan or is not told of."""
+        if self.plans.get(unit.roi.name) != digest(roi_to_json(RoiPlan(roi=unit.roi, choices=unit.choices))):
+            return None
+        held = self.patches.get(unit.raster_path, {})
+        patches = [held.get(patch_id(unit.roi.name, window)) for window in unit.windows]
+        sha256 = self.rasters.get(unit.raster_path)
+        known = tuple(patch for patch in patches if patch is not None)
+        return UnitRecord(sha256=sha256, patches=known) if sha256 and len(known) == len(patches) else None
 
 
-def _indexed(existing: Plan | None, present: frozenset[str], storage: Storage) -> _Indexed:
-    """Return ROI -> (digest of its plan, records) from a finished index, if it was written by this version."""
+def _read_index(existing: Plan | None, present: frozenset[str], storage: Storage) -> _Indexed:
+    """Return what a finished index and its card tell, nothing if they were written by another version."""
     if existing is None or INDEX_FILE not in present or CARD_FILE not in present:
-        return {}
+        return _Indexed()
     try:
         card = json.loads(storage.read(CARD_FILE))
         rows = read_rows(storage.read(INDEX_FILE), file=storage.where(INDEX_FILE))
+        left_out = left_out_of_card(card)
     except (DatasetError, ValueError) as error:
         log.warning("%s; patches are cut again", error)
-        return {}
+        return _Indexed()
     if card.get(CARD_VERSION_KEY) != software_version():
-        return {}
-    records = records_of(rows, card.get(CARD_RASTERS_KEY, {}))
-    return {plan.roi.name: (digest(roi_to_json(plan)), records) for plan in existing.rois}
+        return _Indexed()
+    plans = {plan.roi.name: digest(roi_to_json(plan)) for plan in existing.rois}
+    return _Indexed(plans, card.get(CARD_RASTERS_KEY, {}), patch_records_of(rows, left_out), left_out)

@@ -10,7 +10,8 @@ def build_lines(report: BuildReport) -> Iterator[str]:
     """Yield what a build did, totals last."""
     for roi in report.rois:
         if roi.failure is None:
-            yield f"{roi.roi}: {roi.fetched} rasters made, {roi.kept} kept, {roi.patches} pairs of patches"
+            short = f", {roi.left_out} left out for want of valid pixels" if roi.left_out else ""
+            yield f"{roi.roi}: {roi.fetched} rasters made, {roi.kept} kept, {roi.patches} pairs of patches{short}"
     built = len(report.rois) - len(report.failed)
     patches = sum(roi.patches for roi in report.rois)
     yield f"{report.out}: {built} ROIs, {patches} pairs of patches, {len(report.failed)} ROIs failed"

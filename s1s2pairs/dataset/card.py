@@ -17,6 +17,7 @@ from ..sensors import Band, Layout
 from .contents import Unit, units_of
 from .index import COLUMNS
 from .layout import INDEX_FILE, LOCK_FILE, patches_pattern, rasters_pattern
+from .left_out import CARD_LEFT_OUT_KEY, LeftOut
 
 CARD_VERSION_KEY: Final = "s1s2:softwareVersion"
 CARD_RASTERS_KEY: Final = "s1s2:rasters"
@@ -99,6 +100,7 @@ def dump_card(
     rows: Sequence[Mapping[str, Any]],
     rasters: Mapping[str, str],
     failures: Mapping[str, str],
+    left_out: LeftOut,
     index: bytes,
     lock: bytes,
 ) -> bytes:
@@ -109,6 +111,7 @@ def dump_card(
         rows: The rows of the index, at least one.
         rasters: Path -> SHA-256 of the rasters in it.
         failures: ROI -> why it is not in the dataset.
+        left_out: Patches that are not in the dataset for want of valid pixels.
         index: Content of the index file.
         lock: Content of the lock file.
     """
@@ -140,6 +143,7 @@ def dump_card(
         "s1s2:bands": {"s1": _bands(units, "s1"), "s2": _bands(units, "s2")},
         "s1s2:settings": _common_settings(plan),
         "s1s2:failures": [{"roi": roi, "reason": reason} for roi, reason in failures.items()],
+        **({CARD_LEFT_OUT_KEY: left_out} if left_out else {}),
         CARD_RASTERS_KEY: dict(rasters),
     }
     return (json.dumps(card, indent=1) + "\n").encode()

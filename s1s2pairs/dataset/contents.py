@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -76,19 +76,21 @@ class Unit:
         """The windows of the ROI's patches."""
         return grid_windows(self.choices.grid, self.roi.settings.patch)
 
-    def patch_paths(self) -> Iterator[tuple[Window, str]]:
-        """Yield each window with where its patch lies."""
+    def patch_paths(self, *, left_out: Container[str] = ()) -> Iterator[tuple[Window, str]]:
+        """Yield each window with where its patch lies, but for patches that are left out."""
         for window in self.windows:
-            yield (
-                window,
-                patch_path(
-                    split=self.roi.split,
-                    roi=self.roi.name,
-                    patch=patch_id(self.roi.name, window),
-                    period=self.period.label,
-                    sensor=self.sensor,
-                ),
-            )
+            name = patch_id(self.roi.name, window)
+            if name not in left_out:
+                yield (
+                    window,
+                    patch_path(
+                        split=self.roi.split,
+                        roi=self.roi.name,
+                        patch=name,
+                        period=self.period.label,
+                        sensor=self.sensor,
+                    ),
+                )
 
     @cached_property
     def record_path(self) -> str:

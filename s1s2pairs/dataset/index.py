@@ -1,7 +1,7 @@
 """The index of a built dataset: one row per patch and period, as GeoParquet."""
 
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import geopandas as gpd
@@ -15,6 +15,7 @@ from ..grid import footprint_lonlat
 from ..sensors import SENSORS
 from .contents import PatchRecord, Unit, UnitRecord
 from .layout import raster_path
+from .left_out import LeftOut
 from .patches import patch_grid, patch_id
 
 COLUMNS: Final = {
@@ -142,15 +143,17 @@ def _shared(s1: Unit, s2: Unit) -> dict[str, Any]:
     }
 
 
-def dataset_rows(records: Mapping[Unit, UnitRecord]) -> Iterator[dict[str, Any]]:
+def dataset_rows(records: Mapping[Unit, UnitRecord], left_out: Container[str]) -> Iterator[dict[str, Any]]:
     """Yield the index rows of all finished units, in the order of the plan.
 
     Args:
         records: Of every unit of the ROIs that are whole, radar before optical of the same ROI and period.
+        left_out: Names of patches without a row.
     """
     radar, optical = ([unit for unit in records if unit.sensor == sensor] for sensor in SENSORS)
     for s1, s2 in zip(radar, optical, strict=True):
-        yield from period_rows(s1, s2, (records[s1], records[s2]))
+        rows = period_rows(s1, s2, (records[s1], records[s2]))
+        yield from (row for row in rows if row["patch_id"] not in left_out)
 
 
 def read_rows(content: bytes, *, file: str) -> list[dict[str, Any]]:
@@ -179,20 +182,19 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, **times, **{column: row[column].tolist() for column in _LISTS}}
 
 
-def records_of(rows: list[dict[str, Any]], rasters: Mapping[str, str]) -> dict[str, UnitRecord]:
-    """Return raster path -> record, as an index and a card tell them.
+def patch_records_of(rows: Iterable[Mapping[str, Any]], left_out: LeftOut) -> dict[str, dict[str, PatchRecord]]:
+    """Return raster path -> name of a patch -> record, as an index and a card tell them.
 
     Args:
         rows: The index.
-        rasters: Raster path -> SHA-256; a raster without one gives no record.
+        left_out: The patches that are not in it, and have no hash.
     """
-    found: dict[str, list[PatchRecord]] = {}
+    found: dict[str, dict[str, PatchRecord]] = {}
     for row in rows:
         for sensor in SENSORS:
             patch = PatchRecord(sha256=row[f"{sensor}_sha256"], valid_fraction=row[f"{sensor}_valid_fraction"])
-            found.setdefault(raster_path(row["roi"], row["period"], sensor), []).append(patch)
-    return {
-        path: UnitRecord(sha256=rasters[path], patches=tuple(patches))
-        for path, patches in found.items()
-        if path in rasters
-    }
+            found.setdefault(raster_path(row["roi"], row["period"], sensor), {})[row["patch_id"]] = patch
+    for name, fractions in left_out.items():
+        for path, fraction in fractions.items():
+            found.setdefault(path, {})[name] = PatchRecord(sha256="", valid_fraction=fraction)
+    return found

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -19,9 +19,10 @@ from ..s1_orbits import incidence_deg
 from .card import CARD_RASTERS_KEY
 from .contents import PatchRecord, Unit, UnitRecord, patch_record, units_of
 from .dataset import locked_plan
-from .index import COLUMNS, period_rows, read_rows
+from .index import COLUMNS, dataset_rows, read_rows
 from .layout import CARD_FILE, INDEX_FILE, LOCK_FILE, PARTIAL, is_image, is_partial
-from .patches import patch_grid
+from .left_out import LeftOut, left_out, left_out_of_card
+from .patches import patch_grid, patch_id
 from .rasters import DIGEST_TAG, mismatch, opened
 from .storage import Storage
 
@@ -95,25 +96,27 @@ def verify(dataset: str | Path, *, workers: int = 2, progress: Progress | None =
     present = storage.files()
     if INDEX_FILE not in present:
         raise DatasetError(f"{dataset}: the dataset is not finished ({INDEX_FILE} is missing); start the build again")
-    problems, failures, rasters = _check_card(storage)
+    problems, card = _check_card(storage)
     rows: list[dict[str, Any]] = []
     try:
         rows = read_rows(storage.read(INDEX_FILE), file=storage.where(INDEX_FILE))
     except DatasetError as error:
         problems.append(_unreadable(error, INDEX_FILE, storage))
-    units = [unit for unit in units_of(plan) if unit.roi.name not in failures]
-    checked = _check_units(units, rasters, storage, workers, progress)
+    units = [unit for unit in units_of(plan) if unit.roi.name not in card.failures]
+    checked = _check_units(units, card, storage, workers, progress)
     for found, _ in checked.values():
         problems.extend(found)
+    records = {unit: record for unit, (_, record) in checked.items()}
+    problems.extend(_check_left_out(card.left_out, records))
     if rows:
-        problems.extend(_check_rows(rows, {unit: record for unit, (_, record) in checked.items()}))
-    problems.extend(_check_surplus(plan, units, present))
+        problems.extend(_check_rows(rows, records, card.left_out))
+    problems.extend(_check_surplus(plan, units, card.left_out, present))
     return VerifyReport(
         dataset=str(dataset),
         rasters=len(units),
-        patches=sum(len(unit.windows) for unit in units),
+        patches=sum(len(list(unit.patch_paths(left_out=card.left_out))) for unit in units),
         rows=len(rows),
-        failed_rois=failures,
+        failed_rois=card.failures,
         problems=tuple(sorted(problems, key=lambda problem: (problem.path, problem.detail))),
         notes=tuple(_outdated_angles(plan)),
     )
@@ -134,45 +137,59 @@ def _outdated_angles(plan: Plan) -> Iterator[str]:
             )
 
 
-def _check_card(storage: Storage) -> tuple[list[Problem], dict[str, str], dict[str, str]]:
-    """Return what is wrong, the ROIs that failed with their reasons, and the hashes of the rasters."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Card:
+    """What the card tells of the files."""
+
+    failures: Mapping[str, str] = field(default_factory=dict)
+    """ROI -> why it is not in the dataset."""
+    rasters: Mapping[str, str] = field(default_factory=dict)
+    """Raster path -> SHA-256."""
+    left_out: LeftOut = field(default_factory=dict)
+
+
+def _check_card(storage: Storage) -> tuple[list[Problem], _Card]:
+    """Return what is wrong with the card, and what it tells."""
     content = storage.read_if_there(CARD_FILE)
     if content is None:
-        return [Problem(kind="missing", path=CARD_FILE, detail="missing")], {}, {}
+        return [Problem(kind="missing", path=CARD_FILE, detail="missing")], _Card()
     try:
         card = json.loads(content)
         files = {file["@id"]: file["sha256"] for file in card["distribution"] if file["@type"] == "cr:FileObject"}
         failures = {failure["roi"]: failure["reason"] for failure in card["s1s2:failures"]}
-        rasters = dict(card[CARD_RASTERS_KEY])
-    except (ValueError, KeyError, TypeError) as error:
-        return [Problem(kind="damaged", path=CARD_FILE, detail=f"damaged: {error!r}")], {}, {}
+        told = _Card(failures=failures, rasters=dict(card[CARD_RASTERS_KEY]), left_out=left_out_of_card(card))
+    except (ValueError, KeyError, TypeError, DatasetError) as error:
+        return [Problem(kind="damaged", path=CARD_FILE, detail=f"damaged: {error!r}")], _Card()
     wrong = [p for p in (INDEX_FILE, LOCK_FILE) if files.get(p) != hashlib.sha256(storage.read(p)).hexdigest()]
-    return [Problem(kind="hash", path=path, detail=_NOT_IN_CARD) for path in wrong], failures, rasters
+    return [Problem(kind="hash", path=path, detail=_NOT_IN_CARD) for path in wrong], told
 
 
 _Checked = dict[Unit, tuple[list[Problem], UnitRecord]]
 
 
-def _check_units(
-    units: list[Unit], rasters: Mapping[str, str], storage: Storage, workers: int, progress: Progress
-) -> _Checked:
+def _check_units(units: list[Unit], card: _Card, storage: Storage, workers: int, progress: Progress) -> _Checked:
     checked: _Checked = {}
     with stage(progress, "checking rasters", len(units)), ThreadPoolExecutor(workers) as executor:
-        results = executor.map(lambda unit: _check_unit(unit, rasters.get(unit.raster_path), storage), units)
+        results = executor.map(lambda unit: _check_unit(unit, card, storage), units)
         for unit, result in zip(units, results, strict=True):
             checked[unit] = result
             progress.step(unit.raster_path)
     return checked
 
 
-def _check_unit(unit: Unit, sha256: str | None, storage: Storage) -> tuple[list[Problem], UnitRecord]:
+def _check_unit(unit: Unit, card: _Card, storage: Storage) -> tuple[list[Problem], UnitRecord]:
     """Check a raster, against its hash in the card where that is known, and its patches; return what the index should say."""
     problems: list[Problem] = []
-    raster, found, wrong = _check_raster(unit, sha256, storage)
+    raster, found, wrong = _check_raster(unit, card.rasters.get(unit.raster_path), storage)
     if wrong is not None:
         problems.append(wrong)
     records = []
     for window, path in unit.patch_paths():
+        if patch_id(unit.roi.name, window) in card.left_out:
+            rows, columns = window.slices
+            part = None if raster is None else raster[:, rows, columns]
+            records.append(_UNREADABLE if part is None else patch_record(part, b"", unit))
+            continue
         try:
             content = storage.read(path)
             pixels, _ = _decoded(content, path, unit, patch_grid(unit.choices.grid, window))
@@ -221,12 +238,22 @@ def _unreadable(error: DatasetError, path: str, storage: Storage) -> Problem:
     return Problem(kind="damaged", path=path, detail=detail)
 
 
-def _check_rows(rows: list[dict[str, Any]], records: Mapping[Unit, UnitRecord]) -> Iterator[Problem]:
+def _check_left_out(claimed: LeftOut, records: Mapping[Unit, UnitRecord]) -> Iterator[Problem]:
+    """Compare the patches that the card says were left out with what the rasters hold."""
+    unread = {unit.raster_path for unit, record in records.items() if _UNREADABLE in record.patches}
+    due = left_out(records)
+    for name in sorted({*claimed, *due}):
+        if claimed.get(name) != due.get(name) and unread.isdisjoint([*claimed.get(name, ()), *due.get(name, ())]):
+            detail = f"patch {name} is left out with the valid fractions {claimed.get(name)}, should be {due.get(name)}"
+            yield Problem(kind="row", path=CARD_FILE, detail=detail)
+
+
+def _check_rows(rows: list[dict[str, Any]], records: Mapping[Unit, UnitRecord], without: LeftOut) -> Iterator[Problem]:
     """Compare the index with what the plan and the files say, row by row and column by column."""
     found = {(row["patch_id"], row["period"]): row for row in rows}
     if len(found) != len(rows):
         yield _row(f"{len(rows) - len(found)} rows are there twice")
-    for wanted in _wanted_rows(records):
+    for wanted in dataset_rows(records, without):
         key = (wanted["patch_id"], wanted["period"])
         row = found.pop(key, None)
         if row is None:
@@ -239,14 +266,6 @@ def _check_rows(rows: list[dict[str, Any]], records: Mapping[Unit, UnitRecord]) 
 
 def _row(detail: str) -> Problem:
     return Problem(kind="row", path=INDEX_FILE, detail=detail)
-
-
-def _wanted_rows(records: Mapping[Unit, UnitRecord]) -> Iterator[dict[str, Any]]:
-    radar = {(unit.roi.name, unit.period.label): unit for unit in records if unit.sensor == "s1"}
-    for unit in records:
-        if unit.sensor == "s2":
-            other = radar[(unit.roi.name, unit.period.label)]
-            yield from period_rows(other, unit, (records[other], records[unit]))
 
 
 def _compare(row: Row, wanted: Row) -> Iterator[Problem]:
@@ -272,9 +291,9 @@ def _same(got: object, wanted: object) -> bool:
     return got == wanted
 
 
-def _check_surplus(plan: Plan, units: list[Unit], present: frozenset[str]) -> Iterator[Problem]:
+def _check_surplus(plan: Plan, units: list[Unit], without: LeftOut, present: frozenset[str]) -> Iterator[Problem]:
     expected = {unit.raster_path for unit in units_of(plan)}  # a ROI that failed may keep rasters for the next try
-    expected.update(path for unit in units for _, path in unit.patch_paths())
+    expected.update(path for unit in units for _, path in unit.patch_paths(left_out=without))
     for path in present:
         if is_image(path) and path not in expected:
             yield Problem(kind="surplus", path=path, detail="not in the index")

@@ -184,6 +184,8 @@ def _without_choices(collection: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(feature, dict) or not isinstance(feature.get("properties"), dict):
             return feature
         properties = {key: value for key, value in feature["properties"].items() if key not in ("plan", "failed")}
+        # A lock that does not know the setting was built with all its patches.
+        properties.setdefault("min_valid_fraction", 0.0)
         return {**feature, "properties": properties}
 
     features = collection.get("features")

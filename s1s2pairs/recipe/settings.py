@@ -78,6 +78,8 @@ class Settings:
     s1_max_lag_days: Annotated[float, Field(gt=0)] | None = None
     """With a single acquisition: how far it may lie from the optical date."""
     s1_speckle: Literal["none", "lee", "refined_lee"] = "none"
+    min_valid_fraction: Fraction = 0.1
+    """A patch with fewer valid pixels, in either sensor and any period, is left out."""
     patch: PatchSettings = field(default_factory=PatchSettings)
     pixel_size_m: Annotated[float, Field(gt=0, le=1000)] = 10.0
 

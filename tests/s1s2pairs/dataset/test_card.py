@@ -124,7 +124,7 @@ def test_failures_stand_with_their_reasons(built: Built) -> None:
     index, lock = ((built.root / name).read_bytes() for name in ("index.parquet", "recipe.lock.geojson"))
     rows = [row for row in read_rows(index, file="index") if row["roi"] == "north"]
     failures = {"south": "no <clear> scene"}
-    text = dump_card(built.report.plan, rows=rows, rasters={}, failures=failures, index=index, lock=lock)
+    text = dump_card(built.report.plan, rows=rows, rasters={}, failures=failures, left_out={}, index=index, lock=lock)
     card = json.loads(text)
     assert card["s1s2:failures"] == [{"roi": "south", "reason": "no <clear> scene"}]
     assert card["s1s2:counts"]["rois"] == 1
@@ -135,6 +135,6 @@ def test_a_simulated_world_claims_no_copernicus_data(built: Built) -> None:
     assert attribution(plan, 2019, 2021) == "Simulated scenes; contains no Copernicus Sentinel data"
     index, lock = ((built.root / name).read_bytes() for name in ("index.parquet", "recipe.lock.geojson"))
     rows = read_rows(index, file="index")
-    card = json.loads(dump_card(plan, rows=rows, rasters={}, failures={}, index=index, lock=lock))
+    card = json.loads(dump_card(plan, rows=rows, rasters={}, failures={}, left_out={}, index=index, lock=lock))
     assert "opernicus.eu" not in json.dumps(card)
     assert attribution(built.report.plan, 2019, 2019) == "Contains modified Copernicus Sentinel data 2019"
