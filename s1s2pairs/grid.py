@@ -40,12 +40,8 @@ def utm_crs(lon: float, lat: float) -> str:
 
 def to_crs(polygon: BaseGeometry, crs: str, *, source: str = WGS84) -> BaseGeometry:
     """Transform a geometry from lon/lat (or another `source` CRS) to `crs`, vertex by vertex."""
-    transformer = Transformer.from_crs(source, crs, always_xy=True)
-
-    def project(vertices: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.column_stack(transformer.transform(vertices[:, 0], vertices[:, 1]))
-
-    return shapely.transform(polygon, project)
+    project: Any = Transformer.from_crs(source, crs, always_xy=True).transform  # shapely's types know but one form
+    return shapely.transform(polygon, project, interleaved=False)
 
 
 def roi_grid(polygon: BaseGeometry, *, pixel_size_m: float, min_pixels: int = 1) -> GeoBox:
@@ -63,22 +59,16 @@ def roi_grid(polygon: BaseGeometry, *, pixel_size_m: float, min_pixels: int = 1)
     Raises:
         GridError: The ROI lies outside UTM.
     """
-    crs = utm_crs(polygon.centroid.x, polygon.centroid.y)
-    left, bottom, right, top = to_crs(polygon, crs).bounds
+    return _snapped(polygon, utm_crs(polygon.centroid.x, polygon.centroid.y), pixel_size_m, min_pixels)
+
+
+def _snapped(polygon: BaseGeometry, crs: str, size_m: float, min_pixels: int = 1) -> GeoBox:
+    left, bottom, right, top = (bound / size_m for bound in to_crs(polygon, crs).bounds)  # sums of pixels are exact
     # A bound within a millimetre of a pixel edge is that edge: lon/lat coordinates round-trip with such errors.
-    col0 = math.floor(left / pixel_size_m + 1e-3 / pixel_size_m)
-    col1 = math.ceil(right / pixel_size_m - 1e-3 / pixel_size_m)
-    row0 = math.floor(-top / pixel_size_m + 1e-3 / pixel_size_m)
-    row1 = math.ceil(-bottom / pixel_size_m - 1e-3 / pixel_size_m)
-    col0, col1 = _pad(col0, col1, min_pixels)
-    row0, row1 = _pad(row0, row1, min_pixels)
-    transform = Affine(pixel_size_m, 0.0, col0 * pixel_size_m, 0.0, -pixel_size_m, -row0 * pixel_size_m)
-    return GeoBox((row1 - row0, col1 - col0), transform, crs)
-
-
-def _pad(start: int, stop: int, least: int) -> tuple[int, int]:
-    missing = max(0, least - (stop - start))
-    return start - missing // 2, stop + missing - missing // 2
+    grid = GeoBox.from_bbox((left, bottom, right, top), crs, resolution=1, anchor="edge", tol=1e-3 / size_m)
+    rows, columns = (max(pixels, min_pixels) for pixels in grid.shape)
+    padded = grid.pad((columns - grid.width) // 2, (rows - grid.height) // 2).crop((rows, columns))
+    return Affine.scale(size_m) * padded
 
 
 def analysis_grid(polygon: BaseGeometry, grid: GeoBox) -> GeoBox:
@@ -87,13 +77,7 @@ def analysis_grid(polygon: BaseGeometry, grid: GeoBox) -> GeoBox:
     Its pixels are those of the Sentinel-2 20 m bands in the same UTM zone (origin on multiples of 20 m), whatever the
     recipe's pixel size; it covers the ROI's own bounds, not the padding of `grid`.
     """
-    polygon_utm = to_crs(polygon, str(grid.crs))
-    size = SCL_RESOLUTION_M
-    left, bottom, right, top = polygon_utm.bounds
-    col0, col1 = math.floor((left + 1e-3) / size), math.ceil((right - 1e-3) / size)
-    row0, row1 = math.floor((-top + 1e-3) / size), math.ceil((-bottom - 1e-3) / size)
-    transform = Affine(size, 0.0, col0 * size, 0.0, -size, -row0 * size)
-    return GeoBox((row1 - row0, col1 - col0), transform, str(grid.crs))
+    return _snapped(polygon, str(grid.crs), SCL_RESOLUTION_M)
 
 
 def incidence_grid(analysis: GeoBox) -> GeoBox:

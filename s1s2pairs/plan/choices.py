@@ -129,7 +129,7 @@ def place(roi: Roi) -> RoiGrids:
     Raises:
         GridError: The ROI lies outside UTM.
     """
-    grid = roi_grid(roi.polygon, pixel_size_m=roi.settings.pixel_size_m, min_pixels=roi.settings.patch.size)
+    grid = _pixel_grid(roi)
     return RoiGrids(
         name=roi.name,
         polygon=roi.polygon,
@@ -138,6 +138,10 @@ def place(roi: Roi) -> RoiGrids:
         windows=search_windows(roi.settings),
         polarisations=roi.settings.s1_polarisations,
     )
+
+
+def _pixel_grid(roi: Roi) -> GeoBox:
+    return roi_grid(roi.polygon, pixel_size_m=roi.settings.pixel_size_m, min_pixels=roi.settings.patch.size)
 
 
 def search_windows(settings: Settings) -> tuple[SearchWindow, ...]:
@@ -159,7 +163,7 @@ def shared_ground(rois: Sequence[Roi]) -> tuple[tuple[str, str], ...]:
     Raises:
         GridError: A ROI lies outside UTM.
     """
-    outlines = [footprint_lonlat(place(roi).grid) for roi in rois]
+    outlines = [footprint_lonlat(_pixel_grid(roi)) for roi in rois]
     pairs = shapely.STRtree(outlines).query(outlines, predicate="overlaps").T
     return tuple(
         (rois[i].name, rois[j].name)

@@ -85,6 +85,14 @@ def test_a_bound_on_a_pixel_edge_adds_no_pixel() -> None:
     assert (grid.transform.c, grid.transform.f) == (501360, 5629680)
 
 
+@pytest.mark.parametrize("pixel", [0.1, 7.3, 333.3])
+def test_the_origin_is_whole_pixels_to_the_last_bit(pixel: float) -> None:
+    transform = roi_grid(box(3.0, 50.8), pixel_size_m=pixel, min_pixels=256).transform
+    assert (transform.a, transform.e) == (pixel, -pixel)
+    assert transform.c == round(transform.c / pixel) * pixel
+    assert transform.f == round(transform.f / pixel) * pixel
+
+
 @given(place=PLACES)
 def test_analysis_grid_lies_on_20_m_pixels(place: tuple[float, float]) -> None:
     roi = box(*place)
@@ -113,6 +121,11 @@ def test_covered_fraction() -> None:
     assert covered_fraction(roi, shapely.box(0, 45, 10, 55)) == 1
     assert covered_fraction(roi, shapely.box(0, 45, 3.01, 55)) == pytest.approx(0.5, abs=1e-3)
     assert covered_fraction(roi, shapely.box(4, 50, 5, 51)) == 0
+
+
+def test_heights_of_a_footprint_do_not_matter() -> None:
+    half = shapely.Polygon([(0, 45, 7), (3.01, 45, 8), (3.01, 55, 9), (0, 55, 7)])
+    assert covered_fraction(box(3.0, 50.8), half) == covered_fraction(box(3.0, 50.8), shapely.force_2d(half))
 
 
 @given(place=PLACES, least=st.integers(1, 300))
