@@ -6,13 +6,14 @@ import logging
 import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from s1s2pairs.errors import NoAcquisitions, RunError, S1S2Error, SourceError
+from s1s2pairs.untrusted import printable
 
 SOME_FAILED, WRONG_INPUT, NO_SOURCE = 1, 2, 3
 EXIT_CODES: tuple[tuple[type[S1S2Error], int], ...] = (
@@ -58,9 +59,14 @@ Device = Annotated[str, typer.Option(help="auto (CUDA where there is one, else t
 
 
 def say(text: str, *, quiet: bool = False) -> None:
-    """Print a line, unless the user wants quiet."""
+    """Print text, unless the user wants quiet. What others have written in it can do nothing to the terminal."""
     if not quiet:
-        typer.echo(text)
+        typer.echo(printable(text))
+
+
+def complain(text: str) -> None:
+    """Print a line to the error stream."""
+    typer.echo(printable(f"s1s2: {text}"), err=True)
 
 
 def say_json(value: Any) -> None:
@@ -131,7 +137,7 @@ def build(
     )
     bar = _bar(quiet=quiet or as_json)
     for warning in order.warnings():
-        typer.echo(f"s1s2: warning: {warning}", err=True)
+        complain(f"warning: {warning}")
     if plan:
         made = order.plan(bar)
         if as_json:
@@ -147,7 +153,7 @@ def build(
             say("\n".join(build_text.build_lines(report)), quiet=quiet)
         failed = {outcome.roi: outcome.failure for outcome in report.failed}
     for name, reason in failed.items():
-        typer.echo(f"s1s2: {name} failed: {reason}", err=True)
+        complain(f"{name} failed: {reason}")
     raise typer.Exit(SOME_FAILED if failed else 0)
 
 
@@ -380,7 +386,7 @@ def spread(words: Sequence[str]) -> list[str]:
     """Repeat the flag of options that take several values: `--years 2019 2021` becomes `--years 2019 --years 2021`."""
     out: list[str] = []
     flag: str | None = None
-    for word in words:
+    for word in _without_commas(words):
         if flag is not None and not SPREAD[flag].fullmatch(word):
             flag = None
         if flag is not None and out[-1] != flag:
@@ -391,11 +397,43 @@ def spread(words: Sequence[str]) -> list[str]:
     return out
 
 
+def _without_commas(words: Sequence[str]) -> Iterator[str]:
+    """Yield the words, `2018,2019` as two."""
+    for word in words:
+        flag, equals, value = word.partition("=")
+        years = value if flag == "--years" and equals else word
+        if not re.fullmatch(r"\d{4}(,\d{4})+,?", years):
+            yield word
+            continue
+        yield from ([flag] if equals else [])
+        yield from years.strip(",").split(",")
+
+
+class _Printable(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+def _log_to_stderr(level: int) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Printable("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
+
+
+EXTRA_OF = {
+    **dict.fromkeys(("torch", "lightning_fabric", "safetensors", "tensorboard"), "train"),
+    **dict.fromkeys(("ee", "googleapiclient", "google", "httplib2"), "earthengine"),
+    "distributed": "dask",
+    "geemap": "maps",
+}
+"""Package -> the extra that installs it."""
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 all done, 1 some ROIs failed, 2 wrong input, 3 the source cannot be used."""
     words = spread(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
-    logging.basicConfig(level=logging.INFO if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    _log_to_stderr(logging.INFO if debug else logging.WARNING)
     # rasterio silences this itself while it creates a file, but threads share the list of filters and it leaks.
     warnings.filterwarnings("ignore", message="Dataset has no geotransform")
     try:
@@ -403,5 +441,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     except S1S2Error as error:
         if debug:
             raise
-        typer.echo(f"s1s2: {error}", err=True)
+        complain(str(error))
         sys.exit(next(code for kind, code in EXIT_CODES if isinstance(error, kind)))
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if debug or package not in EXTRA_OF:
+            raise
+        complain(f"this needs {package}, which is not installed: pip install 's1s2pairs[{EXTRA_OF[package]}]'")
+        sys.exit(WRONG_INPUT)

@@ -18,6 +18,8 @@ from .errors import GridError
 from .sensors import SCL_RESOLUTION_M
 
 WGS84 = "EPSG:4326"
+MAX_GRID_PIXELS = 1 << 31
+"""Of one ROI: 46,000 a side, 460 km at 10 m."""
 INCIDENCE_POINTS = 16
 """At most so many points along a side of a ROI give its mean incidence angle."""
 _BURNING = threading.Lock()
@@ -57,9 +59,17 @@ def roi_grid(polygon: BaseGeometry, *, pixel_size_m: float, min_pixels: int = 1)
         min_pixels: Least rows and columns, normally the patch size.
 
     Raises:
-        GridError: The ROI lies outside UTM.
+        GridError: The ROI lies outside UTM, or has more than `MAX_GRID_PIXELS` pixels.
     """
-    return _snapped(polygon, utm_crs(polygon.centroid.x, polygon.centroid.y), pixel_size_m, min_pixels)
+    crs = utm_crs(polygon.centroid.x, polygon.centroid.y)
+    left, bottom, right, top = to_crs(polygon, crs).bounds
+    width, height = (right - left) / pixel_size_m, (top - bottom) / pixel_size_m
+    if max(width, height, 1.0) * max(min(width, height), 1.0) > MAX_GRID_PIXELS:
+        raise GridError(
+            f"{width:.3g} x {height:.3g} pixels of {pixel_size_m:g} m: a ROI may have at most {MAX_GRID_PIXELS:.2g}; raise "
+            "pixel_size_m or cut the polygon"
+        )
+    return _snapped(polygon, crs, pixel_size_m, min_pixels)
 
 
 def _snapped(polygon: BaseGeometry, crs: str, size_m: float, min_pixels: int = 1) -> GeoBox:

@@ -48,15 +48,19 @@ def check_regular(status: os.stat_result) -> None:
         raise Unusable("expected a file, found a folder, a pipe or a device")
 
 
-def parse_json(content: bytes | str) -> Any:
+def parse_json(content: bytes | str, *, constants: bool = True) -> Any:
     """Parse JSON in UTF-8; a byte order mark before it is passed over.
+
+    Args:
+        content: The text.
+        constants: Whether `NaN` and `Infinity`, which are no JSON, are numbers all the same.
 
     Raises:
         Unusable: It is no JSON, or nested deeper than `MAX_JSON_DEPTH`.
     """
     try:
         text = content.decode("utf-8-sig") if isinstance(content, bytes) else content.removeprefix("\ufeff")
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=None if constants else _no_constant)
     except json.JSONDecodeError as error:
         raise Unusable(f"invalid JSON: {error.msg} at line {error.lineno} column {error.colno}") from error
     except UnicodeDecodeError as error:
@@ -67,6 +71,10 @@ def parse_json(content: bytes | str) -> Any:
         raise Unusable(f"invalid JSON: {error}") from error
     check_depth(value)
     return value
+
+
+def _no_constant(word: str) -> None:
+    raise ValueError(f"{word} is not a number in JSON")
 
 
 def check_depth(value: Any) -> None:
@@ -95,6 +103,11 @@ def shown(value: object) -> str:
         text = repr(value)
     except ValueError:  # a whole number of more digits than Python prints
         text = "a number of thousands of digits"
+    return cut(text)
+
+
+def cut(text: str) -> str:
+    """Return text for a message, cut where it is long."""
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}... ({len(text)} characters)"
 
 

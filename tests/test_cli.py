@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import cli
+from tests.conftest import square
 
 ROOT = Path(__file__).parents[1]
 HIDDEN = ("GOOGLE_", "EARTHENGINE_", "S1S2_", "CLOUDSDK_")
@@ -133,7 +134,11 @@ def test_a_failing_roi_leaves_the_others(tiny_recipe: Path, tiny_world: Path, tm
 WRONG = {
     "no such recipe": (("build", "nowhere.geojson", "--years", 2019), 2, "nowhere.geojson: cannot be read"),
     "no such catalogue": (("build", "RECIPE", "--years", 2019, "--source", "/nowhere"), 3, "/nowhere"),
-    "years": (("build", "RECIPE", "--years", 2021, 2019, "--source", "WORLD"), 2, "years must ascend"),
+    "an address without stac:": (
+        ("build", "RECIPE", "--years", 2019, "--source", "https://example.org/v1"),
+        3,
+        "https://example.org/v1: a STAC API is named with `stac:` before its address: stac:https://example.org/v1",
+    ),
     "future": (("build", "RECIPE", "--years", 2099, "--source", "WORLD"), 2, "Sentinel-2 has images from"),
     "no years": (("build", "RECIPE", "--source", "WORLD"), 2, "name years with --years"),
     "folder in use": (("simulate", "TAKEN", "--recipe", "RECIPE"), 2, "a simulation needs a folder of its own"),
@@ -157,6 +162,71 @@ def test_wrong_input_gets_one_clear_message(case: str, tiny_recipe: Path, tiny_w
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.rglob("*.tif"))
+
+
+@pytest.mark.parametrize("years", [("--years", 2021, 2019), ("--years", "2019,2021"), ("--years=2021,2019",)])
+def test_years_in_any_order_and_with_commas(
+    years: tuple[object, ...], tiny_recipe: Path, tiny_world: Path, tmp_path: Path
+) -> None:
+    done = s1s2("build", tiny_recipe, *years, "--source", tiny_world, "--plan", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    labels = [[period["label"] for period in roi["periods"]] for roi in json.loads(done.stdout)["rois"]]
+    assert labels == [["2019", "2021"]] * 3
+
+
+def test_a_byte_order_mark_is_no_fault(tiny_recipe: Path, tiny_world: Path, tmp_path: Path) -> None:
+    (tmp_path / "small.geojson").write_bytes(b"\xef\xbb\xbf" + tiny_recipe.read_bytes())
+    done = s1s2("build", "small.geojson", "--years", 2019, "--source", tiny_world, "--plan", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_polar_place_and_one_in_the_sea_are_named_and_leave_the_others(
+    tiny_recipe: Path, tiny_world: Path, tmp_path: Path
+) -> None:
+    recipe = json.loads(tiny_recipe.read_text(encoding="utf-8"))
+    recipe["features"][0]["geometry"] = square(10.0, 86.0, 1.4)
+    recipe["features"][1]["geometry"] = square(-30.0, 40.0, 1.4)
+    (tmp_path / "r.geojson").write_text(json.dumps(recipe), encoding="utf-8")
+    done = s1s2("build", "r.geojson", "--years", 2019, "--source", tiny_world, "--plan", cwd=tmp_path)
+    assert done.returncode == 1
+    polar, sea = (
+        next(line for line in done.stderr.splitlines() if f"{name} failed" in line) for name in ("rennes", "kortrijk")
+    )
+    assert "86.000" in polar
+    assert "lon -30.000 lat 40.000" in sea
+    assert "max_shift_months" not in sea
+
+
+def test_a_place_smaller_than_a_patch_is_remarked_on(tiny_recipe: Path, tiny_world: Path, tmp_path: Path) -> None:
+    recipe = json.loads(tiny_recipe.read_text(encoding="utf-8"))
+    recipe["s1s2"]["patch"]["size"] = 256
+    (tmp_path / "r.geojson").write_text(json.dumps(recipe), encoding="utf-8")
+    done = s1s2("build", "r.geojson", "--years", 2019, "--source", tiny_world, "--plan", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for word in ("warning", "kortrijk", " x ", "256"):
+        assert word in done.stderr
+
+
+def test_foreign_text_does_nothing_to_the_terminal(tiny_recipe: Path, tiny_world: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(tiny_world, tmp_path / "copy"))
+    item = next(path for path in (copy / "sentinel-2-l2a").rglob("*.json") if '"Feature"' in path.read_text())
+    value = json.loads(item.read_text())
+    value["id"] += "\u001b]0;owned\u0007\u001b[2J"
+    value["properties"]["datetime"] = "\u001b[31m"
+    item.write_text(json.dumps(value))
+    done = s1s2("build", tiny_recipe, "--years", 2019, "--source", copy, "--plan", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "\\x1b]0;owned\\x07" in done.stderr
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "models"]:
+        monkeypatch.delitem(sys.modules, name)
+    done = s1s2("train", "tsgan", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == "s1s2: this needs torch, which is not installed: pip install 's1s2pairs[train]'\n"
 
 
 def test_earth_engine_without_credentials(tiny_recipe: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from ..plan import lock
-from ..plan.choices import Plan, rois_of, shared_ground
+from ..plan.choices import Plan, rois_of, shared_ground, small_rois
 from ..progress import Progress
 from ..recipe.settings import Recipe
 from .build import BuildReport, build, plan_only
@@ -71,10 +71,15 @@ class Order:
 
     def warnings(self) -> list[str]:
         """Return what the user should know beforehand."""
-        return [
-            f"the grids of {one} and {other} overlap although their splits differ"
-            for one, other in shared_ground(rois_of(self.subject))
+        rois = rois_of(self.subject)
+        shared = [
+            f"the grids of {one} and {other} overlap although their splits differ" for one, other in shared_ground(rois)
         ]
+        small = [
+            f"{name} has {rows} x {columns} pixels, fewer than a patch of {size}: ground around it makes up for them"
+            for name, rows, columns, size in small_rois(rois)
+        ]
+        return shared + small
 
     def plan(self, progress: Progress | None = None) -> Plan:
         """Make all choices and write the lock file, fetching no pixels. Errors as for `build`."""

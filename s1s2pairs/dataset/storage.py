@@ -233,7 +233,18 @@ def _why(error: OSError) -> str:
     return error.strerror or str(error) or type(error).__name__
 
 
+_SPACE = "free some space and start again, what is finished is kept"
+_PERMISSION = "choose another folder with --out, or change its permissions"
+_NEXT_STEPS = {
+    errno.ENOSPC: _SPACE,
+    errno.EDQUOT: _SPACE,
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f), or choose another file system with --out",
+    errno.EIO: "check the disk, then start again, what is finished is kept",
+    errno.EACCES: _PERMISSION,
+    errno.EPERM: _PERMISSION,
+    errno.EROFS: _PERMISSION,
+}
+
+
 def _next_step(error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "free some space and start again, what is finished is kept"
-    return "choose another folder with --out, or change its permissions"
+    return _NEXT_STEPS.get(error.errno or 0, "choose another folder with --out")

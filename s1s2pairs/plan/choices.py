@@ -20,6 +20,7 @@ from ..acquisitions import (
     SarAcquisition,
     SearchWindow,
 )
+from ..errors import GridError
 from ..grid import analysis_grid, footprint_lonlat, grid_from_json, grid_to_json, roi_grid
 from ..recipe.settings import Recipe, Roi, Settings
 from ..sensors import Backscatter, OrbitPass
@@ -129,7 +130,7 @@ def place(roi: Roi) -> RoiGrids:
     Raises:
         GridError: The ROI lies outside UTM.
     """
-    grid = _pixel_grid(roi)
+    grid = roi_grid(roi.polygon, pixel_size_m=roi.settings.pixel_size_m, min_pixels=roi.settings.patch.size)
     return RoiGrids(
         name=roi.name,
         polygon=roi.polygon,
@@ -140,8 +141,11 @@ def place(roi: Roi) -> RoiGrids:
     )
 
 
-def _pixel_grid(roi: Roi) -> GeoBox:
-    return roi_grid(roi.polygon, pixel_size_m=roi.settings.pixel_size_m, min_pixels=roi.settings.patch.size)
+def _pixel_grid(roi: Roi, *, min_pixels: int) -> GeoBox | None:
+    try:
+        return roi_grid(roi.polygon, pixel_size_m=roi.settings.pixel_size_m, min_pixels=min_pixels)
+    except GridError:
+        return None
 
 
 def search_windows(settings: Settings) -> tuple[SearchWindow, ...]:
@@ -155,15 +159,28 @@ def rois_of(subject: "Recipe | Plan") -> tuple[Roi, ...]:
     return subject.rois if isinstance(subject, Recipe) else tuple(plan.roi for plan in subject.rois)
 
 
+def small_rois(rois: Sequence[Roi]) -> tuple[tuple[str, int, int, int], ...]:
+    """Return name, rows, columns and patch size of ROIs that are smaller than a patch, and are padded to one.
+
+    ROIs without a grid are passed over: their own plans tell.
+    """
+    sizes = ((roi, _pixel_grid(roi, min_pixels=1)) for roi in rois)
+    return tuple(
+        (roi.name, grid.height, grid.width, roi.settings.patch.size)
+        for roi, grid in sizes
+        if grid is not None and min(grid.shape) < roi.settings.patch.size
+    )
+
+
 def shared_ground(rois: Sequence[Roi]) -> tuple[tuple[str, str], ...]:
     """Name the pairs of ROIs of different splits whose grids overlap although their polygons do not.
 
     A grid is a rectangle in UTM around its polygon, padded to one patch: at the edges of neighbours it may reach across.
-
-    Raises:
-        GridError: A ROI lies outside UTM.
+    ROIs without a grid are passed over: their own plans tell.
     """
-    outlines = [footprint_lonlat(_pixel_grid(roi)) for roi in rois]
+    grids = [(roi, _pixel_grid(roi, min_pixels=roi.settings.patch.size)) for roi in rois]
+    rois = [roi for roi, grid in grids if grid is not None]
+    outlines = [footprint_lonlat(grid) for _, grid in grids if grid is not None]
     pairs = shapely.STRtree(outlines).query(outlines, predicate="overlaps").T
     return tuple(
         (rois[i].name, rois[j].name)

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from ..errors import RecipeError
 from ..recipe.parser import parse_recipe
 from ..recipe.settings import Recipe, Roi, Settings
+from ..untrusted import MAX_RECIPE_BYTES, Unusable, parse_json, read_regular
 from .choices import Choices, Plan, RoiPlan
 
 LOCK_VERSION = 1
@@ -36,9 +37,9 @@ def load(
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        text = read_regular(path, most_bytes=MAX_RECIPE_BYTES).decode("utf-8-sig")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
         raise RecipeError(
             f"{path}: cannot be read ({reason}); give the path of a recipe, such as rois/small.geojson"
         ) from error
@@ -148,8 +149,8 @@ def dump_lock(plan: Plan) -> bytes:
 def is_lock(text: str) -> bool:
     """Tell whether the text of a recipe has its choices locked in."""
     try:
-        collection = json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
+        collection = parse_json(text)
+    except Unusable:
         return False
     settings = collection.get("s1s2") if isinstance(collection, dict) else None
     return isinstance(settings, dict) and "lock" in settings
@@ -161,7 +162,10 @@ def parse_lock(text: str, *, file: str) -> Plan:
     Raises:
         RecipeError: It was altered, or written by a later version.
     """
-    collection = json.loads(text)
+    try:
+        collection = parse_json(text)
+    except Unusable as error:
+        raise RecipeError(f"{file}: {error}") from error
     version, source = collection["s1s2"]["lock"], collection["s1s2"].get("source")
     if version != LOCK_VERSION:
         raise RecipeError(f"{file}: lock version {version!r}; this version of s1s2pairs reads {LOCK_VERSION}")

@@ -1,10 +1,12 @@
 """Plan a ROI: ask the source what there is, and let the rules choose."""
 
 import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from ..acquisitions import RoiGrids
+from ..acquisitions import RoiGrids, SarAcquisition, Span
 from ..errors import NoAcquisitions
-from ..recipe.settings import Roi
+from ..recipe.settings import Roi, Settings
 from ..sources import Source
 from .choices import RoiPlan, assemble, needed, place
 from .optical import OpticalChoice, choose_optical, search_spans, span_of
@@ -38,10 +40,7 @@ def _plan_without(lost: frozenset[str], source: Source, roi: Roi) -> RoiPlan:
         backscatter = source.backscatter()  # without radar there is no pair, and no need to read optical scenes
         optical = _optical(lost, source, here, roi)
         centres = {label: choice.mean_time for label, choice in optical.items()}
-        spans = [search_span(span_of(choice.start, choice.end), roi.settings) for choice in optical.values()]
-        found = source.find_sar(here, spans, polarisations=roi.settings.s1_polarisations)
-        there = [acquisition for acquisition in found if lost.isdisjoint(acquisition.scene_ids)]
-        orbit = choose_orbit(there, centres=centres, settings=roi.settings)
+        orbit = choose_orbit(_radar(lost, source, here, roi, optical), centres=centres, settings=roi.settings)
     except NoAcquisitions as error:
         reason = f"{error}; left out because their files are missing: {', '.join(sorted(lost))}" if lost else str(error)
         log.info("%s: %s", roi.name, reason)
@@ -49,12 +48,38 @@ def _plan_without(lost: frozenset[str], source: Source, roi: Roi) -> RoiPlan:
     return assemble(roi, grid=here.grid, optical=optical, orbit=orbit, backscatter=backscatter)
 
 
+def _nothing_there(roi: Roi, spans: Sequence[Span]) -> str:
+    middle = roi.polygon.centroid
+    return (
+        f"no optical image from {min(s.start for s in spans):%Y-%m-%d} to {max(s.end for s in spans):%Y-%m-%d} touches the ROI, "
+        f"whose middle lies at lon {middle.x:.3f} lat {middle.y:.3f}: is that in the sea, are lon and lat exchanged (GeoJSON has "
+        "lon first), or has the source nothing there?"
+    )
+
+
+def _radar(
+    lost: frozenset[str], source: Source, here: RoiGrids, roi: Roi, optical: Mapping[str, OpticalChoice]
+) -> list[SarAcquisition]:
+    def find(settings: Settings) -> list[SarAcquisition]:
+        spans = [search_span(span_of(choice.start, choice.end), settings) for choice in optical.values()]
+        found = source.find_sar(here, spans, polarisations=settings.s1_polarisations)
+        return [acquisition for acquisition in found if lost.isdisjoint(acquisition.scene_ids)]
+
+    found = find(roi.settings)
+    if not found and roi.settings.s1_max_lag_days is not None:
+        found = find(replace(roi.settings, s1_max_lag_days=None))  # too far away, but it shows which orbits there are
+    return found
+
+
 def _optical(lost: frozenset[str], source: Source, here: RoiGrids, roi: Roi) -> dict[str, OpticalChoice]:
     # The unmoved windows first: most places have a clear scene there, and a look at every month within reach costs ten
     # times as much.
     for reach in (0, roi.settings.max_shift_months):
         spans = search_spans(roi.settings.periods, reach=reach)
-        there = [found for found in source.find_optical(here, spans) if lost.isdisjoint(found.scene_ids)]
+        found = source.find_optical(here, spans)
+        there = [acquisition for acquisition in found if lost.isdisjoint(acquisition.scene_ids)]
+        if not found and reach == roi.settings.max_shift_months:
+            raise NoAcquisitions(_nothing_there(roi, spans))
         choices = choose_optical(there, settings=roi.settings, reach=reach)
         if choices is not None:
             return dict(choices)

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from shapely.geometry.base import BaseGeometry
 
 from ..errors import RecipeError
+from ..untrusted import Unusable, cut, parse_json, shown
 from .settings import PatchSettings, Period, Recipe, Roi, Settings
 
 MEMBERS = ("type", "features", "name", "s1s2", "id", "bbox", "crs", "title", "description", "license", "attribution")
@@ -67,7 +68,7 @@ def parse_recipe(
     Raises:
         RecipeError: Anything at all is wrong; the text says what, where, the value and what is allowed.
     """
-    location = _Location(file)
+    location, years = _Location(file), sorted(set(years))
     collection = _load(text, location)
     _check_years(years, today)
     name = collection.get("name", default_name)
@@ -75,7 +76,9 @@ def parse_recipe(
     shared = dict(_mapping(collection.get("s1s2", {}), location.at("s1s2")))
     overlap_allowed = shared.pop("allow_split_overlap", False)
     if not isinstance(overlap_allowed, bool):
-        raise location.at("s1s2").at("allow_split_overlap").refuse(f"{overlap_allowed!r} is not true or false")
+        raise (
+            location.at("s1s2").at("allow_split_overlap").refuse(f"{shown(overlap_allowed)} is neither true nor false")
+        )
     _settings(shared, {}, location.at("s1s2"))
     features = collection.get("features")
     if not isinstance(features, list) or not features:
@@ -92,32 +95,26 @@ def parse_recipe(
 
 def _load(text: str, location: _Location) -> Mapping[str, Any]:
     try:
-        collection = json.loads(text, parse_constant=_no_number)
-    except json.JSONDecodeError as error:
-        raise location.refuse(f"no valid JSON: {error.msg} at line {error.lineno} column {error.colno}") from error
-    except (ValueError, RecursionError) as error:
-        raise location.refuse(f"no valid JSON: {error}") from error
+        collection = parse_json(text, constants=False)
+    except Unusable as error:
+        raise location.refuse(str(error)) from error
     if not isinstance(collection, dict) or collection.get("type") != "FeatureCollection":
         got = collection.get("type") if isinstance(collection, dict) else type(collection).__name__
-        raise location.refuse(f"a recipe is a GeoJSON FeatureCollection; this is {got!r}")
+        raise location.refuse(f"a recipe is a GeoJSON FeatureCollection; this is {shown(got)}")
     for key in collection:
         if key not in MEMBERS:
             raise location.at(key).refuse(f"unknown member; allowed are {', '.join(MEMBERS)}")
     crs = collection.get("crs")
     if crs is not None and "CRS84" not in json.dumps(crs) and "4326" not in json.dumps(crs):
         raise location.at("crs").refuse(
-            f"{json.dumps(crs)}: GeoJSON coordinates are lon/lat (RFC 7946); remove `crs` and reproject"
+            f"{shown(crs)}: GeoJSON coordinates are lon/lat (RFC 7946); remove `crs` and reproject"
         )
     return collection
 
 
-def _no_number(word: str) -> None:
-    raise ValueError(f"{word} is no JSON number")
-
-
 def _mapping(value: object, location: _Location) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise location.refuse(f"{value!r} is not an object")
+        raise location.refuse(f"{shown(value)}: expected an object")
     return value
 
 
@@ -125,15 +122,11 @@ def _check_years(years: Sequence[int], today: dt.date) -> None:
     for year in years:
         if not FIRST_YEAR <= year <= today.year:
             raise RecipeError(f"--years {year}: Sentinel-2 has images from {FIRST_YEAR} to {today.year}")
-    if list(years) != sorted(set(years)):
-        raise RecipeError(f"--years {' '.join(map(str, years))}: years must ascend, each once")
 
 
 def _check_name(name: object, location: _Location) -> None:
     if not isinstance(name, str) or not SAFE_NAME.fullmatch(name):
-        raise location.refuse(
-            f"{name!r} is no name; allowed are lower-case letters, digits, `_` and `-`, at most 100 (it names a folder)"
-        )
+        raise location.refuse(f"invalid name {shown(name)}: use at most 100 of a-z 0-9 _ - (it names a folder)")
 
 
 _SETTINGS: TypeAdapter[Settings] = TypeAdapter(Settings)
@@ -165,7 +158,7 @@ def _reason(problems: Sequence[Any]) -> str:
         return f"unknown key; allowed are {', '.join(keys)}"
     if first["type"] == "value_error":
         return str(messages[0])
-    return f"{json.dumps(first['input'])}: {' or '.join(messages)}"
+    return f"{cut(json.dumps(first['input']))}: {' or '.join(messages)}"
 
 
 def _roi(
@@ -177,7 +170,7 @@ def _roi(
 ) -> Roi:
     feature = _mapping(feature, location)
     if feature.get("type") != "Feature":
-        raise location.at("type").refuse(f"{feature.get('type')!r}: each entry of a recipe is a Feature")
+        raise location.at("type").refuse(f"{shown(feature.get('type'))}: each entry of a recipe is a Feature")
     for key in feature:
         if key not in FEATURE_MEMBERS:
             raise location.at(key).refuse(
@@ -188,7 +181,7 @@ def _roi(
     name, split = properties.pop("name", None), properties.pop("split", None)
     _check_name(name, inner.at("name"))
     if split not in ("train", "val", "test"):
-        raise inner.at("split").refuse(f"{split!r}; allowed are train, val, test")
+        raise inner.at("split").refuse(f"{shown(split)}; allowed are train, val, test")
     for key in properties:
         if key not in SETTING_NAMES:
             raise inner.at(key).refuse(f"unknown key; allowed are name, split, {', '.join(SETTING_NAMES)}")
@@ -210,10 +203,10 @@ def _roi(
 def _polygon(geometry: object, location: _Location) -> BaseGeometry:
     geometry = _mapping(geometry, location)
     if geometry.get("type") not in ("Polygon", "MultiPolygon"):
-        raise location.at("type").refuse(f"{geometry.get('type')!r}; allowed are Polygon and MultiPolygon")
+        raise location.at("type").refuse(f"{shown(geometry.get('type'))}; allowed are Polygon and MultiPolygon")
     try:
         polygon = shapely.force_2d(shapely.geometry.shape(dict(geometry)))
-    except (ValueError, TypeError, AttributeError, IndexError, KeyError, shapely.errors.ShapelyError) as error:
+    except (ValueError, TypeError, AttributeError, LookupError, OverflowError, shapely.errors.ShapelyError) as error:
         raise location.at("coordinates").refuse(f"no polygon can be made of these coordinates: {error}") from error
     if polygon.is_empty:
         raise location.at("coordinates").refuse("the polygon is empty")

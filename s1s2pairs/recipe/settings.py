@@ -14,6 +14,8 @@ Split = Literal["train", "val", "test"]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 MonthDay = Annotated[str, Field(pattern=r"^\d{2}-\d{2}$")]
 Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=100)]
+FIRST_YEAR, LAST_YEAR = 2000, 2100
+"""Periods lie between these; the Sentinels fly since 2014."""
 LONGEST_WRAP_DAYS = 184
 """Longest season that may run over New Year: a longer one is rather a season with its ends exchanged."""
 _STRICT = ConfigDict(extra="forbid")
@@ -30,6 +32,8 @@ class Period:
     """First day that no longer belongs to it."""
 
     def __post_init__(self) -> None:
+        if not FIRST_YEAR <= self.start.year <= self.end.year <= LAST_YEAR and self.start < self.end:
+            raise ValueError(f"the window {self.start} .. {self.end} must lie between {FIRST_YEAR} and {LAST_YEAR}")
         if self.start >= self.end:
             raise ValueError(f"the window {self.start} .. {self.end} is reversed or empty: start must lie before end")
 

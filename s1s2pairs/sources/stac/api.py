@@ -3,6 +3,7 @@
 import datetime as dt
 import threading
 from collections.abc import Iterable, Sequence
+from http.client import responses
 from urllib.parse import urlsplit
 
 import pystac
@@ -18,6 +19,7 @@ from urllib3.util import Retry
 
 from ...acquisitions import Span
 from ...errors import MissingFile, SourceError, SourceUnreachable
+from ...untrusted import cut
 from .bounded_io import BoundedIO
 from .catalogue import lists_amplitudes
 from .items import Item, item_from_json
@@ -146,12 +148,22 @@ class ApiCatalogue:
         return items
 
     def _fault(self, error: Exception) -> SourceError:
-        said = str(error) or type(error).__name__
+        said = _said(error)
         if _no_connection(error):
             return SourceUnreachable(
                 f"the STAC API {self._url} cannot be reached: {said}; check the URL and the network"
             )
         return SourceError(f"the STAC API {self._url} cannot be used: {said}; check the URL and the network")
+
+
+def _said(error: Exception) -> str:
+    """Return what an error says, the status first where the server's answer has one."""
+    status = getattr(error, "status_code", None)
+    text = " ".join(str(error).split())
+    if status is None:
+        return cut(text or type(error).__name__)
+    meaning = responses.get(status, "")
+    return cut(" ".join(word for word in (f"it answers {status}", meaning, text) if word))
 
 
 _BAD_ANSWER = (

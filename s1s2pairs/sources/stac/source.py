@@ -287,6 +287,8 @@ def open_catalogue(name: str, *, allowed: Sequence[str] = ()) -> Catalogue:
     Raises:
         SourceError: There is none, or it cannot be read.
     """
+    if name.startswith(("http://", "https://")):
+        raise SourceError(f"{name}: a STAC API is named with `stac:` before its address: stac:{name}")
     if name.startswith("stac:"):
         return ApiCatalogue(name.removeprefix("stac:"), allowed=allowed)
     return StaticCatalogue(Path(name), allowed=allowed)

@@ -128,8 +128,17 @@ def test_a_roi_with_nothing_to_choose_is_a_plan_with_a_reason() -> None:
     plan = plan_roi(Listed([], PASSES), roi())
     assert plan.choices is None
     assert plan.failure is not None
-    assert "no clear optical acquisition" in plan.failure
+    for word in ("2018-12-01", "lon 3.010 lat 50.810", "sea", "exchanged"):
+        assert word in plan.failure
+    assert "max_shift_months" not in plan.failure
     assert "no radar acquisition at all" in (plan_roi(Listed(CLEAR, []), roi()).failure or "")
+
+
+def test_orbits_out_of_reach_of_a_lag_are_counted() -> None:
+    single = replace(roi().settings, s1_acquisitions=(1, 1), s1_max_lag_days=0.001)
+    failure = plan_roi(Listed(CLEAR, PASSES), replace(roi(), settings=single)).failure or ""
+    for word in ("orbit", "0 in 2019", "0 in 2021", "0.001 days", "raise s1_max_lag_days"):
+        assert word in failure
 
 
 def test_a_missing_file_costs_an_acquisition_and_not_the_roi(caplog: pytest.LogCaptureFixture) -> None:
@@ -202,17 +211,17 @@ ALTERED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     ),
     "unsafe period": (lambda v: _plan(v)["periods"][0].update(label="../../x"), "has the periods"),
     "nothing decided": (lambda v: v["features"][0]["properties"].pop("plan"), "neither `plan` nor the reason `failed`"),
-    "unsafe name": (lambda v: v["features"][0]["properties"].update(name="../../x"), r"'\.\./\.\./x' is no name"),
+    "unsafe name": (lambda v: v["features"][0]["properties"].update(name="../../x"), r"invalid name '\.\./\.\./x'"),
     "one name twice": (lambda v: v["features"].append(v["features"][0]), "'here' is already the name"),
     "split": (lambda v: v["features"][0]["properties"].update(split="dev"), "'dev'; allowed are train, val, test"),
     "setting": (lambda v: v["features"][0]["properties"].update(s2_bands=["B99"]), r"s2_bands \['B99'\]"),
-    "no ground": (lambda v: v["features"][0].update(geometry=None), "geometry: None is not an object"),
-    "no properties": (lambda v: v["features"][0].update(properties=None), "properties.name: None is no name"),
+    "no ground": (lambda v: v["features"][0].update(geometry=None), "geometry: None: expected an object"),
+    "no properties": (lambda v: v["features"][0].update(properties=None), "properties.name: invalid name None"),
     "no features": (lambda v: v.update(features="x"), "at features: .* at least one feature"),
     "later version": (lambda v: v["s1s2"].update(lock=99), "lock version 99; this version of s1s2pairs reads 1"),
     "no source": (lambda v: v["s1s2"].pop("source"), r"at s1s2\.source: None is no name of a source"),
-    "unsafe recipe name": (lambda v: v.update(name="../x"), r"at name: '\.\./x' is no name"),
-    "no recipe name": (lambda v: v.pop("name"), "at name: '' is no name"),
+    "unsafe recipe name": (lambda v: v.update(name="../x"), r"at name: invalid name '\.\./x'"),
+    "no recipe name": (lambda v: v.pop("name"), "at name: invalid name ''"),
 }
 
 

@@ -94,7 +94,7 @@ def with_geometry(geometry: Any) -> dict[str, Any]:
 
 
 WRONG: dict[str, tuple[Any, str]] = {
-    "broken JSON": ('{"type": "FeatureCollection", ', r"places\.geojson: no valid JSON: .* line 1 column"),
+    "broken JSON": ('{"type": "FeatureCollection", ', r"places\.geojson: invalid JSON: .* line 1 column"),
     "no collection": ({"type": "Feature"}, "a recipe is a GeoJSON FeatureCollection; this is 'Feature'"),
     "a list": ([], "this is 'list'"),
     "no features": ({"type": "FeatureCollection", "features": []}, "at features: .* at least one feature"),
@@ -156,14 +156,14 @@ WRONG: dict[str, tuple[Any, str]] = {
     "flag as number": (collection(s1s2={"max_shift_months": True}), r"max_shift_months: true: .*integer"),
     "no number": (
         '{"type": "FeatureCollection", "features": [], "s1s2": {"pixel_size_m": NaN}}',
-        "no valid JSON: NaN is no JSON number",
+        "invalid JSON: NaN is not a number",
     ),
-    "bottomless": ("[" * 100_000, "no valid JSON: .*recursion"),
+    "bottomless": ("[" * 100_000, "nested deeper than 64"),
     "settings beside the properties": (
         collection({**feature(), "s1s2": {"s1_orbit": 59}}),
         r"features\[0\]\.s1s2: unknown member; allowed are type, properties",
     ),
-    "endless name": (collection(feature("a" * 101)), r"properties\.name: 'a{101}' is no name; .* at most 100"),
+    "endless name": (collection(feature("a" * 101)), r"properties\.name: invalid name 'a{101}': use at most 100"),
     "endless label": (
         collection(feature(periods=[{"label": "x" * 101, "start": "2019-06-01", "end": "2019-07-01"}])),
         r"periods\[0\]\.label: .*100",
@@ -174,16 +174,16 @@ WRONG: dict[str, tuple[Any, str]] = {
     ),
     "unsafe name": (
         collection(feature("../../x")),
-        r"properties\.name: '\.\./\.\./x' is no name; allowed are lower-case",
+        r"properties\.name: invalid name '\.\./\.\./x': use .* a-z 0-9 _ -",
     ),
-    "unsafe recipe name": (collection(name="a/b"), r"at name: 'a/b' is no name"),
-    "no name": (collection({**feature(), "properties": {"split": "train"}}), "None is no name"),
+    "unsafe recipe name": (collection(name="a/b"), r"at name: invalid name 'a/b'"),
+    "no name": (collection({**feature(), "properties": {"split": "train"}}), "invalid name None"),
     "split": (collection(feature(split="dev")), r"properties\.split: 'dev'; allowed are train, val, test"),
     "no polygon": (
         with_geometry({"type": "Point", "coordinates": [3, 50]}),
         r"geometry\.type: 'Point'; allowed are Polygon",
     ),
-    "no geometry": (with_geometry(None), r"features\[0\]\.geometry: None is not an object"),
+    "no geometry": (with_geometry(None), r"features\[0\]\.geometry: None: expected an object"),
     "bad coordinates": (
         with_geometry({"type": "Polygon", "coordinates": [[[3, 50], ["x", 1], [3, 51], [3, 50]]]}),
         "no polygon can be made",
@@ -203,7 +203,10 @@ WRONG: dict[str, tuple[Any, str]] = {
         collection(feature(), feature("there", "test", lon=3.01)),
         r"there \(test\) shares ground with here \(train\)",
     ),
-    "flag": (collection(s1s2={"allow_split_overlap": "yes"}), r"s1s2\.allow_split_overlap: 'yes' is not true or false"),
+    "flag": (
+        collection(s1s2={"allow_split_overlap": "yes"}),
+        r"s1s2\.allow_split_overlap: 'yes' is neither true nor false",
+    ),
 }
 
 
@@ -219,8 +222,6 @@ def test_refused_at_the_door(case: str) -> None:
 @pytest.mark.parametrize(
     ("years", "message"),
     [
-        ((2021, 2019), "years must ascend"),
-        ((2019, 2019), "each once"),
         ((2030,), "from 2015 to 2026"),
         ((1999,), "from 2015"),
     ],
@@ -228,6 +229,17 @@ def test_refused_at_the_door(case: str) -> None:
 def test_wrong_years(years: tuple[int, ...], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         parse(collection(), years=years)
+
+
+def test_years_may_be_in_any_order() -> None:
+    assert parse(collection(), years=(2021, 2019, 2021)) == parse(collection(), years=(2019, 2021))
+
+
+def test_periods_of_other_ages_are_refused() -> None:
+    """Far years cannot be shifted by months."""
+    for start, end in (("0001-01-01", "2019-07-01"), ("2019-06-01", "9999-12-31")):
+        with pytest.raises(RecipeError, match=f"{start} .. {end} must lie between 2000 and 2100"):
+            parse(collection(s1s2={"periods": [{"label": "far", "start": start, "end": end}]}), years=())
 
 
 def test_a_recipe_needs_periods_from_somewhere() -> None:
