@@ -349,10 +349,11 @@ def translate(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            help="GeoTIFFs, one per input of the network, or a rasters/<roi> folder of a dataset.", show_default=False
+            help="GeoTIFFs (paths or fsspec URLs), one per input of the network, or a rasters/<roi> folder of a dataset.",
+            show_default=False,
         ),
     ],
-    out: Annotated[Path, typer.Option(help="GeoTIFF to write.", show_default=False)],
+    out: Annotated[str, typer.Option(help="GeoTIFF to write: path or fsspec URL.", show_default=False)],
     window: Annotated[
         int | None,
         typer.Option(

@@ -92,6 +92,7 @@ FROM_THE_DATA_HALF = {
     "s1s2pairs.dataset.dataset",
     "s1s2pairs.dataset.index",
     "s1s2pairs.dataset.layout",
+    "s1s2pairs.dataset.storage",
     "s1s2pairs.sensors",
     "s1s2pairs.errors",
     "s1s2pairs.files",

@@ -11,9 +11,11 @@ from typing import Final, Self
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio.io import MemoryFile
 from rasterio.windows import Window
 
-from s1s2pairs.errors import RunError
+from s1s2pairs.dataset.storage import Storage
+from s1s2pairs.errors import DatasetError, RunError
 from s1s2pairs.sensors import REFLECTANCE_SCALE, S1_COUNT_BAND, S2_CLEAR_BAND, S2_NODATA
 
 from ..missing import has_values
@@ -28,31 +30,33 @@ IMPLAUSIBLE_REFLECTANCE: Final = 100.0
 _NAMED_INPUT: Final = re.compile(r"(s[12]_t\d+)=(.+)")
 
 
-def input_paths(task: Task, inputs: Sequence[str | Path]) -> dict[str, Path]:
+def input_paths(task: Task, inputs: Sequence[str | Path]) -> dict[str, str | Path]:
     """Say which file holds which stack of a task's inputs.
 
     Args:
         task: What the network reads.
-        inputs: One of: files as `s2_t2=path`; files in the order of the task's inputs; one folder `rasters/<roi>` with as many
-            periods as the task has dates (in the order of their names); period folders from T1 on, so that naming the later one
-            first predicts backward in time. A task of one date takes one period folder.
+        inputs: Paths or fsspec URLs, one of: files as `s2_t2=path`; files in the order of the task's inputs; one folder
+            `rasters/<roi>` with as many periods as the task has dates (in the order of their names); period folders from T1 on,
+            so that naming the later one first predicts backward in time. A task of one date takes one period folder.
 
     Returns:
-        Path by stack key.
+        By stack key: a path, or the URL of a file that is not on this machine.
 
     Raises:
         RunError: The inputs do not fit the task; the text says what would.
+        DatasetError: A folder cannot be listed, or nothing here knows URLs of that kind.
     """
     keys = [stack.key for stack in task.inputs]
     texts = [str(given) for given in inputs]
-    if texts and all(Path(text).is_dir() for text in texts):
-        periods = _period_folders(task, [Path(text) for text in texts])
-        return {stack.key: periods[stack.date] / f"{stack.sensor}.tif" for stack in task.inputs}
     named = [_NAMED_INPUT.fullmatch(text) for text in texts]
+    folders = [Storage(text) for text in texts]
     if texts and all(named):
-        pairs = [(match[1], Path(match[2])) for match in named if match]
+        pairs = [(match[1], _path(match[2])) for match in named if match]
+    elif texts and all(_is_folder(folder) for folder in folders):
+        periods = _period_folders(task, folders)
+        return {stack.key: _path(periods[stack.date].where(f"{stack.sensor}.tif")) for stack in task.inputs}
     else:
-        pairs = list(zip(keys, map(Path, texts), strict=False))
+        pairs = list(zip(keys, map(_path, texts), strict=False))
     if sorted(key for key, _ in pairs) != sorted(keys) or len(texts) != len(keys):
         wanted = " ".join(f"{key}=FILE.tif" for key in keys)
         raise RunError(
@@ -62,17 +66,28 @@ def input_paths(task: Task, inputs: Sequence[str | Path]) -> dict[str, Path]:
     return dict(pairs)
 
 
-def _period_folders(task: Task, folders: list[Path]) -> list[Path]:
+def _path(text: str) -> str | Path:
+    """Return a path, or the URL of what is not on this machine."""
+    storage = Storage(text)
+    return storage.local_root if storage.is_local else text
+
+
+def _is_folder(storage: Storage) -> bool:
+    return storage.local_root.is_dir() if storage.is_local else bool(storage.listing())
+
+
+def _period_folders(task: Task, folders: list[Storage]) -> list[Storage]:
     """Return the folder of each date from T1 on."""
-    if len(folders) == 1 and not any((folders[0] / f"{sensor}.tif").is_file() for sensor in COUNT_BANDS):
-        folders = sorted(path for path in folders[0].iterdir() if path.is_dir() and not path.name.startswith("."))
+    if len(folders) == 1 and not any(f"{sensor}.tif" in folders[0].listing() for sensor in COUNT_BANDS):
+        names = sorted(name.rstrip("/") for name in folders[0].listing() if name.endswith("/") and name[0] != ".")
+        folders = [Storage(folders[0].where(name)) for name in names]
     if len(folders) == task.n_periods == 1:
         return folders * task.n_dates
     if len(folders) != task.n_dates:
-        names = ", ".join(folder.name for folder in folders) or "none"
+        labels = ", ".join(Path(folder.url).name for folder in folders) or "none"
         needed = f"{task.n_periods} period" + ("s" if task.n_periods > 1 else "")
         raise RunError(
-            f"This run needs {needed}, got {len(folders)} ({names}). Give a folder rasters/<roi> with just "
+            f"This run needs {needed}, got {len(folders)} ({labels}). Give a folder rasters/<roi> with just "
             "these, or the period folders one by one, T1 first."
         )
     return folders
@@ -83,6 +98,7 @@ class _File:
     """An open file and where the bands of a stack are in it."""
 
     stack: Stack
+    path: str | Path
     raster: rasterio.DatasetReader
     indexes: tuple[int, ...]
     count_index: int | None
@@ -106,7 +122,7 @@ class _File:
         values = (np.where(usable, stored, np.nan) * self.slope + self.offset).astype(np.float32)
         if self.stack.sensor == "s2" and np.nanmax(values, initial=0.0) > IMPLAUSIBLE_REFLECTANCE:
             raise RunError(
-                f"{self.raster.name}: reflectance up to {np.nanmax(values):.0f}. Reflectance lies around 0 to 1; set the "
+                f"{self.path}: reflectance up to {np.nanmax(values):.0f}. Reflectance lies around 0 to 1; set the "
                 f"bands' scale in the file (gdal_edit -scale {1 / REFLECTANCE_SCALE}), or divide the values."
             )
         return values, usable
@@ -127,12 +143,12 @@ class SceneWindow:
 class Scene:
     """The inputs of a task over one whole grid. Use as a context manager: files are open in between."""
 
-    def __init__(self, task: Task, paths: Mapping[str, Path]) -> None:
+    def __init__(self, task: Task, paths: Mapping[str, str | Path]) -> None:
         """Name the files; nothing is opened yet.
 
         Args:
             task: What the network reads.
-            paths: File by key of every stack among the task's inputs.
+            paths: File, or its URL, by key of every stack among the task's inputs.
         """
         self.task = task
         self.paths = dict(paths)
@@ -191,11 +207,12 @@ class Scene:
         return SceneWindow(column=column, stacks=stacks, valid=np.pad(valid, beyond, mode="reflect"))
 
 
-def _open(stack: Stack, path: Path, context: ExitStack) -> _File:
+def _open(stack: Stack, path: str | Path, context: ExitStack) -> _File:
     try:
-        raster = context.enter_context(rasterio.open(path))
-    except rasterio.errors.RasterioIOError as error:
-        raise RunError(f"{stack.key}: {path} cannot be read as a raster ({error}). Give a GeoTIFF.") from error
+        raster = context.enter_context(_raster(path, context))
+    except (rasterio.errors.RasterioIOError, DatasetError) as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        raise RunError(f"{stack.key}: {path} cannot be read as a raster ({reason}). Give a GeoTIFF.") from error
     names = list(raster.descriptions)
     missing = [band for band in stack.bands if band not in names]
     if missing:
@@ -214,12 +231,24 @@ def _open(stack: Stack, path: Path, context: ExitStack) -> _File:
     count = COUNT_BANDS[stack.sensor]
     return _File(
         stack=stack,
+        path=path,
         raster=raster,
         indexes=indexes,
         count_index=names.index(count) + 1 if count in names else None,
         slope=slope,
         offset=offset,
     )
+
+
+def _raster(path: str | Path, context: ExitStack) -> rasterio.DatasetReader:
+    """Open a file where it lies; one behind a URL is fetched whole, as its bytes are kept in memory."""
+    if Storage(str(path)).is_local:
+        return rasterio.open(path)
+    folder, name = Storage.of_file(str(path))
+    content = folder.read(name)
+    if not content:  # rasterio takes empty memory for a file to be written
+        raise DatasetError("the file is empty")
+    return context.enter_context(MemoryFile(content)).open()
 
 
 def _slope(raster: rasterio.DatasetReader, index: int, sensor: Sensor) -> float:
@@ -244,7 +273,7 @@ def _check_grids(files: Sequence[_File]) -> None:
         if wrong:
             name = wrong[0]
             raise RunError(
-                f"{file.stack.key} ({file.raster.name}) lies on another grid than {first.stack.key}: its {name} is "
+                f"{file.stack.key} ({file.path}) lies on another grid than {first.stack.key}: its {name} is "
                 f"{_short(ours[name])}, not {_short(theirs[name])}. Warp it onto that grid first."
             )
 

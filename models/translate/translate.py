@@ -1,5 +1,6 @@
 """Apply a trained network to whole scenes of any size."""
 
+import contextlib
 import logging
 import math
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
+from s1s2pairs.dataset.storage import Storage
 from s1s2pairs.errors import RunError
 from s1s2pairs.progress import Progress, Silence, stage
 
@@ -35,7 +37,7 @@ DEFAULT_BATCH_SIZE: Final = 4
 def translate(
     run: Path,
     inputs: Sequence[str | Path],
-    out: Path,
+    out: str | Path,
     *,
     which: Literal["best", "last"] = "best",
     device: str = "auto",
@@ -43,13 +45,14 @@ def translate(
     overlap: int | None = None,
     batch_size: int = DEFAULT_BATCH_SIZE,
     progress: Progress | None = None,
-) -> Path:
+) -> str | Path:
     """Predict the target of a run's task for a whole scene.
 
     Args:
         run: Folder of a run or of a checkpoint.
-        inputs: Files or raster folders, see `inputs.input_paths`. All on one grid, of any size.
-        out: GeoTIFF to write: cloud-optimised, float32, dB or reflectance, NaN where any input is missing.
+        inputs: Files or raster folders, paths or fsspec URLs, see `inputs.input_paths`. All on one grid, of any size.
+        out: GeoTIFF to write, a path or fsspec URL: cloud-optimised, float32, dB or reflectance, NaN where any input is
+            missing.
         which: Which of the run's checkpoints.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         window: Side in pixels of the squares predicted at once; none means 256, or what the network needs.
@@ -63,6 +66,7 @@ def translate(
     Raises:
         RunError: The run or an input is missing or broken, inputs do not fit the task or each other, a window does not fit the
             network, or memory ran out.
+        DatasetError: A URL's storage cannot be used.
     """
     loaded = load_translator(run, which, device)
     task = loaded.translator.task
@@ -83,13 +87,13 @@ def translate_scene(
     translator: Translator,
     scaling: Scaling,
     scene: Scene,
-    out: Path,
+    out: str | Path,
     *,
     window: int | None = None,
     overlap: int | None = None,
     batch_size: int = DEFAULT_BATCH_SIZE,
     progress: Progress | None = None,
-) -> Path:
+) -> str | Path:
     """Predict an open scene with a loaded network; the arguments are those of `translate`."""
     size, shared = tiling(translator, window, overlap)
     predictor = _Predictor(translator, scaling, scene, size, batch_size)
@@ -167,7 +171,24 @@ class _Predictor:
         return batch
 
 
-def _write(predictor: _Predictor, out: Path, *, overlap: int, progress: Progress) -> Path:
+@contextlib.contextmanager
+def _whole(out: str | Path) -> Iterator[Path]:
+    """Lend an empty folder; the `finished.tif` that is in it at the end becomes `out`."""
+    if Storage(str(out)).is_local:
+        file = Storage(str(out)).local_root
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=file.parent, prefix=f".{file.name}.") as folder:
+            yield Path(folder)
+            (Path(folder) / "finished.tif").replace(file)
+        return
+    storage, name = Storage.of_file(str(out))
+    storage.prepare()  # a storage that takes nothing shall say so before hours of work
+    with TemporaryDirectory() as folder:
+        yield Path(folder)
+        storage.write(name, (Path(folder) / "finished.tif").read_bytes())
+
+
+def _write(predictor: _Predictor, out: str | Path, *, overlap: int, progress: Progress) -> str | Path:
     """Predict, blend and write; `out` appears when it is whole."""
     scene, target, size = predictor.scene, predictor.scene.task.target, predictor.size
     height, width = scene.shape
@@ -179,9 +200,8 @@ def _write(predictor: _Predictor, out: Path, *, overlap: int, progress: Progress
         size=size,
         overlap=overlap,
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
-        rows_file, finished = Path(folder) / "rows.tif", Path(folder) / "finished.tif"
+    with _whole(out) as folder:
+        rows_file = folder / "rows.tif"
         profile = {
             "driver": "GTiff",
             "dtype": "float32",
@@ -204,12 +224,11 @@ def _write(predictor: _Predictor, out: Path, *, overlap: int, progress: Progress
         # A COG has its overviews first, so it can only be written once all rows are there.
         rasterio.shutil.copy(
             rows_file,
-            finished,
+            folder / "finished.tif",
             driver="COG",
             compress="DEFLATE",
             predictor="YES",
             overview_resampling="AVERAGE",
             bigtiff="IF_SAFER",
         )
-        finished.replace(out)
     return out

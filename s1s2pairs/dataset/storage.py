@@ -35,6 +35,13 @@ class Storage:
     url: str
     """Local path, or an fsspec URL such as `s3://bucket/data/oscd`."""
 
+    @classmethod
+    def of_file(cls, url: str) -> tuple["Storage", str]:
+        """Return the folder that a file behind a URL lies in, and the file's name there."""
+        protocol, _, path = url.partition("://")
+        folder, _, name = path.rpartition("/")
+        return cls(f"{protocol}://{folder}"), name
+
     @property
     def is_local(self) -> bool:
         """Whether the folder is on a file system of this machine."""
@@ -182,6 +189,29 @@ class Storage:
         filesystem.invalidate_cache()
         base_url = f"{root}/{folder}".rstrip("/")
         return frozenset(name[len(root) :].lstrip("/") for name in filesystem.find(base_url))
+
+    def listing(self) -> frozenset[str]:
+        """List the names right in the folder, those of folders with a `/` behind; nothing where there is no folder.
+
+        Raises:
+            DatasetError: The folder is there but cannot be read.
+        """
+        try:
+            if self.is_local:
+                return frozenset(f"{path.name}/" if path.is_dir() else path.name for path in self.local_root.iterdir())
+            filesystem, root = self._remote()
+            filesystem.invalidate_cache()
+            if filesystem.isfile(root):  # to list a file over HTTP would be to fetch it
+                return frozenset()
+            kinds = {
+                entry["name"].rstrip("/").rpartition("/")[2]: entry["type"]
+                for entry in filesystem.ls(root, detail=True)
+            }
+            return frozenset(f"{name}/" if kind == "directory" else name for name, kind in kinds.items())
+        except (FileNotFoundError, NotADirectoryError):
+            return frozenset()
+        except OSError as error:
+            raise DatasetError(f"{self.url}: cannot be read: {_why(error)}") from error
 
     def remove(self, path: str) -> None:
         """Delete a file if it is there.

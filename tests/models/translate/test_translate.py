@@ -23,7 +23,9 @@ from models.translate.blend import blend_rows, hann_weights, window_offsets
 from models.translate.inputs import Scene, input_paths
 from models.translate.translate import tiling, translate, translate_scene
 from models.translator import Prediction, Translator
-from s1s2pairs.errors import RunError
+from s1s2pairs.dataset.storage import Storage
+from s1s2pairs.errors import DatasetError, RunError
+from s1s2pairs.progress import Silence
 
 GRID = Affine(10, 0, 500_000, 0, -10, 4_600_000)
 S2_BANDS = ("B2", "B3", "B4", "B8", "B11", "B12")
@@ -248,6 +250,13 @@ def test_other_failures_are_not_taken_for_a_lack_of_memory(tmp_path: Path) -> No
 # --- a real network, real files
 
 
+class Unheard(Silence):
+    """No work is done."""
+
+    def begin(self, stage: str, total: int) -> None:
+        raise AssertionError("the work has begun")
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder with an untrained, narrow TSGAN."""
@@ -312,6 +321,51 @@ def test_a_dataset_folder_and_its_files_give_the_same(run: Path, rasters: Path, 
     )
     with rasterio.open(backward) as raster:
         assert np.nanmax(np.abs(raster.read() - results[0])) > 0
+
+
+def test_what_lies_behind_urls_gives_the_same(run: Path, rasters: Path, tmp_path: Path) -> None:
+    store = Storage("memory://translated/rasters/delft")
+    for file in rasters.rglob("*.tif"):
+        store.write(file.relative_to(rasters).as_posix(), file.read_bytes())
+    periods = [store.where(period) for period in ("2019", "2021")]
+    files = [f"s1_t1={periods[0]}/s1.tif", f"s2_t1={periods[0]}/s2.tif", f"s2_t2={rasters}/2021/s2.tif"]
+    options = {"window": 128, "overlap": 16, "device": "cpu"}
+    wanted = Path(translate(run, [rasters], tmp_path / "near.tif", **options)).read_bytes()
+    for inputs in ([store.url], [f"{store.url}/"], periods, [rasters / "2019", periods[1]], files):
+        out = translate(run, inputs, "memory://translated/out/far.tif", **options)
+        assert out == "memory://translated/out/far.tif"
+        assert Storage("memory://translated/out").read("far.tif") == wanted
+    assert Storage("memory://translated/out").files() == {"far.tif"}
+    top = translate(run, [f"file://{rasters}"], f"file://{tmp_path}/new/near.tif", **options)
+    assert Path(str(top).removeprefix("file://")).read_bytes() == wanted
+    translate(run, [rasters], "memory://far.tif", **options)
+    assert Storage("memory://").read("far.tif") == wanted
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"s2_t2: memory://broken/s2\.tif cannot be read as a raster \(cannot be read: /broken/s2"),
+        (b"", r"s2_t2: memory://broken/s2\.tif cannot be read as a raster \(the file is empty"),
+        (b"no raster", r"s2_t2: memory://broken/s2\.tif cannot be read as a raster \(.*not recognized"),
+    ],
+)
+def test_a_url_without_a_raster_is_refused(
+    run: Path, rasters: Path, tmp_path: Path, content: bytes | None, message: str
+) -> None:
+    store = Storage("memory://broken")
+    store.remove("s2.tif")
+    if content is not None:
+        store.write("s2.tif", content)
+    inputs = ["memory://broken/s2.tif", f"{rasters}/2019/s1.tif", f"{rasters}/2019/s2.tif"]
+    with pytest.raises(RunError, match=message):
+        translate(run, inputs, tmp_path / "out.tif", device="cpu")
+
+
+def test_storage_of_an_unknown_kind_is_refused_before_the_work(run: Path, rasters: Path, tmp_path: Path) -> None:
+    for inputs, out in (["nowhere://a/b.tif"], tmp_path / "out.tif"), ([rasters], "nowhere://a/out.tif"):
+        with pytest.raises(DatasetError, match=r"nowhere://a.*no storage of that kind is known here"):
+            translate(run, inputs, out, window=128, device="cpu", progress=Unheard())
 
 
 def test_prediction_is_in_decibels_and_matches_the_network(run: Path, rasters: Path, tmp_path: Path) -> None:

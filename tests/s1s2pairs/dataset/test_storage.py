@@ -37,6 +37,28 @@ def test_what_is_written_is_read_listed_and_deleted(storage: Storage) -> None:
     assert storage.read_if_there("a/b/c.bin") is None
 
 
+def test_a_listing_tells_folders_from_files(storage: Storage) -> None:
+    assert storage.listing() == frozenset()
+    storage.write("a/b/c.bin", b"one")
+    storage.write("top.json", b"{}")
+    assert storage.listing() - {f"{PARTIAL}/"} == {"a/", "top.json"}
+    assert Storage(storage.where("a")).listing() == {"b/"}
+    assert Storage(storage.where("top.json")).listing() == frozenset()
+    assert Storage(storage.where("nowhere")).listing() == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("url", "folder", "name"),
+    [
+        ("memory://a/b/c.tif", "memory://a/b", "c.tif"),
+        ("memory://c.tif", "memory://", "c.tif"),
+        ("https://host/c.tif?key=1", "https://host", "c.tif?key=1"),
+    ],
+)
+def test_the_url_of_a_file_is_that_of_a_folder_and_a_name(url: str, folder: str, name: str) -> None:
+    assert Storage.of_file(url) == (Storage(folder), name)
+
+
 def test_a_missing_file_is_named(storage: Storage) -> None:
     with pytest.raises(DatasetError, match=r"data/x\.tif: cannot be read"):
         storage.read("x.tif")
