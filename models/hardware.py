@@ -2,15 +2,13 @@
 
 import contextlib
 import hashlib
-import inspect
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import torch
 from torch.distributed import is_torchelastic_launched
-from torch.nn.parallel import DistributedDataParallel
 
 from s1s2pairs.errors import RunError
 
@@ -100,17 +98,6 @@ def choose_hardware(device: str, devices: int | None, precision: str | None) -> 
 def is_first_process() -> bool:
     """Return whether this is the process that writes; true before any others are started."""
     return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
-
-
-def ddp_options() -> dict[str, Any]:
-    """Return how `DistributedDataParallel` treats buffers (batch statistics): they are not copied between processes.
-
-    Doing so between two forward passes of one step would overwrite what the first still needs. The first process's are saved.
-    """
-    names = inspect.signature(DistributedDataParallel).parameters
-    return {
-        "forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers": False
-    }  # since PyTorch 2.13
 
 
 def default_workers() -> int:

@@ -19,27 +19,17 @@ from typing import cast
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
 from s1s2pairs.errors import RunError
 
 from ..data.dataset import RawBatch
 from ..data.loader import EpochBatches, make_loader, to_network
-from ..hardware import (
-    Hardware,
-    choose_hardware,
-    ddp_options,
-    default_workers,
-    explain_failure,
-    is_first_process,
-    numerics,
-    seed_step,
-)
+from ..hardware import choose_hardware, default_workers, explain_failure, is_first_process, numerics, seed_step
 from ..runs import checkpoint
 from ..runs.record import RunResult, claim_folder, kept_record
 from .log import LossMeter, RunLog
-from .setup import Start, begin_record, make_optimizers, set_learning_rates, start_new, start_resumed
+from .setup import Start, begin_record, make_fabric, make_optimizers, set_learning_rates, start_new, start_resumed
 from .validation import draw, validate
 
 
@@ -83,7 +73,7 @@ def train(
         start = start_new(network, dataset, settings or {})
     size = start.translator.config.batch_size
     batches = EpochBatches(start.train_data, batch_size=size, seed=start.training.seed, world_size=hardware.processes)
-    fabric = _make_fabric(hardware)
+    fabric = make_fabric(hardware)
     folder = start.run or (claim_folder(out, network) if is_first_process() else None)
     if os.environ.get("LT_CLI_USED") != "1":  # `fabric run` has launched already
         fabric.launch()
@@ -98,19 +88,6 @@ def train(
             if explained is None:
                 raise
             raise explained from error
-
-
-def _make_fabric(hardware: Hardware) -> Fabric:
-    try:
-        return Fabric(
-            accelerator=hardware.device.type,
-            devices=[hardware.device.index] if hardware.device.index is not None else hardware.devices,
-            num_nodes=hardware.nodes,
-            strategy=DDPStrategy(**ddp_options()) if hardware.processes > 1 else "auto",
-            precision=hardware.precision,
-        )
-    except ValueError as error:  # `fabric run` was given something else than the command
-        raise RunError(f"{error} Leave --accelerator and --strategy to `s1s2 train`.") from error
 
 
 class _Loop:

@@ -1,6 +1,7 @@
-"""What a run starts from: a fresh network, or the checkpoint of an earlier run; and the data it trains on."""
+"""What a run starts from: a fresh network, or the checkpoint of an earlier run; the data and the devices it trains on."""
 
 import dataclasses
+import inspect
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -8,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from s1s2pairs.dataset.dataset import open_dataset
@@ -109,6 +113,29 @@ def start_resumed(network: str, path: Path, dataset: str | Path | None, given: M
     start = _with_data(info.name, translator, training, saved.scaling, dataset or record.dataset)
     check_same_dataset(record, start.dataset_sha256, start.dataset)
     return replace(start, position=position, run=run, checkpoint_folder=folder, checkpoint=saved, record=record)
+
+
+def make_fabric(hardware: Hardware) -> Fabric:
+    """Return the Lightning Fabric for devices, processes and precision; nothing is launched yet.
+
+    Raises:
+        RunError: `fabric run` was given something else than the command.
+    """
+    # Buffers (batch statistics) are not copied between processes: between two forward passes of one step that would
+    # overwrite what the first still needs. The first process's are saved.
+    known = inspect.signature(DistributedDataParallel).parameters
+    name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # since PyTorch 2.13
+    options: dict[str, Any] = {name: False}
+    try:
+        return Fabric(
+            accelerator=hardware.device.type,
+            devices=[hardware.device.index] if hardware.device.index is not None else hardware.devices,
+            num_nodes=hardware.nodes,
+            strategy=DDPStrategy(**options) if hardware.processes > 1 else "auto",
+            precision=hardware.precision,
+        )
+    except ValueError as error:
+        raise RunError(f"{error} Leave --accelerator and --strategy to `s1s2 train`.") from error
 
 
 def make_optimizers(start: Start, *, scaled_loss: bool) -> dict[str, Optimizer]:
