@@ -22,14 +22,14 @@ from matplotlib.colors import Normalize, to_hex
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from s1s2pairs.report.inline import MISSING_RGB
+
 from .missing import is_blank
 from .scaling import Scaling
 from .task import Batch, Stack, Task
 
 TRUE_COLOUR: Final = ("B4", "B3", "B2")
 STRETCH_PERCENT: Final = (2.0, 98.0)
-MISSING_RGB: Final = (128, 124, 148)
-"""Colour of missing pixels: a violet grey that no stretch gives to a natural surface."""
 ERROR_PERCENT: Final = 98.0
 """Part of the errors that the error's scale spans."""
 LEAST_ERROR_LIMIT: Final = {"s1": 1.0, "s2": 0.01}

@@ -1,7 +1,5 @@
 """Write an evaluation as JSON, Markdown and one HTML page that needs no other file."""
 
-import base64
-import io
 import json
 import math
 from dataclasses import asdict
@@ -12,9 +10,9 @@ from typing import Final
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 from numpy.typing import NDArray
-from PIL import Image
 
 from s1s2pairs.files import write_whole
+from s1s2pairs.report.inline import LOSSLESS_PX, data_uri, style_sheet
 
 from ..metrics.change import MIN_PIXELS, THRESHOLD
 from ..metrics.names import METRICS
@@ -30,8 +28,6 @@ HTML_NAME: Final = "evaluation.html"
 COMPARISON_FOLDER: Final = Path("evaluation")
 TEMPLATE: Final = "evaluation.html.j2"
 JPEG_QUALITY: Final = 78
-LOSSLESS_PX: Final = 100
-"""Images with fewer pixels a side are PNG: enlarged on the page, JPEG's blocks would show."""
 AT_CEILING: Final = "†"
 
 
@@ -117,6 +113,7 @@ def to_html(evaluation: Evaluation) -> str:
     found = tables(evaluation)
     used = {metric for table in found for metric in table.metrics}
     return template.render(
+        style=style_sheet(),
         evaluation=evaluation,
         dataset=dataset_name(evaluation),
         notes=notes(),
@@ -175,11 +172,7 @@ def format_cell(value: Cell, metric: str) -> str:
 def image_uri(rgb: NDArray[np.uint8]) -> str:
     """Return (y, x, colour) uint8 as a data URI, as small as looks well."""
     grey = bool((rgb == rgb[..., :1]).all())
-    image = Image.fromarray(rgb[..., 0] if grey else rgb)
-    kind = "png" if max(image.size) < LOSSLESS_PX else "jpeg"
-    file = io.BytesIO()
-    image.save(file, kind, quality=JPEG_QUALITY, optimize=True)
-    return f"data:image/{kind};base64," + base64.b64encode(file.getvalue()).decode("ascii")
+    return data_uri(rgb[..., 0] if grey else rgb, quality=JPEG_QUALITY)
 
 
 def _run_folder(path: Path) -> Path:

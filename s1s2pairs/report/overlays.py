@@ -1,13 +1,10 @@
 """A dataset's composites as pictures that lie on a web map."""
 
-import base64
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from PIL import Image
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
@@ -18,6 +15,7 @@ from ..dataset.storage import Storage
 from ..grid import WGS84
 from ..plan.choices import RoiPlan
 from .colours import Bands, optical_colours, radar_colours, stretch_of, true_colour_bands
+from .inline import data_uri
 
 WEB_MERCATOR: Final = "EPSG:3857"
 LARGEST_PX: Final = 512
@@ -81,7 +79,5 @@ def _warped(storage: Storage, path: str, bands: list[int]) -> tuple[Bands, Bound
 def _overlay(layer: str, colours: Bands, bounds: Bounds) -> Overlay:
     valid = np.isfinite(colours).all(axis=0, keepdims=True)
     rgba = np.rint(np.nan_to_num(np.concatenate([colours, valid])) * 255).astype(np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(rgba.transpose(1, 2, 0)).save(buffer, "webp", quality=WEBP_QUALITY)
-    uri = "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+    uri = data_uri(rgba.transpose(1, 2, 0), kind="webp", quality=WEBP_QUALITY)
     return Overlay(layer=layer, uri=uri, bounds=bounds)

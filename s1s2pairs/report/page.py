@@ -25,6 +25,7 @@ from ..recipe.settings import Settings
 from ..sensors import SENSORS
 from .charts import Tally, Timeline, draw_timeline
 from .colours import Bands, halve, halve_db, stretch_of, true_colour_bands
+from .inline import style_sheet
 from .overview import draw_maps
 from .thumbnails import Picture, optical_change, optical_picture, radar_change, radar_picture, read_small
 
@@ -121,6 +122,7 @@ def render(dataset: Dataset) -> str:
     environment.filters["minus"] = lambda text: str(text).replace("-", "−")
     template = environment.from_string(files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8"))
     return template.render(
+        style=style_sheet(),
         plan=plan,
         attribution=dataset.card.get("creditText"),
         version=dataset.card.get(CARD_VERSION_KEY),

@@ -1,7 +1,5 @@
 """Small pictures of a dataset's rasters, as data URIs with what their colours mean."""
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +7,6 @@ import matplotlib
 import matplotlib.colors
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from rasterio.enums import Resampling
 
 from ..dataset.rasters import opened_in
@@ -28,12 +25,9 @@ from .colours import (
     scaled,
     single_range,
 )
+from .inline import LOSSLESS_PX, MISSING_RGB, data_uri
 
-MISSING_RGB = (128, 124, 148)
-"""Colour of pixels without a value: a violet grey that no stretch gives to a natural surface."""
 JPEG_QUALITY = 80
-LOSSLESS_PX = 100
-"""Pictures with fewer pixels a side are PNG: enlarged on the page, JPEG's blocks would show."""
 DIFFERENCE_DB = 6.0
 DIFFERENCE_NDVI = 0.6
 DIFFERENCE_REFLECTANCE = 0.15
@@ -185,16 +179,12 @@ def _picture(rgb: Bands, *, legend: str, bar: ColourBar | None) -> Picture:
     missing = ~np.isfinite(rgb).all(axis=0)
     pixels = np.rint(np.nan_to_num(rgb) * 255).astype(np.uint8).transpose(1, 2, 0)
     pixels[missing] = MISSING_RGB
-    image = Image.fromarray(pixels)
-    buffer = io.BytesIO()
-    enlarged = max(image.size) < LOSSLESS_PX
-    kind = "png" if enlarged else "jpeg"
-    image.save(buffer, kind, quality=JPEG_QUALITY, optimize=True)
+    height_px, width_px = missing.shape
     return Picture(
-        uri=f"data:image/{kind};base64," + base64.b64encode(buffer.getvalue()).decode(),
-        width_px=image.width,
-        height_px=image.height,
-        enlarged=enlarged,
+        uri=data_uri(pixels, quality=JPEG_QUALITY),
+        width_px=width_px,
+        height_px=height_px,
+        enlarged=max(missing.shape) < LOSSLESS_PX,
         legend=legend,
         bar=bar,
         missing_fraction=float(missing.mean()),
