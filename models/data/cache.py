@@ -149,6 +149,7 @@ def read_patch(
     """
     s1 = _read_bands(dataset, row.s1_path, row.s1_sha256, (*s1_bands, S1_COUNT_BAND), (row.height, row.width))
     radar = s1[:-1].astype(np.float32, copy=False)
+    # Per band, where `sensors.valid_pixels` asks for all: a task that reads VV alone keeps pixels that lack only VH.
     radar[~has_values(radar, s1[-1])] = np.nan
     s2 = _read_bands(dataset, row.s2_path, row.s2_sha256, (*s2_bands, S2_CLEAR_BAND), (row.height, row.width))
     optical = s2[:-1].astype(np.uint16, copy=False)

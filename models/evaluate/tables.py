@@ -85,7 +85,8 @@ def rankings(evaluation: Evaluation) -> tuple[Ranking, ...]:
 
     A criterion that some network has no value for (no changed ground in the split) is left out for all.
     """
-    return tuple(_rank(_Cells(evaluation), target) for target in _targets(evaluation))
+    cells = _Cells(evaluation)
+    return tuple(_rank(cells, target) for target in _targets(evaluation))
 
 
 def tables(evaluation: Evaluation) -> tuple[Table, ...]:
