@@ -62,6 +62,7 @@ def train(
         RunError: An argument does not fit, a loss is no number, or memory is too small.
         DatasetError: The dataset is missing or damaged.
     """
+    # What is trained on which devices, checked before anything is written.
     hardware = choose_hardware(device, devices, precision)
     if resume is not None:
         if out is not None:
@@ -73,12 +74,16 @@ def train(
         start = start_new(network, dataset, settings or {})
     size = start.translator.config.batch_size
     batches = EpochBatches(start.train_data, batch_size=size, seed=start.training.seed, world_size=hardware.processes)
+
+    # The processes. The first claims the run's folder before it starts the others, which run this function from its top.
     fabric = make_fabric(hardware)
     folder = start.run or (claim_folder(out, network) if is_first_process() else None)
     if os.environ.get("LT_CLI_USED") != "1":  # `fabric run` has launched already
         fabric.launch()
     folder = Path(fabric.broadcast(str(folder)))
     batches.rank = fabric.global_rank
+
+    # The run itself; its record says how it ended, whichever way that was.
     with numerics(fabric.device, deterministic=start.training.deterministic):
         try:
             with kept_record(folder, begin_record(start, hardware), enabled=fabric.is_global_zero) as finish:
@@ -154,6 +159,7 @@ class _Loop:
     def _train_epoch(self) -> None:
         """Train on the batches that are left of an epoch."""
         set_learning_rates(self.plain_optimizers, self.translator.learning_rate_factor(self.position.epoch))
+        # An epoch that was interrupted goes on behind the batches it has had.
         self.batches.epoch, self.batches.first = self.position.epoch, self.position.step_in_epoch
         every = self.training.checkpoint_every_steps
         self.translator.train()
@@ -181,6 +187,7 @@ class _Loop:
             self.meter.add(step, f"{part}_loss", loss)
             if self.check_each_loss:
                 self.meter.check()
+            # The usual order: clear the gradients of the last update, propagate back, clip, step.
             optimizer, norm = self.optimizers[part], self.training.clip_norm
             optimizer.zero_grad(set_to_none=True)
             self.fabric.backward(loss)
@@ -195,6 +202,7 @@ class _Loop:
         """Validate, save, draw; also after an epoch that `max_steps` cut short."""
         trained = self.position
         improved = self._validate()
+        # The checkpoint stands at the beginning of the next epoch, unless this one was cut short.
         if trained.step_in_epoch == len(self.batches):
             self.position = replace(self.position, epoch=trained.epoch + 1, step_in_epoch=0)
         self._save(best=improved)
