@@ -161,8 +161,8 @@ class _Reader:
         """Return (batch, band, y, x) as packed, from index rows (batch, date)."""
         first = self._packed[0, 0][windows[0]]
         read = np.empty((len(rows), self._bands, *first.shape), self._packed.dtype)
-        for place, (row, window) in enumerate(zip(rows[:, self._date], windows, strict=True)):
-            read[place] = self._packed[row][self._channels][:, *window]
+        for sample, (row, window) in enumerate(zip(rows[:, self._date], windows, strict=True)):
+            read[sample] = self._packed[row][self._channels][:, *window]
         return read
 
 

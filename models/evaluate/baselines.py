@@ -46,7 +46,7 @@ BASELINES: Final[dict[str, Baseline]] = {
 }
 
 
-def obstacle(name: str, task: Task) -> str | None:
+def why_unusable(name: str, task: Task) -> str | None:
     """Return why this baseline cannot be used with the task, or None where it can."""
     if name not in BASELINES:
         raise RunError(f"There is no baseline {name!r}: choose from {', '.join(BASELINES)}.")
@@ -66,7 +66,7 @@ def _usable_references(task: Task) -> tuple[Stack, ...]:
 
 
 def _references(name: str, task: Task) -> tuple[Stack, ...]:
-    reason = obstacle(name, task)
+    reason = why_unusable(name, task)
     if reason is not None:
         raise RunError(f"{reason}.")
     return _usable_references(task)

@@ -94,7 +94,7 @@ def baseline_entries(group: Group, *, marked: bool) -> Iterator[tuple[Entry, Cal
     """Yield every baseline that a group's task allows; `marked` puts the group into the names."""
     task = group.task
     for name, baseline in baselines.BASELINES.items():
-        if baselines.obstacle(name, task) is None:
+        if baselines.why_unusable(name, task) is None:
             label = f"{name} of {group.name}" if marked else name
             entry = Entry(run=label, network=name, label=label, seed=None, target=group.name, baseline=True, path=None)
             yield entry, functools.partial(_predict_baseline, baseline, task)

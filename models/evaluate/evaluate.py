@@ -25,8 +25,8 @@ from ..pictures import sample_panels
 from ..task import Batch
 from ..translator import Prediction, Translator
 from .entries import baseline_entries, load_groups
-from .results import DIRECTIONS, Direction, Entry, Evaluation, Picture, Rank, Row
-from .scores import Column, Scores, score_batch
+from .results import DIRECTIONS, Direction, Entry, Evaluation, Example, Rank, Row
+from .scores import ScoreKey, Scores, score_batch
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def evaluate(
     choose_device(device)  # refuse a device that is not there before anything is loaded
     entries: list[Entry] = []
     rows: list[Row] = []
-    pictures: list[Picture] = []
+    examples: list[Example] = []
     groups, opened = load_groups(runs, which), open_dataset(data)
     for group in groups:
         dataset = PairDataset(opened, group.task, split=split, scaling=group.scaling)
@@ -78,10 +78,10 @@ def evaluate(
             scores = scorer.score(entry.run, loaded.translator)
             entries.append(entry)
             rows.extend(_rows(entry, scores, dataset))
-            pictures.extend(scorer.pictures(entry.run, loaded.translator, scores))
+            examples.extend(scorer.examples(entry.run, loaded.translator, scores))
             loaded.translator.cpu()
     return Evaluation(
-        dataset=str(data), split=split, entries=tuple(entries), rows=tuple(rows), pictures=tuple(pictures)
+        dataset=str(data), split=split, entries=tuple(entries), rows=tuple(rows), examples=tuple(examples)
     )
 
 
@@ -111,23 +111,23 @@ class _Scorer:
         return Scores.concatenate(parts)
 
     @torch.inference_mode()
-    def pictures(self, run: str, translator: Translator, scores: Scores) -> Iterator[Picture]:
+    def examples(self, run: str, translator: Translator, scores: Scores) -> Iterator[Example]:
         """Draw the worst, the median and the best sample by PSNR."""
-        psnr = scores.per_image[Column("psnr", "all", None)]
+        psnr = scores.per_image[ScoreKey("psnr", "all", None)]
         order = np.argsort(psnr, kind="stable")[: int(np.isfinite(psnr).sum())]  # NaN (nothing valid) sorts last
         if not order.size:
             return
         ranks: tuple[Rank, ...] = ("worst", "median", "best")
-        for rank, place in zip(ranks, (0, (order.size - 1) // 2, -1), strict=True):
-            number = int(scores.samples[order[place]])
+        for rank, position in zip(ranks, (0, (order.size - 1) // 2, -1), strict=True):
+            number = int(scores.samples[order[position]])
             sample = self.dataset.samples[number]
             batch = self.dataset.scale(self._read([number]))
-            yield Picture(
+            yield Example(
                 run=run,
                 rank=rank,
                 patch_id=sample.patch_id,
                 direction=sample.direction,
-                psnr_db=float(psnr[order[place]]),
+                psnr_db=float(psnr[order[position]]),
                 panels=sample_panels(
                     batch,
                     translator(batch).mean.float(),

@@ -83,8 +83,10 @@ def to_json(evaluation: Evaluation) -> str:
 def ranking_rows(ranking: Ranking) -> dict[str, object]:
     """Return a ranking as JSON values."""
     names = [f"{metric} {ground}" for metric, ground in ranking.criteria]
-    places = [{**place._asdict(), "ranks": dict(zip(names, place.ranks, strict=True))} for place in ranking.places]
-    return {"target": ranking.target, "criteria": names, "places": places}
+    networks = [
+        {**network._asdict(), "ranks": dict(zip(names, network.ranks, strict=True))} for network in ranking.networks
+    ]
+    return {"target": ranking.target, "criteria": names, "places": networks}
 
 
 def to_markdown(evaluation: Evaluation) -> str:
@@ -183,8 +185,8 @@ def _run_folder(path: Path) -> Path:
 def _markdown_ranking(ranking: Ranking) -> list[str]:
     head = ["place", "network", "mean rank", *(f"rank by {METRICS[m].label}, {g} ground" for m, g in ranking.criteria)]
     body = [
-        [str(place.place), place.label, f"{place.mean_rank:.2f}", *(f"{rank:g}" for rank in place.ranks)]
-        for place in ranking.places
+        [str(network.place), network.label, f"{network.mean_rank:.2f}", *(f"{rank:g}" for rank in network.ranks)]
+        for network in ranking.networks
     ]
     return _markdown(head, body)
 
@@ -194,7 +196,7 @@ def _markdown_table(table: Table) -> list[str]:
     body = []
     for line, (label, cells) in enumerate(table.lines):
         texts = [format_cell(value, metric) for value, metric in zip(cells, table.metrics, strict=True)]
-        body.append([label, *(f"**{text}**" if (line, place) in best else text for place, text in enumerate(texts))])
+        body.append([label, *(f"**{text}**" if (line, column) in best else text for column, text in enumerate(texts))])
     columns = table.columns if table.metric else [METRICS[metric].head for metric in table.metrics]
     return _markdown(["network", *columns], body)
 

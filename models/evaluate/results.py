@@ -1,4 +1,4 @@
-"""What an evaluation found, as plain values: numbers, who they belong to, pictures."""
+"""What an evaluation found, as plain values: numbers, who they belong to, examples."""
 
 from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
@@ -48,8 +48,8 @@ class Entry:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Picture:
-    """One sample as a run predicted it."""
+class Example:
+    """One sample as a run predicted it, to look at."""
 
     run: str
     rank: Rank
@@ -68,7 +68,7 @@ class Evaluation:
     split: str
     entries: tuple[Entry, ...]
     rows: tuple[Row, ...]
-    pictures: tuple[Picture, ...]
+    examples: tuple[Example, ...]
 
     def of_run(self, run: str) -> "Evaluation":
         """Return the part about one run and the baselines of its target."""
@@ -79,5 +79,5 @@ class Evaluation:
             self,
             entries=kept,
             rows=tuple(row for row in self.rows if row.run in names),
-            pictures=tuple(picture for picture in self.pictures if picture.run == run),
+            examples=tuple(example for example in self.examples if example.run == run),
         )

@@ -37,7 +37,7 @@ _POOLED: Final[Mapping[str, Callable[[FloatArray], float]]] = {
 }
 
 
-class Column(NamedTuple):
+class ScoreKey(NamedTuple):
     """What one number per image is about."""
 
     metric: str
@@ -61,7 +61,7 @@ class Scores:
 
     samples: NDArray[np.int64]
     """(image,) numbers of the samples in their dataset."""
-    per_image: Mapping[Column, FloatArray]
+    per_image: Mapping[ScoreKey, FloatArray]
     """(image,) float64, NaN where the image has no such ground."""
     fractions: Mapping[Ground, FloatArray]
     """(image,) float64: part of the image's pixels that are valid and of this ground."""
@@ -85,7 +85,7 @@ class Scores:
             sensor=first.sensor,
         )
 
-    def pool(self, group: NDArray[np.bool_]) -> dict[Column, Value]:
+    def pool(self, group: NDArray[np.bool_]) -> dict[ScoreKey, Value]:
         """Return every metric over the images of a group.
 
         Per-image values of `all` are averaged plainly; those of changed or unchanged ground are weighted by how much of the
@@ -100,14 +100,14 @@ class Scores:
             total = sums[group].sum(axis=0)
             n = int((sums[group, metrics.Sums.COUNT] > 0).sum())
             for metric, formula in self._formulas(band).items():
-                pooled[Column(metric, ground, band)] = _value(formula(total), n)
+                pooled[ScoreKey(metric, ground, band)] = _value(formula(total), n)
         for band, energies in self.energies.items():
             predicted, wanted = energies[group].sum(axis=0)
             n = int((self.fractions["all"][group] > 0).sum())
-            pooled[Column("hf_ratio", "all", band)] = _value(predicted / wanted if wanted > 0 else np.nan, n)
+            pooled[ScoreKey("hf_ratio", "all", band)] = _value(predicted / wanted if wanted > 0 else np.nan, n)
         return pooled
 
-    def _mean(self, column: Column, values: FloatArray, group: NDArray[np.bool_]) -> Value:
+    def _mean(self, column: ScoreKey, values: FloatArray, group: NDArray[np.bool_]) -> Value:
         weights = self.fractions[column.ground]
         counted = group & (weights > 0) & np.isfinite(values)
         if not counted.any():
@@ -122,7 +122,7 @@ class Scores:
         return {**errors, **_POOLED, **angle}
 
 
-class _View(NamedTuple):
+class _Comparison(NamedTuple):
     """Images to compare: the target's bands, or NDVI."""
 
     bands: tuple[str, ...]
@@ -133,10 +133,10 @@ class _View(NamedTuple):
     physical: tuple[Tensor, Tensor, Tensor]
     """Prediction, target and copied reference, (batch, band, y, x) float32, dB, reflectance or NDVI."""
 
-    def columns(self) -> dict[str | None, list[int]]:
+    def channels(self) -> dict[str | None, list[int]]:
         """Return which channels each band name covers; None is all bands of the target."""
-        columns: dict[str | None, list[int]] = {band: [place] for place, band in enumerate(self.bands)}
-        return columns if self.bands == (NDVI,) else columns | {None: list(range(len(self.bands)))}
+        channels: dict[str | None, list[int]] = {band: [channel] for channel, band in enumerate(self.bands)}
+        return channels if self.bands == (NDVI,) else channels | {None: list(range(len(self.bands)))}
 
 
 def score_batch(prediction: Prediction, observed: Tensor, batch: Batch, task: Task, scaling: Scaling) -> Scores:
@@ -163,22 +163,24 @@ def score_batch(prediction: Prediction, observed: Tensor, batch: Batch, task: Ta
         ("w", "all"): soft,
         ("2to1", "all"): valid * (2.0 - changed.float()),
     }
-    per_image: dict[Column, FloatArray] = {}
+    per_image: dict[ScoreKey, FloatArray] = {}
     sums: dict[tuple[Ground, str | None], FloatArray] = {}
     energies: dict[str | None, FloatArray] = {}
     grounds = torch.cat([weights["", ground] for ground in GROUNDS], dim=1)
-    views = _views(prediction.mean.float(), observed, batch, task, scaling)
-    for view in views:
-        per_image.update(_similarities(view, weights, valid))
-        totals = metrics.pixel_sums(*view.physical, grounds)
-        details = torch.stack([metrics.high_frequency_energy(image, valid) for image in view.physical[:2]], dim=-1)
-        for band, places in view.columns().items():
+    comparisons = _comparisons(prediction.mean.float(), observed, batch, task, scaling)
+    for comparison in comparisons:
+        per_image.update(_similarities(comparison, weights, valid))
+        totals = metrics.pixel_sums(*comparison.physical, grounds)
+        details = torch.stack(
+            [metrics.high_frequency_energy(image, valid) for image in comparison.physical[:2]], dim=-1
+        )
+        for band, channels in comparison.channels().items():
             sums.update(
-                {(ground, band): _numpy(totals[:, row, places].sum(dim=1)) for row, ground in enumerate(GROUNDS)}
+                {(ground, band): _numpy(totals[:, row, channels].sum(dim=1)) for row, ground in enumerate(GROUNDS)}
             )
-            energies[band] = _numpy(details[:, places].sum(dim=1))
+            energies[band] = _numpy(details[:, channels].sum(dim=1))
     if task.target.sensor == "s2" and len(task.target.bands) > 1:
-        per_image.update(_angles(*views[0].physical[:2], masks))
+        per_image.update(_angles(*comparisons[0].physical[:2], masks))
     pixels = valid[0].numel()
     return Scores(
         samples=batch["sample"].cpu().numpy(),
@@ -190,31 +192,33 @@ def score_batch(prediction: Prediction, observed: Tensor, batch: Batch, task: Ta
     )
 
 
-def _views(prediction: Tensor, observed: Tensor, batch: Batch, task: Task, scaling: Scaling) -> list[_View]:
+def _comparisons(prediction: Tensor, observed: Tensor, batch: Batch, task: Task, scaling: Scaling) -> list[_Comparison]:
     stack = task.target
     target = batch[stack.key]
     p, t, c = scaling.unscale(prediction, stack), observed, scaling.unscale(copy_t1(batch, task), stack)
-    views = [_View(stack.bands, ((prediction + 1) / 2, (target + 1) / 2), 1.0, (p, t, c))]
+    comparisons = [_Comparison(stack.bands, ((prediction + 1) / 2, (target + 1) / 2), 1.0, (p, t, c))]
     if stack.sensor == "s2" and {RED, NEAR_INFRARED} <= set(stack.bands):
         red, near_infrared = stack.bands.index(RED), stack.bands.index(NEAR_INFRARED)
         p, t, c = (metrics.ndvi(image[:, red, None], image[:, near_infrared, None]) for image in (p, t, c))
-        views.append(_View((NDVI,), (p, t), metrics.NDVI_RANGE, (p, t, c)))
-    return views
+        comparisons.append(_Comparison((NDVI,), (p, t), metrics.NDVI_RANGE, (p, t, c)))
+    return comparisons
 
 
-def _similarities(view: _View, weights: Mapping[tuple[str, Ground], Tensor], valid: Tensor) -> dict[Column, FloatArray]:
+def _similarities(
+    comparison: _Comparison, weights: Mapping[tuple[str, Ground], Tensor], valid: Tensor
+) -> dict[ScoreKey, FloatArray]:
     """Return PSNR and SSIM under each weight: plain (""), by the soft change map ("w") and unchanged : changed 2 : 1 ("2to1")."""
-    prediction, target = view.unit
-    similarity = ssim_map(prediction, target, valid, data_range=view.data_range)
-    values: dict[Column, FloatArray] = {}
+    prediction, target = comparison.unit
+    similarity = ssim_map(prediction, target, valid, data_range=comparison.data_range)
+    values: dict[ScoreKey, FloatArray] = {}
     for (kind, ground), weight in weights.items():
         mse = metrics.weighted_mse(prediction, target, weight)
         plain = kind == "" and ground == "all"
         ssim = mean_ssim(similarity, valid) if plain else weighted_ssim(similarity, weight, valid)
-        for band, places in view.columns().items():
-            psnr = metrics.psnr(mse[:, places].mean(dim=1), data_range=view.data_range)
-            values[Column(_named("psnr", kind), ground, band)] = _numpy(psnr)
-            values[Column(_named("ssim", kind), ground, band)] = _numpy(ssim[:, places].mean(dim=1))
+        for band, channels in comparison.channels().items():
+            psnr = metrics.psnr(mse[:, channels].mean(dim=1), data_range=comparison.data_range)
+            values[ScoreKey(_named("psnr", kind), ground, band)] = _numpy(psnr)
+            values[ScoreKey(_named("ssim", kind), ground, band)] = _numpy(ssim[:, channels].mean(dim=1))
     return values
 
 
@@ -222,13 +226,13 @@ def _named(metric: str, kind: str) -> str:
     return {"": metric, "w": f"w{metric}", "2to1": f"{metric}_2to1"}[kind]
 
 
-def _angles(predicted: Tensor, observed: Tensor, masks: Mapping[Ground, Tensor]) -> dict[Column, FloatArray]:
+def _angles(predicted: Tensor, observed: Tensor, masks: Mapping[Ground, Tensor]) -> dict[ScoreKey, FloatArray]:
     angles = metrics.spectral_angles(predicted, observed)
-    values: dict[Column, FloatArray] = {}
+    values: dict[ScoreKey, FloatArray] = {}
     for ground, mask in masks.items():
         angle = _numpy(metrics.mean_angle(angles, mask.float()))
-        values[Column("sam_rad", ground, None)] = angle
-        values[Column("sam_deg", ground, None)] = np.degrees(angle)
+        values[ScoreKey("sam_rad", ground, None)] = angle
+        values[ScoreKey("sam_deg", ground, None)] = np.degrees(angle)
     return values
 
 

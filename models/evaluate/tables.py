@@ -48,8 +48,8 @@ class Table:
     """(label, cells) of each network, best first where there is a ranking."""
 
 
-class Place(NamedTuple):
-    """A network's place among those with the same target."""
+class RankedNetwork(NamedTuple):
+    """A network's rank among those with the same target."""
 
     place: int
     label: str
@@ -60,23 +60,23 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ranking:
-    """Places of all networks that predict one target."""
+    """All networks that predict one target, best first."""
 
     target: str
     criteria: tuple[tuple[str, Ground], ...]
     """Metric and ground of each."""
-    places: tuple[Place, ...]
+    networks: tuple[RankedNetwork, ...]
 
 
 def best_cells(table: Table) -> set[tuple[int, int]]:
     """Return (line, column) of the best values of each column; nothing in a table of one network."""
     best: set[tuple[int, int]] = set()
-    for place, metric in enumerate(table.metrics):
-        means = {line: cells[place].mean for line, (_, cells) in enumerate(table.lines)}
+    for column, metric in enumerate(table.metrics):
+        means = {line: cells[column].mean for line, (_, cells) in enumerate(table.lines)}
         scores = {line: METRICS[metric].better(mean) for line, mean in means.items() if mean is not None}
         if len(scores) > 1:
             top = max(scores.values())
-            best.update((line, place) for line, score in scores.items() if score == top)
+            best.update((line, column) for line, score in scores.items() if score == top)
     return best
 
 
@@ -94,7 +94,7 @@ def tables(evaluation: Evaluation) -> tuple[Table, ...]:
     cells = _Cells(evaluation)
     found: list[Table] = []
     for target in _targets(evaluation):
-        labels = [place.label for place in _rank(cells, target).places]
+        labels = [network.label for network in _rank(cells, target).networks]
         for ground in GROUNDS:
             columns = {metric: _Wanted(metric=metric, ground=ground) for metric in cells.metrics(labels, ground)}
             found.append(_table(cells, labels, columns, target=target, metric=None, about=f"{ground} ground"))
@@ -208,8 +208,8 @@ def _rank(cells: _Cells, target: str) -> Ranking:
             ranks.append([1 + sum(o > v for o in known) + (known.count(v) - 1) / 2 for v in known])
     by_label = {label: tuple(column[i] for column in ranks) for i, label in enumerate(labels)}
     means = {label: statistics.fmean(own) if own else 1.0 for label, own in by_label.items()}
-    places = [
-        Place(1 + sum(other < means[label] for other in means.values()), label, means[label], by_label[label])
+    networks = [
+        RankedNetwork(1 + sum(other < means[label] for other in means.values()), label, means[label], by_label[label])
         for label in sorted(labels, key=lambda label: means[label])
     ]
-    return Ranking(target=target, criteria=tuple(criteria), places=tuple(places))
+    return Ranking(target=target, criteria=tuple(criteria), networks=tuple(networks))

@@ -78,7 +78,7 @@ def draw(translator: Translator, dataset: PairDataset, device: torch.device, cou
     """
     translator.eval()
     count = min(count, len(dataset))
-    numbers: Sequence[int] = [place * len(dataset) // count for place in range(count)]
+    numbers: Sequence[int] = [part * len(dataset) // count for part in range(count)]
     pictures = []
     for number in numbers:
         batch = to_network(dataset, dataset.read([number]), device)

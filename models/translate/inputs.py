@@ -112,12 +112,12 @@ class _File:
         stored = self.raster.read(self.indexes, window=window)
         count = None if self.count_index is None else self.raster.read(self.count_index, window=window)
         valid = has_values(stored, count)
-        for place, index in enumerate(self.indexes):
+        for band, index in enumerate(self.indexes):
             nodata = self.raster.nodatavals[index - 1]
             if nodata is None and np.issubdtype(stored.dtype, np.integer):
                 nodata = S2_NODATA
             if nodata is not None and not np.isnan(nodata):
-                valid[place] &= stored[place] != nodata
+                valid[band] &= stored[band] != nodata
         usable: NDArray[np.bool_] = np.all(valid, axis=0)
         values = (np.where(usable, stored, np.nan) * self.slope + self.offset).astype(np.float32)
         if self.stack.sensor == "s2" and np.nanmax(values, initial=0.0) > IMPLAUSIBLE_REFLECTANCE:

@@ -50,13 +50,13 @@ def test_linear_interpolation_follows_the_line(days: tuple[float, ...], expected
 
 def test_what_cannot_be_computed_says_why() -> None:
     translation = zoo.load("pix2pix_opt2sar").config().task
-    assert [name for name in baselines.BASELINES if baselines.obstacle(name, SHIFT) is None] == [
+    assert [name for name in baselines.BASELINES if baselines.why_unusable(name, SHIFT) is None] == [
         "copy_t1",
         "mean_references",
     ]
-    assert all(baselines.obstacle(name, translation) for name in baselines.BASELINES)
-    assert not any(baselines.obstacle(name, GAP) for name in baselines.BASELINES)
+    assert all(baselines.why_unusable(name, translation) for name in baselines.BASELINES)
+    assert not any(baselines.why_unusable(name, GAP) for name in baselines.BASELINES)
     with pytest.raises(RunError, match=r"needs two references .*s1 VV.* has 1"):
         baselines.linear_interpolation({}, SHIFT)
     with pytest.raises(RunError, match="choose from copy_t1"):
-        baselines.obstacle("copy_t2", SHIFT)
+        baselines.why_unusable("copy_t2", SHIFT)

@@ -24,7 +24,7 @@ from models.data.dataset import PairDataset
 from models.evaluate import evaluate, page, tables
 from models.evaluate.entries import scored_task
 from models.evaluate.results import Entry, Evaluation, Row
-from models.evaluate.scores import Column, score_batch
+from models.evaluate.scores import ScoreKey, score_batch
 from models.metrics.names import METRICS
 from models.metrics.pixels import PSNR_CEILING_DB
 from models.metrics.ssim import RADIUS
@@ -222,7 +222,7 @@ def test_files_are_complete_and_strict(evaluation: Evaluation, tmp_path: Path) -
     assert "## Ranking: s1_t2 (VV)" in markdown
     assert "± " in markdown
     html = paths[2].read_text(encoding="utf-8")
-    drawn = sum(len(picture.panels) for picture in evaluation.pictures)
+    drawn = sum(len(example.panels) for example in evaluation.examples)
     assert (
         html.count("data:image/jpeg;base64,/9j/") == drawn == 3 * (3 * 6 + 4)
     )  # three ranks; TSGAN shows 6, pix2pix 4
@@ -308,7 +308,7 @@ def test_the_scorer_counts_errors_beyond_the_scaling_range(dataset: Path) -> Non
     raw = data.read(range(len(data)))
     stored = raw["s1_t2"][~torch.isnan(raw["s1_t1"]) & ~torch.isnan(raw["s1_t2"])]
     pooled = scores.pool(np.ones(len(data), bool))
-    assert pooled[Column("mae_db", "all", None)].value == pytest.approx(float((stored + 14.5).abs().mean()), rel=1e-5)
+    assert pooled[ScoreKey("mae_db", "all", None)].value == pytest.approx(float((stored + 14.5).abs().mean()), rel=1e-5)
     assert float((stored + 14.5).abs().mean()) > 1  # a clipped target would be at most half a decibel away
 
 
@@ -334,13 +334,13 @@ def test_images_are_small_and_true(side: int, kind: str) -> None:
 
 def test_names_are_escaped_in_the_page(evaluation: Evaluation) -> None:
     entries = tuple(Entry(**{**asdict(entry), "label": "<b>bold</b>"}) for entry in evaluation.entries)
-    odd = Evaluation(dataset="a<script>", split="test", entries=entries, rows=evaluation.rows, pictures=())
+    odd = Evaluation(dataset="a<script>", split="test", entries=entries, rows=evaluation.rows, examples=())
     assert "<b>bold</b>" not in page.to_html(odd)
     assert "a<script>" not in page.to_html(odd)
 
 
 def test_pictures_show_worst_median_and_best(evaluation: Evaluation) -> None:
-    shown = [picture for picture in evaluation.pictures if picture.run == "mono"]
+    shown = [example for example in evaluation.examples if example.run == "mono"]
     assert all([panel.name for panel in picture.panels] == MONO_PANELS for picture in shown)
     assert [picture.rank for picture in shown] == ["worst", "median", "best"]
     assert shown[0].psnr_db <= shown[1].psnr_db <= shown[2].psnr_db
@@ -351,7 +351,7 @@ def test_part_of_one_run_keeps_its_baselines(evaluation: Evaluation) -> None:
     part = evaluation.of_run("v1-b")
     assert {entry.run for entry in part.entries} == {"v1-b", "copy_t1", "mean_references"}
     assert {row.run for row in part.rows} == {"v1-b", "copy_t1", "mean_references"}
-    assert {picture.run for picture in part.pictures} == {"v1-b"}
+    assert {example.run for example in part.examples} == {"v1-b"}
 
 
 def test_unchanged_dataset_has_null_and_no_zero_on_changed_ground(
@@ -405,7 +405,7 @@ def made_up(values: dict[str, dict[tuple[str, str], float | None]]) -> Evaluatio
         for name, own in values.items()
         for (metric, ground), value in own.items()
     ]  # fmt: skip
-    return Evaluation(dataset="d", split="test", entries=tuple(entries), rows=tuple(rows), pictures=())
+    return Evaluation(dataset="d", split="test", entries=tuple(entries), rows=tuple(rows), examples=())
 
 
 def test_ranking_is_the_mean_rank_with_ties_shared() -> None:
@@ -419,7 +419,7 @@ def test_ranking_is_the_mean_rank_with_ties_shared() -> None:
             }
         )
     )[0]
-    assert [(place.place, place.label, place.mean_rank) for place in ranking.places] == [
+    assert [(network.place, network.label, network.mean_rank) for network in ranking.networks] == [
         (1, "good", (1 + 1 + 2 + 1.5) / 4),
         (2, "copy", (3 + 3 + 1 + 1.5) / 4),
         (3, "wild", (2 + 2 + 3 + 3) / 4),
@@ -436,7 +436,7 @@ def test_a_criterion_without_values_does_not_rank() -> None:
         )
     )[0]
     assert ranking.criteria == (("psnr", "unchanged"),)
-    assert [place.label for place in ranking.places] == ["b", "a"]
+    assert [network.label for network in ranking.networks] == ["b", "a"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio
 
-from models.evaluate.scores import GROUNDS, Column, Scores, Value, score_batch
+from models.evaluate.scores import GROUNDS, ScoreKey, Scores, Value, score_batch
 from models.metrics import pixels
 from models.metrics.change import hard_change, soft_change
 from models.scaling import Scaling
@@ -52,7 +52,7 @@ def _score(prediction: torch.Tensor, batch: Batch, task: Task) -> Scores:
     return score_batch(Prediction(prediction), observed, batch, task, Scaling())
 
 
-def _all(scores: Scores) -> dict[Column, Value]:
+def _all(scores: Scores) -> dict[ScoreKey, Value]:
     return scores.pool(np.ones(len(scores.samples), bool))
 
 
@@ -79,7 +79,7 @@ def test_copying_the_reference_has_no_skill() -> None:
     reference = batch["s1_t1"]
     pooled = _all(_score(reference, batch, RADAR))
     for ground in GROUNDS:
-        assert pooled[Column("skill", ground, None)].value == pytest.approx(0.0, abs=1e-12)
+        assert pooled[ScoreKey("skill", ground, None)].value == pytest.approx(0.0, abs=1e-12)
 
 
 def test_changed_ground_is_weighted_by_its_share_of_each_image() -> None:
@@ -92,10 +92,10 @@ def test_changed_ground_is_weighted_by_its_share_of_each_image() -> None:
     unit = [((image[:, 0] + 1) / 2).double().numpy() for image in (prediction, batch["s1_t2"])]
     per_image = [10 * math.log10(1 / np.mean((unit[0][i] - unit[1][i])[mask[i]] ** 2)) for i in (0, 1)]
     expected = np.average(per_image, weights=[mask[0].sum(), mask[1].sum()])
-    assert _all(scores)[Column("psnr", "changed", None)].value == pytest.approx(expected, rel=1e-5)
+    assert _all(scores)[ScoreKey("psnr", "changed", None)].value == pytest.approx(expected, rel=1e-5)
     untouched = [10 * math.log10(1 / np.mean((unit[0][i] - unit[1][i])[~mask[i]] ** 2)) for i in (0, 1)]
     expected = np.average(untouched, weights=[(~mask[0]).sum(), (~mask[1]).sum()])
-    assert _all(scores)[Column("psnr", "unchanged", None)].value == pytest.approx(expected, rel=1e-5)
+    assert _all(scores)[ScoreKey("psnr", "unchanged", None)].value == pytest.approx(expected, rel=1e-5)
 
 
 def test_all_ground_is_the_plain_mean_over_images() -> None:
@@ -103,21 +103,21 @@ def test_all_ground_is_the_plain_mean_over_images() -> None:
     scores, prediction = _scored(batch, RADAR)
     unit = [((image[:, 0] + 1) / 2).numpy() for image in (prediction, batch["s1_t2"])]
     expected = np.mean([peak_signal_noise_ratio(unit[1][i], unit[0][i], data_range=1.0) for i in (0, 1)])
-    assert _all(scores)[Column("psnr", "all", None)].value == pytest.approx(expected, rel=1e-6)
+    assert _all(scores)[ScoreKey("psnr", "all", None)].value == pytest.approx(expected, rel=1e-6)
 
 
 def test_images_without_changed_ground_are_skipped_and_none_is_null() -> None:
     scores, _ = _scored(_batch(RADAR, squares=(20, 0)), RADAR)
-    assert _all(scores)[Column("psnr", "changed", None)].n == 1
+    assert _all(scores)[ScoreKey("psnr", "changed", None)].n == 1
     only_first = scores.pool(np.array([True, False]))
-    assert only_first[Column("ssim", "changed", None)] == _all(scores)[Column("ssim", "changed", None)]
+    assert only_first[ScoreKey("ssim", "changed", None)] == _all(scores)[ScoreKey("ssim", "changed", None)]
     nothing = scores.pool(np.array([False, True]))
     for column, value in nothing.items():
         if column.ground == "changed" or column.metric in ("wpsnr", "wssim"):
             continue
         assert value.value is not None, column
     for metric in ("psnr", "ssim", "mae_db", "rmse_db", "r2", "cc", "kge", "skill"):
-        assert nothing[Column(metric, "changed", None)] == Value(None, 0)
+        assert nothing[ScoreKey(metric, "changed", None)] == Value(None, 0)
 
 
 def test_the_mixture_weighs_unchanged_ground_twice() -> None:
@@ -127,7 +127,7 @@ def test_the_mixture_weighs_unchanged_ground_twice() -> None:
     assert soft is not None
     mask = hard_change(soft, batch["valid"])
     mse = pixels.weighted_mse(prediction / 2, batch["s1_t2"] / 2, torch.where(mask, 1.0, 2.0))
-    value = _all(scores)[Column("psnr_2to1", "all", None)].value
+    value = _all(scores)[ScoreKey("psnr_2to1", "all", None)].value
     assert value == pytest.approx(pixels.psnr(mse).item(), rel=1e-6)
 
 
@@ -137,8 +137,8 @@ def test_errors_are_in_decibels_and_reflectance() -> None:
         scores, prediction = _scored(batch, task)
         error = (prediction - batch[task.target.key]).double().numpy() / 2 * span
         pooled = _all(scores)
-        assert pooled[Column(f"mae_{suffix}", "all", None)].value == pytest.approx(np.abs(error).mean(), rel=1e-5)
-        assert pooled[Column(f"rmse_{suffix}", "all", None)].value == pytest.approx(
+        assert pooled[ScoreKey(f"mae_{suffix}", "all", None)].value == pytest.approx(np.abs(error).mean(), rel=1e-5)
+        assert pooled[ScoreKey(f"rmse_{suffix}", "all", None)].value == pytest.approx(
             np.sqrt((error**2).mean()), rel=1e-5
         )
 
@@ -152,16 +152,16 @@ def test_optical_targets_have_bands_angles_and_ndvi() -> None:
     p, t = ((image.double().numpy() + 1) / 2 for image in (prediction, batch["s2_t2"]))
     cosine = (p * t).sum(1) / np.linalg.norm(p, axis=1) / np.linalg.norm(t, axis=1)
     angle = np.degrees(np.arccos(cosine)).mean()
-    assert pooled[Column("sam_deg", "all", None)].value == pytest.approx(angle, rel=1e-4)
-    assert pooled[Column("sam_rad", "all", None)].value == pytest.approx(np.radians(angle), rel=1e-4)
+    assert pooled[ScoreKey("sam_deg", "all", None)].value == pytest.approx(angle, rel=1e-4)
+    assert pooled[ScoreKey("sam_rad", "all", None)].value == pytest.approx(np.radians(angle), rel=1e-4)
     flat = math.acos((p * t).sum() / np.linalg.norm(p) / np.linalg.norm(t))
-    assert pooled[Column("sam_flat_rad", "all", None)].value == pytest.approx(flat, rel=1e-5)
+    assert pooled[ScoreKey("sam_flat_rad", "all", None)].value == pytest.approx(flat, rel=1e-5)
     ndvi_p, ndvi_t = ((image[:, 2] - image[:, 1]) / (image[:, 2] + image[:, 1] + 1e-6) for image in (p, t))
-    assert pooled[Column("rmse_ndvi", "all", "NDVI")].value == pytest.approx(
+    assert pooled[ScoreKey("rmse_ndvi", "all", "NDVI")].value == pytest.approx(
         np.sqrt(np.mean((ndvi_p - ndvi_t) ** 2)), rel=1e-5
     )
     ratio = np.mean([10 * math.log10(4 / np.mean((ndvi_p[i] - ndvi_t[i]) ** 2)) for i in (0, 1)])
-    assert pooled[Column("psnr", "all", "NDVI")].value == pytest.approx(ratio, rel=1e-5)
+    assert pooled[ScoreKey("psnr", "all", "NDVI")].value == pytest.approx(ratio, rel=1e-5)
 
 
 def test_all_bands_together_pool_their_errors() -> None:
@@ -169,7 +169,7 @@ def test_all_bands_together_pool_their_errors() -> None:
     scores, prediction = _scored(batch, OPTICAL)
     mse = ((prediction - batch["s2_t2"]) / 2).double().square().mean(dim=(1, 2, 3))
     expected = (10 * torch.log10(1 / mse)).mean().item()
-    assert _all(scores)[Column("psnr", "all", None)].value == pytest.approx(expected, rel=1e-5)
+    assert _all(scores)[ScoreKey("psnr", "all", None)].value == pytest.approx(expected, rel=1e-5)
 
 
 def test_radar_has_no_spectral_angle() -> None:
@@ -182,9 +182,9 @@ def test_constant_targets_have_errors_but_no_correlation() -> None:
     batch["s1_t2"] = torch.full_like(batch["s1_t2"], 0.2)
     scores, _ = _scored(batch, RADAR)
     pooled = _all(scores)
-    assert pooled[Column("r2", "all", None)] == Value(None, 2)
-    assert pooled[Column("cc", "all", None)] == Value(None, 2)
-    assert pooled[Column("mae_db", "all", None)].value is not None
+    assert pooled[ScoreKey("r2", "all", None)] == Value(None, 2)
+    assert pooled[ScoreKey("cc", "all", None)] == Value(None, 2)
+    assert pooled[ScoreKey("mae_db", "all", None)].value is not None
 
 
 def test_errors_count_against_what_was_observed_beyond_the_scaling_range() -> None:
@@ -193,9 +193,9 @@ def test_errors_count_against_what_was_observed_beyond_the_scaling_range() -> No
     batch["s1_t2"][:] = -1.0
     observed = torch.full_like(batch["s1_t2"], -29.0)
     pooled = _all(score_batch(Prediction(batch["s1_t2"]), observed, batch, RADAR, Scaling()))
-    assert pooled[Column("mae_db", "all", None)].value == pytest.approx(4.0)
-    assert pooled[Column("rmse_db", "all", None)].value == pytest.approx(4.0)
-    assert pooled[Column("psnr", "all", None)].value == 100  # taken on the scaled images
+    assert pooled[ScoreKey("mae_db", "all", None)].value == pytest.approx(4.0)
+    assert pooled[ScoreKey("rmse_db", "all", None)].value == pytest.approx(4.0)
+    assert pooled[ScoreKey("psnr", "all", None)].value == 100  # taken on the scaled images
 
 
 def test_batches_join_to_the_same_scores() -> None:
