@@ -144,8 +144,10 @@ def r2(sums: FloatArray) -> float:
 
 def cc(sums: FloatArray) -> float:
     """Return Pearson's correlation over pixels; NaN where prediction or target is constant."""
+    count = sums[Sums.COUNT]
+    covariance = _ratio(sums[Sums.PT], count) - _ratio(sums[Sums.P], count) * _ratio(sums[Sums.T], count)
     variances = _variance(sums, Sums.P, Sums.PP) * _variance(sums, Sums.T, Sums.TT)
-    return _ratio(_covariance(sums), math.sqrt(variances))
+    return _ratio(covariance, math.sqrt(variances))
 
 
 def kge(sums: FloatArray) -> float:
@@ -175,8 +177,3 @@ def _variance(sums: FloatArray, first: Sums, second: Sums) -> float:
     mean = _ratio(sums[first], sums[Sums.COUNT])
     variance = _ratio(sums[second], sums[Sums.COUNT]) - mean * mean
     return 0.0 if variance <= 1e-13 * mean * mean else variance
-
-
-def _covariance(sums: FloatArray) -> float:
-    count = sums[Sums.COUNT]
-    return _ratio(sums[Sums.PT], count) - _ratio(sums[Sums.P], count) * _ratio(sums[Sums.T], count)

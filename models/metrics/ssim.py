@@ -77,7 +77,8 @@ def ssim_map(prediction: Tensor, target: Tensor, valid: Tensor, *, data_range: f
         (batch, band, y, x) float in [-1, 1]; 0 where the pixel is invalid.
     """
     # Variances as E[x^2] - E[x]^2 cancel in single precision; both images are shifted alike first, which changes no variance.
-    shift = _mean_over_valid(target, valid)
+    total = torch.where(valid, target, 0.0).sum(dim=(-2, -1), keepdim=True)
+    shift = total / valid.sum(dim=(-2, -1), keepdim=True).clamp(min=1)
     x = torch.where(valid, prediction - shift, 0.0)
     y = torch.where(valid, target - shift, 0.0)
     means = gaussian_mean(torch.cat([x, y, x * x, y * y, x * y], dim=1))
@@ -116,9 +117,3 @@ def weighted_ssim(similarity: Tensor, weight: Tensor, valid: Tensor) -> Tensor:
 def mean_ssim(similarity: Tensor, valid: Tensor) -> Tensor:
     """Average an SSIM map over valid pixels, each band by itself: (batch, band); NaN where nothing is valid."""
     return similarity.sum(dim=(-2, -1)) / valid.to(similarity.dtype).sum(dim=(-2, -1))
-
-
-def _mean_over_valid(images: Tensor, valid: Tensor) -> Tensor:
-    """Return the mean over valid pixels of each band: (batch, band, 1, 1); 0 where nothing is valid."""
-    total = torch.where(valid, images, 0.0).sum(dim=(-2, -1), keepdim=True)
-    return total / valid.sum(dim=(-2, -1), keepdim=True).clamp(min=1)
