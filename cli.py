@@ -3,16 +3,16 @@
 import dataclasses
 import json
 import logging
-import re
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from s1s2pairs.errors import NoAcquisitions, RunError, S1S2Error, SourceError
+from s1s2pairs.terminal import EXTRA_OF, log_to_stderr, spread
 from s1s2pairs.untrusted import printable
 
 SOME_FAILED, WRONG_INPUT, NO_SOURCE = 1, 2, 3
@@ -379,62 +379,11 @@ def translate(
     say(str(written), quiet=quiet)
 
 
-SPREAD = {"--years": re.compile(r"\d+"), "--set": re.compile(r"[A-Za-z_]\w*=.*", re.DOTALL)}
-"""Options that take several values after one flag, and what such a value looks like."""
-
-
-def spread(words: Sequence[str]) -> list[str]:
-    """Repeat the flag of options that take several values: `--years 2019 2021` becomes `--years 2019 --years 2021`."""
-    out: list[str] = []
-    flag: str | None = None
-    for word in _without_commas(words):
-        if flag is not None and not SPREAD[flag].fullmatch(word):
-            flag = None
-        if flag is not None and out[-1] != flag:
-            out.append(flag)
-        if word in SPREAD:
-            flag = word
-        out.append(word)
-    return out
-
-
-def _without_commas(words: Sequence[str]) -> Iterator[str]:
-    """Yield the words, `2018,2019` as two."""
-    for word in words:
-        flag, equals, value = word.partition("=")
-        years = value if flag == "--years" and equals else word
-        if not re.fullmatch(r"\d{4}(,\d{4})+,?", years):
-            yield word
-            continue
-        yield from ([flag] if equals else [])
-        yield from years.strip(",").split(",")
-
-
-class _Printable(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record))
-
-
-def _log_to_stderr(level: int) -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(_Printable("%(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=level, handlers=[handler])
-
-
-EXTRA_OF = {
-    **dict.fromkeys(("torch", "lightning_fabric", "safetensors", "tensorboard"), "train"),
-    **dict.fromkeys(("ee", "googleapiclient", "google", "httplib2"), "earthengine"),
-    "distributed": "dask",
-    "geemap": "maps",
-}
-"""Package -> the extra that installs it."""
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 all done, 1 some ROIs failed, 2 wrong input, 3 the source cannot be used."""
     words = spread(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
-    _log_to_stderr(logging.INFO if debug else logging.WARNING)
+    log_to_stderr(logging.INFO if debug else logging.WARNING)
     # rasterio silences this itself while it creates a file, but threads share the list of filters and it leaks.
     warnings.filterwarnings("ignore", message="Dataset has no geotransform")
     try:

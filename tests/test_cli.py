@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import cli
+from s1s2pairs.terminal import spread
 from tests.conftest import square
 
 ROOT = Path(__file__).parents[1]
@@ -70,7 +71,7 @@ def built(tiny_recipe: Path, tiny_world: Path, tmp_path_factory: pytest.TempPath
     ],
 )
 def test_options_with_several_values(typed: str, meant: str) -> None:
-    assert cli.spread(typed.split()) == meant.split()
+    assert spread(typed.split()) == meant.split()
 
 
 def test_a_built_dataset_verifies(built: Path) -> None:
