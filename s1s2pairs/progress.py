@@ -6,8 +6,19 @@ from contextlib import contextmanager
 from typing import Final, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as RichBar
+
+from .untrusted import printable
 
 LINE_EVERY_S: Final = 5.0
 
@@ -45,10 +56,12 @@ class Bar:
         self._console = console
         self._bar: RichBar | None = None
         self._task = TaskID(0)
+        self._total = 0
 
     def begin(self, stage: str, total: int) -> None:
-        """Show the bar."""
+        """Show the bar; until the first step it moves to and fro, as nobody knows how long that takes."""
         self._bar = RichBar(
+            SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -57,13 +70,14 @@ class Bar:
             TextColumn("[dim]{task.fields[what]}", markup=True),
             console=self._console,
         )
-        self._task = self._bar.add_task(stage, total=total, what="")
+        self._total = total
+        self._task = self._bar.add_task(stage, total=None, what=f"{total} to do")
         self._bar.start()
 
     def step(self, what: str = "", *, steps: int = 1) -> None:
         """Move it on."""
         if self._bar is not None:
-            self._bar.update(self._task, advance=steps, what=what)
+            self._bar.update(self._task, total=self._total, advance=steps, what=escape(printable(what)))
 
     def end(self) -> None:
         """Leave it as it is."""
@@ -101,7 +115,7 @@ class Lines:
         """Say nothing more."""
 
     def _say(self, line: str) -> None:
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
