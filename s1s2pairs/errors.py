@@ -16,9 +16,17 @@ A message says what is wrong, where, the value got, what is allowed and what to 
 turns each class into an exit code.
 """
 
+from .untrusted import redacted
+
 
 class S1S2Error(Exception):
-    """Any failure this project explains; its text is meant for the person who typed the command."""
+    """Any failure this project explains; its text is meant for the person who typed the command.
+
+    Addresses in it lose their queries, names and passwords: texts end in locks, logs and reports.
+    """
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(redacted(text))
 
 
 class RecipeError(S1S2Error):

@@ -4,7 +4,7 @@ import logging
 import re
 from collections.abc import Iterator, Sequence
 
-from .untrusted import printable
+from .untrusted import printable, redacted
 
 EXTRA_OF = {
     **dict.fromkeys(("torch", "lightning_fabric", "safetensors", "tensorboard"), "train"),
@@ -48,7 +48,7 @@ def _without_commas(words: Sequence[str]) -> Iterator[str]:
 
 class _Printable(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record))
+        return printable(redacted(super().format(record)))
 
 
 def log_to_stderr(level: int) -> None:

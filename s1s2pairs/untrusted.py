@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Any, Final
@@ -109,6 +110,15 @@ def shown(value: object) -> str:
 def cut(text: str) -> str:
     """Return text for a message, cut where it is long."""
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}... ({len(text)} characters)"
+
+
+_USER = re.compile(r"(?<=://)[^/\s?#@'\"]+@")
+_QUERY = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s?'\"]*)\?[^\s'\"]*", re.IGNORECASE)
+
+
+def redacted(text: str) -> str:
+    """Return text without the queries of addresses, where signatures and tokens stand, and without the names and passwords."""
+    return _QUERY.sub(r"\1", _USER.sub("", text))
 
 
 def printable(text: str) -> str:

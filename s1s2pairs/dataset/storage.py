@@ -13,6 +13,7 @@ from typing import Any, Final
 import fsspec
 
 from ..errors import DatasetError
+from ..untrusted import redacted
 from .layout import PARTIAL
 
 try:
@@ -54,8 +55,8 @@ class Storage:
 
     @property
     def address(self) -> str:
-        """The folder as it can be found from anywhere: an absolute path or the URL."""
-        return str(self.local_root.resolve()) if self.is_local else self.url
+        """The folder as it can be found from anywhere: an absolute path, or the URL without name and password."""
+        return str(self.local_root.resolve()) if self.is_local else redacted(self.url)
 
     def where(self, path: str) -> str:
         """Return how a person would address a file."""

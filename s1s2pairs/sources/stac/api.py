@@ -19,7 +19,7 @@ from urllib3.util import Retry
 
 from ...acquisitions import Span
 from ...errors import MissingFile, SourceError, SourceUnreachable
-from ...untrusted import cut
+from ...untrusted import cut, redacted
 from .bounded_io import BoundedIO
 from .catalogue import lists_amplitudes
 from .items import Item, item_from_json
@@ -50,7 +50,7 @@ class ApiCatalogue:
     def __init__(self, url: str, *, allowed: Iterable[str] = ()) -> None:
         if urlsplit(url).scheme not in ("http", "https"):
             raise SourceError(f"stac:{url}: no URL; give e.g. stac:https://{PLANETARY_COMPUTER}/api/stac/v1")
-        self.name = f"stac:{url}"
+        self.name = redacted(f"stac:{url}")
         self._url = url
         host = urlsplit(url).hostname or ""
         self._locations = Locations.of(host, allowed)

@@ -117,7 +117,7 @@ def api() -> Iterator[Api]:
             self.do_GET()
 
         def do_GET(self) -> None:
-            path = self.path.rstrip("/")
+            path = self.path.partition("?")[0].rstrip("/")
             if path == "":
                 self.answer(200, state.root())
             elif path in state.files:
