@@ -203,7 +203,7 @@ def _credentials(endpoints: Endpoints) -> Any:
     try:
         if os.environ.get(KEY_FILE_VARIABLE):
             # Named for this very purpose, so it outranks what is stored. A service account needs the scopes, which the client
-            # does not ask for when it trials for default credentials.
+            # does not ask for when it looks for default credentials.
             credentials, _ = google.auth.default(scopes=SCOPES)
             return credentials
         return ee.data.get_persistent_credentials()
