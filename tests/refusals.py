@@ -1,0 +1,43 @@
+"""How tests look at messages: by the values in them, not by the sentences around these."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+
+def assert_names(text: str, *values: object, but_not: tuple[object, ...] = ()) -> None:
+    """Check that a message holds every value, as a whole word, path or number, in any order.
+
+    Args:
+        text: The message.
+        values: What it must hold: names, numbers, paths, options, commands; no prose.
+        but_not: What it must not hold, where that tells it from another message.
+    """
+    __tracebackhide__ = True
+    missing = [str(value) for value in values if not _holds(text, str(value))]
+    extra = [str(value) for value in but_not if _holds(text, str(value))]
+    if missing or extra:
+        wrong = [f"it does not name {value!r}" for value in missing] + [f"it names {value!r}" for value in extra]
+        pytest.fail(f"{', '.join(wrong)}: {text}")
+
+
+@contextmanager
+def refuses(
+    kind: type[BaseException], *values: object, but_not: tuple[object, ...] = ()
+) -> Iterator[pytest.ExceptionInfo[BaseException]]:
+    """Check that the block raises this very class, not a class below it, and names the values."""
+    __tracebackhide__ = True
+    with pytest.raises(kind) as raised:
+        yield raised
+    if raised.type is not kind:
+        pytest.fail(f"it raised {raised.type.__name__}, not {kind.__name__}: {raised.value}")
+    assert_names(str(raised.value), *values, but_not=but_not)
+
+
+def _holds(text: str, value: str) -> bool:
+    """Whether a value occurs, not as part of a longer word (`S1` in `S10`) or number (`5` in `0.5`)."""
+    before = (r"(?<!\w)" if re.match(r"\w", value) else "") + (r"(?<!\d\.)" if value[:1].isdigit() else "")
+    after = (r"(?!\w)" if re.search(r"\w$", value) else "") + (r"(?!\.\d)" if value[-1:].isdigit() else "")
+    return bool(re.search(before + re.escape(value) + after, text))

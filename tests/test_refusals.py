@@ -1,0 +1,35 @@
+"""The helper that other tests look at messages with: it must not be satisfied too easily."""
+
+import pytest
+
+from s1s2pairs.errors import S1S2Error, SourceError
+from tests.refusals import assert_names, refuses
+
+SAID = "data/a.tif: pixel_size_m=-3.5 does not fit; choose from S10, S2, or give --out"
+
+
+def test_values_that_are_there_are_found() -> None:
+    assert_names(SAID, "data/a.tif", "a.tif", "pixel_size_m", -3.5, "pixel_size_m=-3.5", "S2", "--out", but_not=("S3",))
+
+
+@pytest.mark.parametrize("value", ["S1", "10", "3", "5", "pixel", "-o", "b.tif", "data/a.ti"])
+def test_parts_of_words_and_numbers_are_not_values(value: str) -> None:
+    with pytest.raises(pytest.fail.Exception, match=f"does not name '{value}'.*{SAID[:10]}"):
+        assert_names(SAID, value)
+    assert_names(SAID, but_not=(value,))
+
+
+def test_what_must_not_be_there() -> None:
+    with pytest.raises(pytest.fail.Exception, match="it names 'S2'"):
+        assert_names(SAID, but_not=("S2",))
+
+
+def test_the_class_is_the_very_one() -> None:
+    with refuses(SourceError, "x.tif"):
+        raise SourceError("x.tif is gone")
+    with pytest.raises(pytest.fail.Exception, match="SourceError, not S1S2Error"), refuses(S1S2Error):
+        raise SourceError("x.tif is gone")
+    with pytest.raises(pytest.fail.Exception, match=r"does not name 'y\.tif'"), refuses(SourceError, "y.tif"):
+        raise SourceError("x.tif is gone")
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"), refuses(SourceError):
+        pass
