@@ -1,7 +1,7 @@
 """How tests look at messages: by the values in them, not by the sentences around these."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -36,8 +36,23 @@ def refuses(
     assert_names(str(raised.value), *values, but_not=but_not)
 
 
+def assert_suggests(text: str, wrong: str, nearest: str, choices: Iterable[str]) -> None:
+    """Check that a message names what was given and, before all other choices, the nearest one."""
+    __tracebackhide__ = True
+    assert_names(text, wrong, nearest)
+    after = text.partition(wrong)[2]
+    first = min((place, choice) for choice in choices if (place := _place(after, choice)) >= 0)[1]
+    if first != nearest:
+        pytest.fail(f"it suggests {first!r}, not {nearest!r}: {text}")
+
+
 def _holds(text: str, value: str) -> bool:
-    """Whether a value occurs, not as part of a longer word (`S1` in `S10`) or number (`5` in `0.5`)."""
+    return _place(text, value) >= 0
+
+
+def _place(text: str, value: str) -> int:
+    """Where a value occurs, not as part of a longer word (`S1` in `S10`) or number (`5` in `0.5`); else -1."""
     before = (r"(?<!\w)" if re.match(r"\w", value) else "") + (r"(?<!\d\.)" if value[:1].isdigit() else "")
     after = (r"(?!\w)" if re.search(r"\w$", value) else "") + (r"(?!\.\d)" if value[-1:].isdigit() else "")
-    return bool(re.search(before + re.escape(value) + after, text))
+    found = re.search(before + re.escape(value) + after, text)
+    return found.start() if found else -1

@@ -3,7 +3,7 @@
 import pytest
 
 from s1s2pairs.errors import S1S2Error, SourceError
-from tests.refusals import assert_names, refuses
+from tests.refusals import assert_names, assert_suggests, refuses
 
 SAID = "data/a.tif: pixel_size_m=-3.5 does not fit; choose from S10, S2, or give --out"
 
@@ -22,6 +22,13 @@ def test_parts_of_words_and_numbers_are_not_values(value: str) -> None:
 def test_what_must_not_be_there() -> None:
     with pytest.raises(pytest.fail.Exception, match="it names 'S2'"):
         assert_names(SAID, but_not=("S2",))
+
+
+def test_the_nearest_comes_first() -> None:
+    text = "There is no 'tsgn'. Did you mean tsgan? Choose from pix2pix, tsgan, tsgan_v1."
+    assert_suggests(text, "tsgn", "tsgan", ("pix2pix", "tsgan", "tsgan_v1"))
+    with pytest.raises(pytest.fail.Exception, match="it suggests 'pix2pix', not 'tsgan'"):
+        assert_suggests(text.replace("Did you mean tsgan? ", ""), "tsgn", "tsgan", ("pix2pix", "tsgan", "tsgan_v1"))
 
 
 def test_the_class_is_the_very_one() -> None:

@@ -2,6 +2,7 @@ import pytest
 
 from models.task import Stack, Task
 from s1s2pairs.errors import RunError
+from tests.refusals import refuses
 
 OPTICAL = Stack(sensor="s2", date=1, bands=("B4", "B3", "B2"))
 EARLIER = Stack(sensor="s2", date=0, bands=("B4", "B3", "B2"))
@@ -32,21 +33,21 @@ def test_tasks_compare_by_what_they_say() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sensor", "date", "bands", "said"),
+    ("sensor", "date", "bands", "named"),
     [
-        ("s3", 0, ("VV",), "s1, s2"),
-        ("s1", -1, ("VV",), "from 0"),
-        ("s1", 0, ("B2",), "VV, VH, HH, HV"),
-        ("s2", 0, ("B2", "B10"), "no band B10"),
-        ("s2", 0, (), "one or more"),
-        ("s2", 0, ("B2", "B2"), "each once"),
+        ("s3", 0, ("VV",), ("s3", "s1", "s2")),
+        ("s1", -1, ("VV",), ("s1", -1, 0)),
+        ("s1", 0, ("B2",), ("s1", "B2", "VV, VH, HH, HV")),
+        ("s2", 0, ("B2", "B10"), ("s2", "B10", "B1", "B8A", "B12")),
+        ("s2", 0, (), ("s2_t1", "[]")),
+        ("s2", 0, ("B2", "B2"), ("s2_t1", "['B2', 'B2']")),
     ],
 )
-def test_a_wrong_stack_is_refused(sensor: str, date: int, bands: tuple[str, ...], said: str) -> None:
-    with pytest.raises(RunError, match=said):
+def test_a_wrong_stack_is_refused(sensor: str, date: int, bands: tuple[str, ...], named: tuple[object, ...]) -> None:
+    with refuses(RunError, *named):
         Stack(sensor=sensor, date=date, bands=bands)  # type: ignore[arg-type]
 
 
 def test_a_task_that_names_a_stack_twice_is_refused() -> None:
-    with pytest.raises(RunError, match="s1_t1, s1_t1"):
+    with refuses(RunError, "odd", "s1_t1, s1_t1"):
         Task(name="odd", sources=(RADAR,), references=(), target=RADAR)

@@ -17,6 +17,7 @@ from models.scaling import change_map
 from models.task import Batch
 from models.translator import Translator, frozen
 from s1s2pairs.errors import RunError
+from tests.refusals import refuses
 
 NAMES = (*zoo.names(), *zoo.ALIASES)
 
@@ -91,10 +92,11 @@ def test_wide_patches_are_fine_and_unfitting_ones_are_refused(name: str) -> None
     batch = make_batch(translator)
     wide = {key: image.repeat(1, 1, 1, 2) if image.ndim == 4 else image for key, image in batch.items()}
     assert translator(wide).mean.shape[-2:] == (translator.config.patch_multiple, 2 * translator.config.patch_multiple)
+    multiple = translator.config.patch_multiple
     cut = {key: image[..., :-8] if image.ndim == 4 else image for key, image in batch.items()}
-    with pytest.raises(RunError, match=f"multiples of {translator.config.patch_multiple} px"):
+    with refuses(RunError, multiple, multiple - 8):
         translator(cut)
-    with pytest.raises(RunError, match="multiples of"):
+    with refuses(RunError, multiple, multiple - 8):
         next(translator.training_step(cut))
 
 

@@ -29,6 +29,7 @@ from models.scaling import Scaling
 from models.train.loop import RunResult, train
 from s1s2pairs.dataset.storage import Storage
 from s1s2pairs.errors import DatasetError, RunError
+from tests.refusals import refuses
 
 INDEX_FILE = "index.parquet"
 pytestmark = pytest.mark.usefixtures("toy_networks")
@@ -118,7 +119,7 @@ def test_learning_rate_falls_by_equal_steps_at_the_end() -> None:
     network = zoo.create("toy", {"epochs": "5", "decay_epochs": "3"})
     assert [network.learning_rate_factor(epoch) for epoch in range(5)] == [1.0, 1.0, 0.75, 0.5, 0.25]
     assert {zoo.create("toy").learning_rate_factor(epoch) for epoch in range(2)} == {1.0}
-    with pytest.raises(RunError, match=r"decay_epochs=16: must be from 0 to the 15 epochs"):
+    with refuses(RunError, "decay_epochs", 16, 0, 15):
         zoo.create("pix2pix_opt2sar", {"decay_epochs": "16"})
 
 
@@ -395,10 +396,8 @@ def test_loss_that_is_no_number_stops_before_it_harms_anything(
     data = PairDataset(tiny_dataset, zoo.create("toy").task, split="train", scaling=Scaling())
     order = list(EpochBatches(data, batch_size=2, seed=0))
     step = next(place for place, numbers in enumerate(order) if poisoned in numbers)
-    with pytest.raises(RunError, match=f"not a finite number at step {step + 1};") as raised:
+    with refuses(RunError, step + 1, *(data.samples[number].patch_id for number in order[step])):
         toy("run", poisoned_sample=poisoned, checkpoint_every_steps=1)
-    for number in order[step]:
-        assert data.samples[number].patch_id in str(raised.value)
     assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "stopped"
     if step:
         saved = checkpoint.read(tmp_path / "run/checkpoints/last")
@@ -407,7 +406,7 @@ def test_loss_that_is_no_number_stops_before_it_harms_anything(
 
 
 def test_out_of_memory_says_what_to_lower(toy: Trainer) -> None:
-    with pytest.raises(RunError, match=r"Out of memory.*batch_size=N"):
+    with refuses(RunError, "batch_size", "crop", "width", "--precision bf16-mixed"):
         toy("run", hog_bytes=1 << 60)
 
 

@@ -26,6 +26,7 @@ from models.translator import Prediction, Translator
 from s1s2pairs.dataset.storage import Storage
 from s1s2pairs.errors import DatasetError, RunError
 from s1s2pairs.progress import Silence
+from tests.refusals import refuses
 
 GRID = Affine(10, 0, 500_000, 0, -10, 4_600_000)
 S2_BANDS = ("B2", "B3", "B4", "B8", "B11", "B12")
@@ -234,7 +235,7 @@ def test_out_of_memory_says_what_to_do(tmp_path: Path, error: Exception | None) 
                 raise error
             return torch.empty(1 << 60)
 
-    with pytest.raises(RunError, match=r"Out of memory with 2 windows of 32 px at once.*--device cpu.*batch_size"):
+    with refuses(RunError, 2, 32, "--device cpu", "batch_size"):
         run_identity(tmp_path, radar(40, 40), Hungry())
 
 
@@ -406,7 +407,7 @@ def test_stored_integers_offered_as_reflectance_are_refused(rasters: Path, run: 
     with rasterio.open(rasters / "2019/s2.tif") as raster:
         stored = raster.read().astype(np.float32)
     write(rasters / "2019/s2.tif", stored, (*S2_BANDS, "clear"))
-    with pytest.raises(RunError, match=r"2019/s2\.tif: reflectance up to 39\d\d.*scale"):
+    with refuses(RunError, rasters / "2019/s2.tif", f"{stored[:6].max():.0f}", "gdal_edit -scale 0.0001"):
         translate(run, [rasters], tmp_path / "out.tif", window=128, device="cpu")
 
 
@@ -415,10 +416,10 @@ def test_another_grid_is_refused_with_what_differs(run: Path, rasters: Path, tmp
     with rasterio.open(path) as raster:
         values = raster.read()
     write(path, values, ("VV", "VH", "count"), transform=GRID @ Affine.translation(0.5, 0))
-    with pytest.raises(RunError, match=r"s1_t1 .*another grid than s2_t2: its transform is"):
+    with refuses(RunError, "s1_t1", path, "s2_t2", 500005.0, 500000.0):
         translate(run, [rasters], tmp_path / "out.tif", window=128, device="cpu")
     write(path, values[:, :-1], ("VV", "VH", "count"))
-    with pytest.raises(RunError, match=r"its size is \(149, 140\), not \(150, 140\)"):
+    with refuses(RunError, "s1_t1", path, "s2_t2", "(149, 140)", "(150, 140)"):
         translate(run, [rasters], tmp_path / "out.tif", window=128, device="cpu")
 
 
@@ -426,34 +427,39 @@ def test_a_missing_band_is_named(run: Path, rasters: Path, tmp_path: Path) -> No
     with rasterio.open(rasters / "2021/s2.tif") as raster:
         values = raster.read()
     write(rasters / "2021/s2.tif", values[:5], S2_BANDS[:5])
-    with pytest.raises(RunError, match=r"s2_t2: .*2021/s2\.tif has no band B12; it has B2, B3, B4, B8, B11"):
+    with refuses(RunError, "s2_t2", rasters / "2021/s2.tif", "B12", "B2, B3, B4, B8, B11"):
         translate(run, [rasters], tmp_path / "out.tif", device="cpu")
 
 
 def test_radar_that_is_not_in_decibels_is_refused(run: Path, rasters: Path, tmp_path: Path) -> None:
     write(rasters / "2019/s1.tif", radar(150, 140), ("VV",), unit="1")
-    with pytest.raises(RunError, match="is in 1; radar must be in dB"):
+    with refuses(RunError, "s1_t1", "VV", rasters / "2019/s1.tif", 1, "dB"):
         translate(run, [rasters], tmp_path / "out.tif", device="cpu")
 
 
+WANTED = (3, "s2_t2=FILE.tif s1_t1=FILE.tif s2_t1=FILE.tif")
+
+
 @pytest.mark.parametrize(
-    ("inputs", "message"),
+    ("inputs", "named"),
     [
-        (["a.tif"], r"needs 3 inputs, s2_t2=FILE.tif s1_t1=FILE.tif s2_t1=FILE.tif"),
-        ([], "got nothing"),
-        (["s2_t2=a.tif", "s1_t1=b.tif", "s1_t1=c.tif"], "needs 3 inputs"),
-        (["s2_t2=a.tif", "s1_t1=b.tif", "s2_t3=c.tif"], "needs 3 inputs"),
-        (["a.tif", "b.tif", "c.tif"], r"s2_t2: a\.tif cannot be read as a raster"),
+        (["a.tif"], (*WANTED, "a.tif")),
+        ([], WANTED),
+        (["s2_t2=a.tif", "s1_t1=b.tif", "s1_t1=c.tif"], (*WANTED, "s2_t2=a.tif s1_t1=b.tif s1_t1=c.tif")),
+        (["s2_t2=a.tif", "s1_t1=b.tif", "s2_t3=c.tif"], (*WANTED, "s2_t2=a.tif s1_t1=b.tif s2_t3=c.tif")),
+        (["a.tif", "b.tif", "c.tif"], ("s2_t2", "a.tif")),
     ],
 )
-def test_inputs_that_do_not_fit_the_task(run: Path, tmp_path: Path, inputs: list[str], message: str) -> None:
-    with pytest.raises(RunError, match=message):
+def test_inputs_that_do_not_fit_the_task(
+    run: Path, tmp_path: Path, inputs: list[str], named: tuple[object, ...]
+) -> None:
+    with refuses(RunError, *named):
         translate(run, inputs, tmp_path / "out.tif", device="cpu")
 
 
 def test_too_many_periods_are_refused_by_name(run: Path, rasters: Path, tmp_path: Path) -> None:
     (rasters / "2023").mkdir()
-    with pytest.raises(RunError, match=r"needs 2 periods, got 3 \(2019, 2021, 2023\)"):
+    with refuses(RunError, 2, 3, "2019, 2021, 2023"):
         translate(run, [rasters], tmp_path / "out.tif", device="cpu")
 
 
@@ -466,12 +472,12 @@ def test_a_task_of_one_date_takes_one_period(rasters: Path) -> None:
     ):
         assert input_paths(task, inputs) == {"s2_t2": rasters / period / "s2.tif"}
     (rasters / "2023").mkdir()
-    with pytest.raises(RunError, match=r"needs 1 period, got 3 \(2019, 2021, 2023\)"):
+    with refuses(RunError, 1, 3, "2019, 2021, 2023"):
         input_paths(task, [rasters])
 
 
 def test_missing_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="no run folder"):
+    with refuses(RunError, tmp_path / "nowhere", "s1s2 train"):
         translate(tmp_path / "nowhere", [], tmp_path / "out.tif")
 
 
@@ -479,7 +485,7 @@ def test_windows_must_fit_the_network() -> None:
     network = Identity()
     assert tiling(network, None, None) == (256, 128)
     assert tiling(network, 64, 10) == (64, 10)
-    with pytest.raises(RunError, match="window=60 px does not fit this network: give a multiple of 8 px"):
+    with refuses(RunError, "window", 60, 8):
         tiling(network, 60, None)
-    with pytest.raises(RunError, match="overlap=64 px does not fit windows of 64 px"):
+    with refuses(RunError, "overlap", 64, "0 to 63"):
         tiling(network, 64, 64)
