@@ -1,8 +1,8 @@
 """How tests look at messages: by the values in them, not by the sentences around these."""
 
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
@@ -20,20 +20,31 @@ def assert_names(text: str, *values: object, but_not: tuple[object, ...] = ()) -
     extra = [str(value) for value in but_not if _holds(text, str(value))]
     if missing or extra:
         wrong = [f"it does not name {value!r}" for value in missing] + [f"it names {value!r}" for value in extra]
-        pytest.fail(f"{', '.join(wrong)}: {text}")
+        raise AssertionError(f"{', '.join(wrong)}: {_shortened(text)}") from None
 
 
-@contextmanager
-def refuses(
-    kind: type[BaseException], *values: object, but_not: tuple[object, ...] = ()
-) -> Iterator[pytest.ExceptionInfo[BaseException]]:
+def refuses(kind: type[BaseException], *values: object, but_not: tuple[object, ...] = ()) -> "_Refusal":
     """Check that the block raises this very class, not a class below it, and names the values."""
-    __tracebackhide__ = True
-    with pytest.raises(kind) as raised:
-        yield raised
-    if raised.type is not kind:
-        pytest.fail(f"it raised {raised.type.__name__}, not {kind.__name__}: {raised.value}")
-    assert_names(str(raised.value), *values, but_not=but_not)
+    return _Refusal(kind, values, but_not)
+
+
+class _Refusal:
+    def __init__(self, kind: type[BaseException], values: tuple[object, ...], but_not: tuple[object, ...]) -> None:
+        self._kind, self._values, self._but_not = kind, values, but_not
+        self._raises = pytest.raises(kind)
+
+    def __enter__(self) -> pytest.ExceptionInfo[BaseException]:
+        self._raised = self._raises.__enter__()
+        return self._raised
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> bool:
+        __tracebackhide__ = True
+        if not self._raises.__exit__(kind, error, trace):
+            return False
+        if kind is not self._kind:
+            raise AssertionError(f"it raised {kind.__name__}, not {self._kind.__name__}: {error}") from error
+        assert_names(str(error), *self._values, but_not=self._but_not)
+        return True
 
 
 def assert_suggests(text: str, wrong: str, nearest: str, choices: Iterable[str]) -> None:
@@ -43,7 +54,7 @@ def assert_suggests(text: str, wrong: str, nearest: str, choices: Iterable[str])
     after = text.partition(wrong)[2]
     first = min((place, choice) for choice in choices if (place := _place(after, choice)) >= 0)[1]
     if first != nearest:
-        pytest.fail(f"it suggests {first!r}, not {nearest!r}: {text}")
+        raise AssertionError(f"it suggests {first!r}, not {nearest!r}: {_shortened(text)}")
 
 
 def _holds(text: str, value: str) -> bool:
@@ -56,3 +67,7 @@ def _place(text: str, value: str) -> int:
     after = (r"(?!\w)" if re.search(r"\w$", value) else "") + (r"(?!\.\d)" if value[-1:].isdigit() else "")
     found = re.search(before + re.escape(value) + after, text)
     return found.start() if found else -1
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 1000 else f"{text[:500]} [...] {text[-500:]}"

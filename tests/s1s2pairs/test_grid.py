@@ -21,6 +21,7 @@ from s1s2pairs.grid import (
     to_crs,
     utm_crs,
 )
+from tests.refusals import refuses
 
 PLACES = st.tuples(st.floats(-179, 178), st.floats(-75, 80))
 
@@ -44,7 +45,7 @@ def test_utm_zone(lon: float, lat: float, crs: str) -> None:
 
 
 def test_no_utm_at_the_poles() -> None:
-    with pytest.raises(GridError, match=r"latitude -85\.000.*80 S and 84 N"):
+    with refuses(GridError, "-85.000", "80 S", "84 N"):
         utm_crs(0, -85)
 
 

@@ -12,6 +12,7 @@ from rasterio.io import MemoryFile
 from s1s2pairs.dataset.rasters import DIGEST_TAG, decode, digest_of, encode, mismatch, opened
 from s1s2pairs.errors import DatasetError
 from s1s2pairs.sensors import s1_layout, s2_layout, valid_pixels
+from tests.refusals import refuses
 
 GRID = GeoBox((70, 300), Affine(10.0, 0.0, 499_980.0, 0.0, -10.0, 5_000_020.0), "EPSG:32631")
 S1 = s1_layout(("VV", "VH"), "sigma0")
@@ -93,7 +94,7 @@ def test_other_threads_run_while_a_raster_is_compressed(cog: bool) -> None:
 def test_what_is_no_raster_or_only_part_of_one_is_an_explained_error(radar: np.ndarray) -> None:
     content = encode(radar, grid=GRID, layout=S1, tags={DIGEST_TAG: "abc"})
     for broken in (b"", b"no raster", content[: len(content) // 2]):
-        with pytest.raises(DatasetError, match=r"here\.tif: the raster is damaged"):
+        with refuses(DatasetError, "here.tif"):
             decode(broken, name="here.tif")
     assert digest_of(b"no raster") is None
 

@@ -18,6 +18,7 @@ from s1s2pairs.plan.lock import dump_lock, is_lock, parse_lock
 from s1s2pairs.plan.search import plan_roi
 from s1s2pairs.recipe.settings import Period, Roi, Settings
 from s1s2pairs.sources import OpticalComposite, SarMean
+from tests.refusals import assert_names, refuses
 
 UTC = dt.UTC
 PERIODS = (
@@ -128,10 +129,10 @@ def test_a_roi_with_nothing_to_choose_is_a_plan_with_a_reason() -> None:
     plan = plan_roi(Listed([], PASSES), roi())
     assert plan.choices is None
     assert plan.failure is not None
-    for word in ("2018-12-01", "lon 3.010 lat 50.810", "sea", "exchanged"):
-        assert word in plan.failure
-    assert "max_shift_months" not in plan.failure
-    assert "no radar acquisition at all" in (plan_roi(Listed(CLEAR, []), roi()).failure or "")
+    assert_names(
+        plan.failure, "2018-12-01", "lon 3.010 lat 50.810", "sea", "exchanged", but_not=("max_shift_months",)
+    )
+    assert_names(plan_roi(Listed(CLEAR, []), roi()).failure or "", "VV VH", "s1_acquisitions", but_not=("2019",))
 
 
 def test_orbits_out_of_reach_of_a_lag_are_counted() -> None:
@@ -154,15 +155,13 @@ def test_a_missing_file_costs_an_acquisition_and_not_the_roi(caplog: pytest.LogC
     assert chosen.isdisjoint(lost)
     assert "S2_2019-06-14" in chosen
     assert all(8 <= len(p.sar) <= 10 for p in plan.choices.periods)
-    assert "whose files are missing" in caplog.text
-    assert all(id_ in caplog.text for id_ in lost)
+    assert_names(caplog.text, *lost)
 
 
 def test_a_roi_with_too_few_files_says_so() -> None:
     plan = plan_roi(Listed(CLEAR, PASSES, lost=["S2_2021-06-12"]), roi())
     assert plan.failure is not None
-    assert "no clear optical acquisition" in plan.failure
-    assert plan.failure.endswith("left out because their files are missing: S2_2021-06-12")
+    assert_names(plan.failure, "max_shift_months", 2021, "S2_2021-06-12")
 
 
 def lock(*plans: RoiPlan) -> str:
@@ -195,42 +194,57 @@ def _plan(value: dict[str, Any]) -> dict[str, Any]:
     return plan
 
 
-ALTERED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+ALTERED: dict[str, tuple[Callable[[dict[str, Any]], object], tuple[object, ...]]] = {
     "orbit": (
         lambda v: _plan(v).update(relative_orbit="north"),
-        "plan of here is damaged at relative_orbit: .*integer",
+        ("here", "relative_orbit", "integer"),
     ),
-    "grid without CRS": (lambda v: _plan(v)["grid"].pop("crs"), r"damaged at grid: .*no pixel grid \(KeyError"),
-    "unknown CRS": (lambda v: _plan(v)["grid"].update(crs="here"), "damaged at grid: .*no pixel grid"),
-    "half a transform": (lambda v: _plan(v)["grid"].update(transform=[1, 2]), "damaged at grid: .*no pixel grid"),
-    "no radar": (lambda v: _plan(v)["periods"][0].update(sar=[]), r"damaged at periods\.0\.sar"),
-    "no optical": (lambda v: _plan(v)["periods"][0].update(optical=[]), r"damaged at periods\.0\.optical"),
+    "grid without CRS": (lambda v: _plan(v)["grid"].pop("crs"), ("here", "grid", "crs")),
+    "unknown CRS": (lambda v: _plan(v)["grid"].update(crs="here"), ("here", "grid", "CRSError")),
+    "half a transform": (lambda v: _plan(v)["grid"].update(transform=[1, 2]), ("here", "grid", "Affine")),
+    "no radar": (lambda v: _plan(v)["periods"][0].update(sar=[]), ("here", "periods.0.sar")),
+    "no optical": (lambda v: _plan(v)["periods"][0].update(optical=[]), ("here", "periods.0.optical")),
     "other periods": (
         lambda v: _plan(v)["periods"].pop(),
-        r"has the periods \['2019'\], its settings \['2019', '2021'\]",
+        ("here", "['2019']", "['2019', '2021']"),
     ),
-    "unsafe period": (lambda v: _plan(v)["periods"][0].update(label="../../x"), "has the periods"),
-    "nothing decided": (lambda v: v["features"][0]["properties"].pop("plan"), "neither `plan` nor the reason `failed`"),
-    "unsafe name": (lambda v: v["features"][0]["properties"].update(name="../../x"), r"invalid name '\.\./\.\./x'"),
-    "one name twice": (lambda v: v["features"].append(v["features"][0]), "'here' is already the name"),
-    "split": (lambda v: v["features"][0]["properties"].update(split="dev"), "'dev'; allowed are train, val, test"),
-    "setting": (lambda v: v["features"][0]["properties"].update(s2_bands=["B99"]), r"s2_bands \['B99'\]"),
-    "no ground": (lambda v: v["features"][0].update(geometry=None), "geometry: None: expected an object"),
-    "no properties": (lambda v: v["features"][0].update(properties=None), "properties.name: invalid name None"),
-    "no features": (lambda v: v.update(features="x"), "at features: .* at least one feature"),
-    "later version": (lambda v: v["s1s2"].update(lock=99), "lock version 99; this version of s1s2pairs reads 1"),
-    "no source": (lambda v: v["s1s2"].pop("source"), r"at s1s2\.source: None is no name of a source"),
-    "unsafe recipe name": (lambda v: v.update(name="../x"), r"at name: invalid name '\.\./x'"),
-    "no recipe name": (lambda v: v.pop("name"), "at name: invalid name ''"),
+    "unsafe period": (
+        lambda v: _plan(v)["periods"][0].update(label="../../x"),
+        ("here", "['../../x', '2021']", "['2019', '2021']"),
+    ),
+    "nothing decided": (lambda v: v["features"][0]["properties"].pop("plan"), ("here", "plan", "failed")),
+    "unsafe name": (
+        lambda v: v["features"][0]["properties"].update(name="../../x"),
+        ("features[0].properties.name", "../../x", 100),
+    ),
+    "one name twice": (
+        lambda v: v["features"].append(v["features"][0]),
+        ("features[1].properties.name", "here", "features[0]"),
+    ),
+    "split": (
+        lambda v: v["features"][0]["properties"].update(split="dev"),
+        ("features[0].properties.split", "dev", "train", "val", "test"),
+    ),
+    "setting": (
+        lambda v: v["features"][0]["properties"].update(s2_bands=["B99"]),
+        ("features[0].properties", "s2_bands", "['B99']", "B1", "B12"),
+    ),
+    "no ground": (lambda v: v["features"][0].update(geometry=None), ("features[0].geometry", "None")),
+    "no properties": (lambda v: v["features"][0].update(properties=None), ("features[0].properties.name", "None")),
+    "no features": (lambda v: v.update(features="x"), ("features", "list", "one")),
+    "later version": (lambda v: v["s1s2"].update(lock=99), ("lock", 99, 1)),
+    "no source": (lambda v: v["s1s2"].pop("source"), ("s1s2.source", "None")),
+    "unsafe recipe name": (lambda v: v.update(name="../x"), ("name", "../x", 100)),
+    "no recipe name": (lambda v: v.pop("name"), ("name", "''", 100)),
 }
 
 
 @pytest.mark.parametrize("case", ALTERED)
 def test_an_altered_lock_is_refused(case: str) -> None:
-    change, message = ALTERED[case]
+    change, named = ALTERED[case]
     value = json.loads(lock(plan_roi(Listed(CLEAR, PASSES), roi())))
     change(value)
-    with pytest.raises(RecipeError, match=message) as caught:
+    with refuses(RecipeError, *named) as caught:
         parse_lock(json.dumps(value), file="x.geojson")
     assert str(caught.value).startswith("x.geojson")
 

@@ -15,6 +15,7 @@ from s1s2pairs.errors import RecipeError
 from s1s2pairs.plan.choices import shared_ground
 from s1s2pairs.recipe.parser import parse_recipe
 from s1s2pairs.recipe.settings import Recipe
+from tests.refusals import refuses
 
 TODAY = dt.date(2026, 11, 1)
 ROIS = Path(__file__).parents[3] / "rois"
@@ -93,141 +94,159 @@ def with_geometry(geometry: Any) -> dict[str, Any]:
     return collection({**feature(), "geometry": geometry})
 
 
-WRONG: dict[str, tuple[Any, str]] = {
-    "broken JSON": ('{"type": "FeatureCollection", ', r"places\.geojson: invalid JSON: .* line 1 column"),
-    "no collection": ({"type": "Feature"}, "a recipe is a GeoJSON FeatureCollection; this is 'Feature'"),
-    "a list": ([], "this is 'list'"),
-    "no features": ({"type": "FeatureCollection", "features": []}, "at features: .* at least one feature"),
-    "unknown member": (collection(sls2={}), "at sls2: unknown member; allowed are type"),
-    "projected": (collection(crs={"properties": {"name": "EPSG:3857"}}), "at crs: .*lon/lat"),
+WRONG: dict[str, tuple[Any, tuple[object, ...]]] = {
+    "broken JSON": ('{"type": "FeatureCollection", ', ("JSON", 1, 31)),
+    "no collection": ({"type": "Feature"}, ("FeatureCollection", "Feature")),
+    "a list": ([], ("FeatureCollection", "list")),
+    "no features": ({"type": "FeatureCollection", "features": []}, ("features", "list", "one")),
+    "unknown member": (collection(sls2={}), ("sls2", "type", "features", "name", "s1s2")),
+    "projected": (collection(crs={"properties": {"name": "EPSG:3857"}}), ("crs", "EPSG:3857", "lon/lat")),
     "unknown setting": (
         collection(s1s2={"max_clouds": 1}),
-        r"at s1s2\.max_clouds: unknown key; allowed are periods, season",
+        ("s1s2.max_clouds", "periods", "season", "max_cloud_fraction"),
     ),
     "unknown property": (
         collection(feature(orbit=59)),
-        r"at features\[0\]\.properties\.orbit: unknown key; allowed are name",
+        ("features[0].properties.orbit", "name", "split", "s1_orbit"),
     ),
     "wrong type": (
         collection(feature(max_cloud_fraction="little")),
-        r"properties\.max_cloud_fraction: \"little\": .*number",
+        ("features[0].properties.max_cloud_fraction", "little", "number"),
     ),
-    "out of range": (collection(feature(max_cloud_fraction=5)), r"max_cloud_fraction: 5: .*less than or equal to 1"),
+    "out of range": (collection(feature(max_cloud_fraction=5)), ("features[0].properties.max_cloud_fraction", 5, 1)),
     "unknown band": (
         collection(s1s2={"s2_bands": ["B2", "B10"]}),
-        r"s1s2: s2_bands \['B2', 'B10'\]: one or more of B1, ",
+        ("s1s2", "s2_bands", "['B2', 'B10']", "B1", "B8A", "B12"),
     ),
-    "no such orbit": (collection(feature(s1_orbit=176)), r"properties\.s1_orbit: 176: .*175"),
-    "pass": (collection(feature(s1_pass="north")), r"properties\.s1_pass: \"north\": .*'ascending'"),
+    "no such orbit": (
+        collection(feature(s1_orbit=176)),
+        ("features[0].properties.s1_orbit", 176, "max_incidence", 175),
+    ),
+    "pass": (
+        collection(feature(s1_pass="north")),
+        ("features[0].properties.s1_pass", "north", "ascending", "descending", "any"),
+    ),
     "patch": (
         collection(s1s2={"patch": {"size": 64, "steps": 3}}),
-        r"s1s2\.patch\.steps: unknown key; allowed are size, min_overlap, stride",
+        ("s1s2.patch.steps", "size", "min_overlap", "stride"),
     ),
-    "gaps": (collection(s1s2={"patch": {"size": 64, "stride": 100}}), "stride 100 is larger than size 64"),
-    "both strides": (collection(s1s2={"patch": {"stride": 100, "min_overlap": 3}}), "either `stride` or `min_overlap`"),
-    "least above most": (collection(feature(s1_acquisitions=[10, 8])), "least number must not exceed"),
-    "lag of a mean": (collection(feature(s1_max_lag_days=5)), r"set s1_acquisitions to \[1, 1\]"),
+    "gaps": (collection(s1s2={"patch": {"size": 64, "stride": 100}}), ("s1s2.patch", "stride", 100, "size", 64)),
+    "both strides": (
+        collection(s1s2={"patch": {"stride": 100, "min_overlap": 3}}),
+        ("s1s2.patch", "stride", "min_overlap"),
+    ),
+    "least above most": (
+        collection(feature(s1_acquisitions=[10, 8])),
+        ("features[0].properties", "s1_acquisitions", "[10, 8]"),
+    ),
+    "lag of a mean": (
+        collection(feature(s1_max_lag_days=5)),
+        ("features[0].properties", "s1_max_lag_days", "s1_acquisitions", "[1, 1]"),
+    ),
     "reversed window": (
         collection(feature(periods=[{"label": "2019", "start": "2019-07-01", "end": "2019-06-01"}])),
-        r"properties\.periods\[0\]: the window 2019-07-01 \.\. 2019-06-01 is reversed",
+        ("features[0].properties.periods[0]", "2019-07-01", "2019-06-01"),
     ),
     "periods out of order": (
         collection(
             feature(periods=[{"label": y, "start": f"{y}-06-01", "end": f"{y}-07-01"} for y in ("2021", "2019")])
         ),
-        "must be in the order of time",
+        ("features[0].properties", "periods", "['2021', '2019']"),
     ),
     "unsafe label": (
         collection(feature(periods=[{"label": "../19", "start": "2019-06-01", "end": "2019-07-01"}])),
-        r"periods\[0\]\.label: \"\.\./19\"",
+        ("features[0].properties.periods[0].label", "../19"),
     ),
     "future window": (
         collection(feature(periods=[{"label": "2019", "start": "2030-06-01", "end": "2030-07-01"}])),
-        "period 2019 starts 2030-06-01, which is not in the past",
+        ("features[0].properties.periods", 2019, "2030-06-01"),
     ),
     "no such day": (
         collection(s1s2={"season": ["06-31", "07-15"]}),
-        r"at s1s2: season day '06-31' is no day of the year",
+        ("s1s2", "season", "06-31"),
     ),
-    "empty season": (collection(s1s2={"season": ["06-01", "06-01"]}), "is empty"),
-    "reversed season": (collection(s1s2={"season": ["07-01", "06-01"]}), r"at s1s2: season .* is reversed"),
-    "flag as text": (collection(s1s2={"season_lock": "no"}), r"at s1s2\.season_lock: \"no\": .*boolean"),
-    "number as text": (collection(s1s2={"max_cloud_fraction": "0.1"}), r"max_cloud_fraction: \"0\.1\": .*number"),
-    "flag as number": (collection(s1s2={"max_shift_months": True}), r"max_shift_months: true: .*integer"),
+    "empty season": (collection(s1s2={"season": ["06-01", "06-01"]}), ("s1s2", "season", "['06-01', '06-01']")),
+    "reversed season": (collection(s1s2={"season": ["07-01", "06-01"]}), ("s1s2", "season", "['07-01', '06-01']", 184)),
+    "flag as text": (collection(s1s2={"season_lock": "no"}), ("s1s2.season_lock", "no", "boolean")),
+    "number as text": (collection(s1s2={"max_cloud_fraction": "0.1"}), ("s1s2.max_cloud_fraction", "0.1", "number")),
+    "flag as number": (collection(s1s2={"max_shift_months": True}), ("s1s2.max_shift_months", "true", "integer")),
     "no number": (
         '{"type": "FeatureCollection", "features": [], "s1s2": {"pixel_size_m": NaN}}',
-        "invalid JSON: NaN is not a number",
+        ("JSON", "NaN"),
     ),
-    "bottomless": ("[" * 100_000, "nested deeper than 64"),
+    "bottomless": ("[" * 100_000, ("64",)),
     "settings beside the properties": (
         collection({**feature(), "s1s2": {"s1_orbit": 59}}),
-        r"features\[0\]\.s1s2: unknown member; allowed are type, properties",
+        ("features[0].s1s2", "type", "properties", "geometry"),
     ),
-    "endless name": (collection(feature("a" * 101)), r"properties\.name: invalid name 'a{101}': use at most 100"),
+    "endless name": (collection(feature("a" * 101)), ("features[0].properties.name", "a" * 101, 100)),
     "endless label": (
         collection(feature(periods=[{"label": "x" * 101, "start": "2019-06-01", "end": "2019-07-01"}])),
-        r"periods\[0\]\.label: .*100",
+        ("features[0].properties.periods[0].label", "x" * 101, 100),
     ),
     "duplicate name": (
         collection(feature(), feature(lon=5.0)),
-        r"features\[1\]\.properties\.name: 'here' is already the name of features\[0\]",
+        ("features[1].properties.name", "here", "features[0]"),
     ),
     "unsafe name": (
         collection(feature("../../x")),
-        r"properties\.name: invalid name '\.\./\.\./x': use .* a-z 0-9 _ -",
+        ("features[0].properties.name", "../../x", 100),
     ),
-    "unsafe recipe name": (collection(name="a/b"), r"at name: invalid name 'a/b'"),
-    "no name": (collection({**feature(), "properties": {"split": "train"}}), "invalid name None"),
-    "split": (collection(feature(split="dev")), r"properties\.split: 'dev'; allowed are train, val, test"),
+    "unsafe recipe name": (collection(name="a/b"), ("name", "a/b", 100)),
+    "no name": (
+        collection({**feature(), "properties": {"split": "train"}}),
+        ("features[0].properties.name", "None", 100),
+    ),
+    "split": (collection(feature(split="dev")), ("features[0].properties.split", "dev", "train", "val", "test")),
     "no polygon": (
         with_geometry({"type": "Point", "coordinates": [3, 50]}),
-        r"geometry\.type: 'Point'; allowed are Polygon",
+        ("features[0].geometry.type", "Point", "Polygon", "MultiPolygon"),
     ),
-    "no geometry": (with_geometry(None), r"features\[0\]\.geometry: None: expected an object"),
+    "no geometry": (with_geometry(None), ("features[0].geometry", "None")),
     "bad coordinates": (
         with_geometry({"type": "Polygon", "coordinates": [[[3, 50], ["x", 1], [3, 51], [3, 50]]]}),
-        "no polygon can be made",
+        ("features[0].geometry.coordinates", "'x'"),
     ),
     "self-crossing": (
         with_geometry(BOWTIE),
-        r"geometry\.coordinates: the polygon is not valid: Self-intersection\[3\.05 50\.05\]",
+        ("features[0].geometry.coordinates", "Self-intersection", "[3.05 50.05]"),
     ),
-    "empty": (with_geometry({"type": "Polygon", "coordinates": []}), "the polygon is empty"),
+    "empty": (with_geometry({"type": "Polygon", "coordinates": []}), ("features[0].geometry.coordinates", "empty")),
     "flat": (
         with_geometry({"type": "Polygon", "coordinates": [[[3, 50], [4, 50], [3, 50], [3, 50]]]}),
-        "the polygon is not valid",
+        ("features[0].geometry.coordinates", "Too few points", "[3 50]"),
     ),
-    "metres": (with_geometry(square(500000, 5600000, 100)), "lie outside lon -180..180, lat -90..90"),
-    "too large": (with_geometry(square(3, 40, 8)), "fits in one UTM zone"),
+    "metres": (
+        with_geometry(square(500000, 5600000, 100)),
+        ("features[0].geometry.coordinates", 500000, 500100, "-180..180", "-90..90"),
+    ),
+    "too large": (with_geometry(square(3, 40, 8)), ("features[0].geometry.coordinates", "8.0", "UTM", 6)),
     "leakage": (
         collection(feature(), feature("there", "test", lon=3.01)),
-        r"there \(test\) shares ground with here \(train\)",
+        ("features[1]", "there", "test", "here", "train", "s1s2.allow_split_overlap"),
     ),
-    "flag": (
-        collection(s1s2={"allow_split_overlap": "yes"}),
-        r"s1s2\.allow_split_overlap: 'yes' is neither true nor false",
-    ),
+    "flag": (collection(s1s2={"allow_split_overlap": "yes"}), ("s1s2.allow_split_overlap", "yes", "true", "false")),
 }
 
 
 @pytest.mark.parametrize("case", WRONG)
 def test_refused_at_the_door(case: str) -> None:
-    value, message = WRONG[case]
-    with pytest.raises(RecipeError, match=message) as caught:
+    value, named = WRONG[case]
+    with refuses(RecipeError, *named) as caught:
         parse(copy.deepcopy(value))
     assert str(caught.value).startswith("places.geojson")
     assert str(caught.value).count("\n") <= 1
 
 
 @pytest.mark.parametrize(
-    ("years", "message"),
+    ("years", "named"),
     [
-        ((2030,), "from 2015 to 2026"),
-        ((1999,), "from 2015"),
+        ((2030,), (2030, 2015, 2026)),
+        ((1999,), (1999, 2015, 2026)),
     ],
 )
-def test_wrong_years(years: tuple[int, ...], message: str) -> None:
-    with pytest.raises(RecipeError, match=message):
+def test_wrong_years(years: tuple[int, ...], named: tuple[object, ...]) -> None:
+    with refuses(RecipeError, "--years", *named):
         parse(collection(), years=years)
 
 
@@ -238,12 +257,12 @@ def test_years_may_be_in_any_order() -> None:
 def test_periods_of_other_ages_are_refused() -> None:
     """Far years cannot be shifted by months."""
     for start, end in (("0001-01-01", "2019-07-01"), ("2019-06-01", "9999-12-31")):
-        with pytest.raises(RecipeError, match=f"{start} .. {end} must lie between 2000 and 2100"):
+        with refuses(RecipeError, start, end, 2000, 2100):
             parse(collection(s1s2={"periods": [{"label": "far", "start": start, "end": end}]}), years=())
 
 
 def test_a_recipe_needs_periods_from_somewhere() -> None:
-    with pytest.raises(RecipeError, match="name years with --years"):
+    with refuses(RecipeError, "features[0].properties", "periods", "--years"):
         parse(collection(), years=())
 
 
@@ -274,7 +293,7 @@ def test_no_accepted_recipe_shares_ground_across_splits(shifts: list[tuple[float
         if s != t
     )
     if shares:
-        with pytest.raises(RecipeError, match="shares ground"):
+        with refuses(RecipeError, "s1s2.allow_split_overlap"):
             parse(collection(*features))
     else:
         assert len(parse(collection(*features)).rois) == len(features)

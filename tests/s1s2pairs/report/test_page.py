@@ -20,6 +20,7 @@ from s1s2pairs.report.colours import halve, halve_db, stretch_of
 from s1s2pairs.report.overview import draw_maps
 from s1s2pairs.report.page import PICTURES_BYTES, picture_side, report
 from s1s2pairs.report.thumbnails import optical_picture, radar_change
+from tests.refusals import refuses
 from tests.s1s2pairs.handmade import make_dataset
 
 HOSTILE = '<script>alert("x")</script><img src=http://example.org/a.png onerror=alert(1)>'
@@ -128,16 +129,17 @@ def test_one_period_one_polarisation_no_true_colour(tmp_path: Path) -> None:
     make_dataset(tmp_path, years=(2021,), s2_bands=("B8", "B11"), polarisations=("VH",))
     page = made(tmp_path)
     assert len(page.images()) == 2 * 2
-    assert "no true colour: the dataset lacks some of B4, B3, B2" in page.text
+    assert "B4, B3, B2" in page.text
     assert "the only polarisation" in page.text
-    assert "One period: there is no change to show." in page.text
+    assert not re.search(r"\d{4} to \d{4}", page.text), "a change needs two periods"
 
 
 def test_three_periods_without_red_change_in_mean_reflectance(tmp_path: Path) -> None:
     make_dataset(tmp_path, years=(2019, 2020, 2021), s2_bands=("B2", "B8"))
     page = made(tmp_path)
     assert len(page.images()) == 2 * (3 + 3 + 2 + 2)
-    assert "no NDVI: the dataset lacks B4 or B8" in page.text
+    assert "NDVI" in page.text
+    assert "B4 or B8" in page.text
 
 
 def test_planned_but_not_built(tmp_path: Path) -> None:
@@ -155,13 +157,13 @@ def test_planned_but_not_built(tmp_path: Path) -> None:
 def test_missing_raster_is_named(tmp_path: Path) -> None:
     make_dataset(tmp_path)
     (tmp_path / "rasters" / "lier" / "2021" / "s2.tif").unlink()
-    with pytest.raises(DatasetError, match=r"lier/2021/s2\.tif.*s1s2 verify"):
+    with refuses(DatasetError, "lier/2021/s2.tif", "s1s2 verify"):
         report(tmp_path)
     assert not (tmp_path / "report.html").exists()
 
 
 def test_no_dataset(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="no dataset here"):
+    with refuses(DatasetError, tmp_path, "index.parquet", f"s1s2 build RECIPE --out {tmp_path}"):
         report(tmp_path)
 
 
@@ -173,7 +175,7 @@ def test_unwritable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     before = sorted(tmp_path.rglob("*"))
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(DatasetError, match=r"report\.html: cannot be written: No space left"):
+    with refuses(DatasetError, tmp_path / "report.html", "No space left on device"):
         report(tmp_path)
     assert sorted(tmp_path.rglob("*")) == before
 

@@ -26,6 +26,7 @@ from s1s2pairs.recipe.settings import Recipe, Roi
 from s1s2pairs.simulate import render, world
 from s1s2pairs.simulate.world import Options, simulate
 from s1s2pairs.sources.registry import open_source
+from tests.refusals import refuses
 
 from . import oracle
 from .conftest import SMALL
@@ -114,10 +115,10 @@ def test_a_finished_archive_is_left_alone_and_another_refused(archive: Path, rec
     before = (archive / "catalog.json").stat().st_mtime_ns
     assert simulate(recipe, archive, options=SMALL) == archive / "catalog.json"
     assert (archive / "catalog.json").stat().st_mtime_ns == before
-    with pytest.raises(S1S2Error, match="another recipe, seed or version"):
+    with refuses(S1S2Error, archive):
         simulate(recipe, archive, seed=1, options=SMALL)
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(S1S2Error, match=r"thesis\.txt"):
+    with refuses(S1S2Error, tmp_path, "thesis.txt"):
         simulate(recipe, tmp_path, options=SMALL)
     assert (tmp_path / "thesis.txt").exists()
 

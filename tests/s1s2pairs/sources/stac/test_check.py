@@ -13,6 +13,7 @@ from s1s2pairs.errors import RecipeError, SourceError, SourceUnreachable
 from s1s2pairs.s1_orbits import incidence_deg
 from s1s2pairs.sources.findings import CheckReport
 from s1s2pairs.sources.stac.check import _TRIALS
+from tests.refusals import refuses
 
 if TYPE_CHECKING:
     from tests.s1s2pairs.sources.stac.conftest import TinyArchive
@@ -97,11 +98,11 @@ def test_real_archives(real_data: Path) -> None:
 
 
 def test_a_catalogue_that_is_not_there_and_a_recording_of_it(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="no STAC catalogue here"):
+    with refuses(SourceError, tmp_path, "catalog.json", "stac:URL", "earthengine"):
         checking.check(str(tmp_path))
-    with pytest.raises(SourceUnreachable):
+    with refuses(SourceUnreachable, "http://127.0.0.1:9/x"):
         checking.check("stac:http://127.0.0.1:9/x")
-    with pytest.raises(RecipeError, match="Earth Engine only"):
+    with refuses(RecipeError, "--save", "--source earthengine"):
         checking.check(str(tmp_path), save=tmp_path / "x.json")
 
 

@@ -19,6 +19,7 @@ from s1s2pairs.sources.stac.scenes import (
     relative_orbit,
     scl_raster,
 )
+from tests.refusals import refuses
 
 SQUARE = {"type": "Polygon", "coordinates": [[[3, 50], [4, 50], [4, 51], [3, 51], [3, 50]]]}
 
@@ -101,7 +102,7 @@ def test_the_offset_of_every_catalogue(made: Item, offset: float) -> None:
 
 def test_an_unknown_offset_is_refused() -> None:
     made = planetary_computer(**UNKNOWN_BASELINE)
-    with pytest.raises(SourceError, match=r"item I .*neither `raster:bands` nor `s2:processing_baseline`"):
+    with refuses(SourceError, "item I", "raster:bands", "s2:processing_baseline", 1000):
         reflectance_raster(made, "B8A")
 
 
@@ -123,16 +124,14 @@ def test_units_and_nodata_of_radar() -> None:
 
 def test_uncalibrated_radar_and_radar_geometry_are_refused() -> None:
     band = {"data_type": "uint16"}
-    with pytest.raises(SourceError, match="asset vv holds uint16 without unit or scale: uncalibrated"):
+    with refuses(SourceError, "item I", "asset vv", "uint16", "unit", "scale", "dB"):
         backscatter_raster(item({"proj:epsg": 4326}, {"vv": {"href": "vv.tif", "raster:bands": [band]}}), "VV")
-    with pytest.raises(SourceError, match=r"item I \(/archive/I/I.json\): asset vv has no CRS"):
+    with refuses(SourceError, "item I", "/archive/I/I.json", "asset vv", "CRS", "proj:code"):
         backscatter_raster(item({"proj:epsg": None}, {"vv": {"href": "vv.tif"}}), "VV")
 
 
 def test_a_missing_asset_is_named_with_what_there_is() -> None:
-    with pytest.raises(
-        SourceError, match=r"no asset for B11 \(looked for swir16, B11, B11_20m\); it has nir08, scl, thumbnail$"
-    ):
+    with refuses(SourceError, "item I", "B11", "swir16, B11, B11_20m", "nir08, scl, thumbnail"):
         reflectance_raster(earth_search(), "B11")
 
 
@@ -151,12 +150,12 @@ def test_which_radar_items_count(properties: dict[str, Any], wanted: bool) -> No
 
 
 def test_a_radar_item_must_say_its_mode_and_orbit() -> None:
-    with pytest.raises(SourceError, match="`sar:instrument_mode` is missing"):
+    with refuses(SourceError, "item I", "sar:instrument_mode"):
         is_wanted_sar(item({}, {"vv": {}}), ("VV",))
-    with pytest.raises(SourceError, match="`sat:relative_orbit` is missing"):
+    with refuses(SourceError, "item I", "sat:relative_orbit", "missing"):
         relative_orbit(item({"platform": "sentinel-1a"}, {}))
     assert relative_orbit(item({"platform": "SENTINEL-1A", "sat:absolute_orbit": 40809}, {})) == 137
-    with pytest.raises(SourceError, match="`sat:relative_orbit` is 'x'"):
+    with refuses(SourceError, "item I", "sat:relative_orbit", "x"):
         relative_orbit(item({"sat:relative_orbit": "x"}, {}))
 
 
@@ -216,12 +215,16 @@ def test_a_report_on_interference_is_no_annotation() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "reason"),
+    ("value", "named", "but_not"),
     [
-        ([], "no STAC item"),
-        ({"type": "Feature", "id": 3}, "no STAC item"),
-        ({"type": "Feature", "id": "I", "properties": {}}, "has no `properties` or no `assets`"),
-        ({"type": "Feature", "id": "I", "properties": {}, "assets": {}, "geometry": None}, "no usable `geometry`"),
+        ([], ("STAC",), ("properties", "assets", "geometry")),
+        ({"type": "Feature", "id": 3}, ("STAC", "id"), ("properties", "assets", "geometry")),
+        ({"type": "Feature", "id": "I", "properties": {}}, ("item I", "properties", "assets"), ("geometry",)),
+        (
+            {"type": "Feature", "id": "I", "properties": {}, "assets": {}, "geometry": None},
+            ("item I", "geometry"),
+            ("assets",),
+        ),
         (
             {
                 "type": "Feature",
@@ -230,12 +233,15 @@ def test_a_report_on_interference_is_no_annotation() -> None:
                 "assets": {},
                 "geometry": {"type": "Polygon", "coordinates": [[[0]]]},
             },
-            "no usable `geometry`",
+            ("item I", "geometry"),
+            ("assets",),
         ),
     ],
 )
-def test_what_is_no_item_is_refused_with_its_file(value: object, reason: str) -> None:
-    with pytest.raises(SourceError, match=f"/x/i.json: .*{reason}"):
+def test_what_is_no_item_is_refused_with_its_file(
+    value: object, named: tuple[str, ...], but_not: tuple[str, ...]
+) -> None:
+    with refuses(SourceError, "/x/i.json", *named, but_not=but_not):
         item_from_json(value, href="/x/i.json")
 
 
@@ -243,5 +249,5 @@ def test_times_without_zone_are_utc_and_nonsense_is_refused() -> None:
     assert item({"datetime": "2020-01-01T00:00:00"}, {}).acquired_at == dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
     started = item({"datetime": None, "start_datetime": "2020-01-01T02:00:00+02:00"}, {})
     assert started.acquired_at == dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
-    with pytest.raises(SourceError, match="`datetime` is 'soon'; expected an ISO 8601 time"):
+    with refuses(SourceError, "item I", "soon", "ISO 8601"):
         _ = item({"datetime": "soon"}, {}).acquired_at

@@ -4,6 +4,7 @@ import pytest
 
 from s1s2pairs.errors import NotAuthenticated
 from s1s2pairs.sources.stac import s3
+from tests.refusals import refuses
 
 KEYS = {"AWS_ACCESS_KEY_ID": "me", "AWS_SECRET_ACCESS_KEY": "secret"}
 CDSE = "https://eodata.dataspace.copernicus.eu"
@@ -35,7 +36,14 @@ def test_amazon_s_own_buckets_need_no_endpoint() -> None:
 
 @pytest.mark.parametrize("environment", [{}, KEYS, {"AWS_S3_ENDPOINT": "x", "AWS_ACCESS_KEY_ID": "me"}])
 def test_what_is_missing_is_named(environment: dict[str, str]) -> None:
-    with pytest.raises(NotAuthenticated, match=r"AWS_S3_ENDPOINT=eodata\.dataspace\.copernicus\.eu$"):
+    with refuses(
+        NotAuthenticated,
+        "s3://eodata",
+        CDSE,
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_S3_ENDPOINT=eodata.dataspace.copernicus.eu",
+    ):
         s3.gdal_options("s3://eodata/a.jp2", CDSE, environment=environment)
 
 

@@ -1,7 +1,9 @@
 """The STAC source on tiny archives on disk, against the arrays they were written from."""
 
 import datetime as dt
+import errno
 import json
+import os
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +23,7 @@ from s1s2pairs.sources import Source
 from s1s2pairs.sources.registry import open_source
 from s1s2pairs.sources.stac import mosaics
 from s1s2pairs.sources.stac import source as stac
+from tests.refusals import assert_names, refuses
 
 if TYPE_CHECKING:
     from tests.s1s2pairs.sources.stac.conftest import TinyArchive
@@ -149,7 +152,7 @@ def test_grd_is_preferred_and_never_mixed_with_rtc(archive: "TinyArchive", make_
     both = source_of(archive)
     assert both.backscatter() == "sigma0"
     assert [a.scene_ids for a in both.find_sar(make_place(), JUNE, polarisations=("VV",))] == [("grd",)]
-    with pytest.raises(SourceError, match="collection sentinel-1-grd has no item rtc"):
+    with refuses(SourceError, "catalogue:tiny", "sentinel-1-grd", "rtc"):
         both.mean_sar([("grd",), ("rtc",)], polarisations=("VV",), grid=make_place().grid)
 
 
@@ -203,18 +206,18 @@ def test_then_the_annotation_grid(
     middle = place.polygon.centroid
     assert acquisition.incidence_deg == pytest.approx(35 + 2 * (middle.x - 3) - (middle.y - 50.5), abs=1e-3)
     assert acquisition.incidence_source == "annotation"
-    for text, reason in (
-        ("<x>", "no Sentinel-1 annotation"),
-        (annotation([(3, 50, 40)]), "has 1 points"),
-        (annotation([(10, 50, 40), (11, 50, 40), (10, 51, 40)]), "does not reach ROI roi"),
+    for text, named in (
+        ("<x>", ("annotation", "line 1")),
+        (annotation([(3, 50, 40)]), (1, "points")),
+        (annotation([(10, 50, 40), (11, 50, 40), (10, 51, 40)]), ("ROI roi",)),
     ):
         file.write_text(text)
-        with pytest.raises(SourceError, match=rf"vv\.xml: .*{reason}"):
+        with refuses(SourceError, file, *named):
             source_of(archive).find_sar(place, JUNE, polarisations=("VV",))
     file.unlink()
     (acquisition,) = source_of(archive).find_sar(place, JUNE, polarisations=("VV",))
     assert acquisition.incidence_source == "model"
-    assert "vv.xml: is not there; looking further for the angle" in caplog.text
+    assert_names(caplog.text, file)
 
 
 def test_a_pass_begins_at_the_start_of_its_first_slice(
@@ -231,7 +234,7 @@ def test_a_collection_of_amplitudes_on_disk_is_refused(archive: "TinyArchive") -
     root = archive.write()
     file = root / "sentinel-1-grd" / "collection.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"item_assets": {"vv": {"data_type": "uint16"}}}))
-    with pytest.raises(SourceError, match="this one's sentinel-1-grd holds uncalibrated amplitudes"):
+    with refuses(SourceError, "catalogue:tiny", "sentinel-1-grd", "sentinel-1-rtc", "amplitudes", "--radar-source"):
         open_source(str(root)).backscatter()
 
 
@@ -244,7 +247,7 @@ def test_then_the_orbit_model(archive: "TinyArchive", make_place: Callable[..., 
     assert acquisition.incidence_deg == pytest.approx(modelled, abs=0.01)
     assert acquisition.incidence_source == "model"
     archive.items["S"]["properties"]["sat:orbit_state"] = "descending"
-    with pytest.raises(SourceError, match=r"item S .*relative orbit 59 descending does not see ROI roi"):
+    with refuses(SourceError, "item S", "59 descending", "ROI roi"):
         source_of(archive).find_sar(place, JUNE, polarisations=("VV",))
 
 
@@ -349,7 +352,7 @@ def test_an_offset_that_makes_many_pixels_negative_is_remarked_on(
         )
         source_of(archive).composite_optical([(id_,)], bands=("B2",), method="least_cloudy", grid=make_place().grid)
     (record,) = caplog.records
-    assert "item dark, asset blue: 100 % of the clear pixels are at or below zero" in record.getMessage()
+    assert_names(record.getMessage(), "item dark, asset blue", "100 %")
 
 
 def test_planetary_computer_names_and_baseline(archive: "TinyArchive", make_place: Callable[..., RoiGrids]) -> None:
@@ -383,7 +386,7 @@ def test_a_scene_that_ends_within_the_grid(archive: "TinyArchive", make_place: C
 
 def test_least_cloudy_takes_one_acquisition(archive: "TinyArchive", make_place: Callable[..., RoiGrids]) -> None:
     archive.optical("O", "2019-06-01T10:00:00Z", vegetation(), {"blue": reflectance()})
-    with pytest.raises(ValueError, match="takes one acquisition, not 2"):
+    with refuses(ValueError, "least_cloudy", 2):
         source_of(archive).composite_optical(
             [("O",), ("O",)], bands=("B2",), method="least_cloudy", grid=make_place().grid
         )
@@ -448,24 +451,28 @@ def test_nested_catalogues_are_walked(archive: "TinyArchive", make_place: Callab
 
 
 def test_no_catalogue(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"no STAC catalogue here \(no catalog.json\); give the folder of one"):
+    with refuses(SourceError, tmp_path, "catalog.json", "stac:URL", "earthengine"):
         open_source(str(tmp_path))
-    with pytest.raises(SourceError, match="no STAC catalogue here"):
+    with refuses(SourceError, tmp_path / "missing", "catalog.json", "stac:URL", "earthengine"):
         open_source(str(tmp_path / "missing"))
     (tmp_path / "catalog.json").write_text("{")
-    with pytest.raises(SourceError, match=r"catalog.json: invalid JSON"):
+    with refuses(SourceError, tmp_path / "catalog.json", "JSON"):
         open_source(str(tmp_path))
     (tmp_path / "catalog.json").write_text("[]")
-    with pytest.raises(SourceError, match=r"catalog.json: no STAC catalog"):
+    with refuses(SourceError, tmp_path / "catalog.json", "STAC", but_not=("JSON",)):
         open_source(str(tmp_path))
 
 
 def test_collections_that_are_not_there(archive: "TinyArchive", make_place: Callable[..., RoiGrids]) -> None:
     archive.optical("O", "2019-06-01T10:00:00Z", vegetation(), {"blue": reflectance()})
     only_optical = source_of(archive)
-    with pytest.raises(SourceError, match="catalogue:tiny: no usable radar collection; wanted is sentinel-1-grd"):
+    with refuses(
+        SourceError, "catalogue:tiny", "sentinel-1-grd", "sentinel-1-rtc", "--radar-source", but_not=("amplitudes",)
+    ):
         only_optical.backscatter()
-    with pytest.raises(SourceError, match="no usable radar collection"):
+    with refuses(
+        SourceError, "catalogue:tiny", "sentinel-1-grd", "sentinel-1-rtc", "--radar-source", but_not=("amplitudes",)
+    ):
         only_optical.find_sar(make_place(), JUNE, polarisations=("VV",))
 
 
@@ -475,29 +482,29 @@ def test_a_broken_item_does_not_vanish(archive: "TinyArchive", make_place: Calla
     root = archive.write()
     file = root / "sentinel-1-grd" / "bad" / "bad.json"
     whole = file.read_text()
-    changes: dict[str, Callable[[dict], object]] = {
-        r"asset vv has no CRS": lambda item: item["properties"].pop("proj:code"),
-        r"no asset for VV \(looked for vv, VV, gamma0_vv\); it has vh": lambda item: item["assets"].pop("vv"),
-        r"asset vh has no `href`": lambda item: item["assets"]["vh"].pop("href"),
-        r"`sat:orbit_state` is missing": lambda item: item["properties"].pop("sat:orbit_state"),
-        r"`sat:orbit_state` is 'up'": lambda item: item["properties"].update({"sat:orbit_state": "up"}),
-        r"`view:incidence_angle` is 400": lambda item: item["properties"].update({"view:incidence_angle": 400}),
-        r"no usable `geometry`": lambda item: item.update(geometry=None),
-        r"`datetime` is 'x'; expected an ISO 8601 time": lambda item: item["properties"].update(datetime="x"),
+    changes: dict[tuple[object, ...], Callable[[dict], object]] = {
+        ("asset vv", "CRS", "proj:code"): lambda item: item["properties"].pop("proj:code"),
+        ("VV", "vv, VV, gamma0_vv", "vh"): lambda item: item["assets"].pop("vv"),
+        ("asset vh", "href"): lambda item: item["assets"]["vh"].pop("href"),
+        ("sat:orbit_state", "missing"): lambda item: item["properties"].pop("sat:orbit_state"),
+        ("sat:orbit_state", "up", "ascending", "descending"): lambda item: item["properties"].update(
+            {"sat:orbit_state": "up"}
+        ),
+        ("view:incidence_angle", 400, 0, 90): lambda item: item["properties"].update({"view:incidence_angle": 400}),
+        ("geometry",): lambda item: item.update(geometry=None),
+        ("datetime", "x", "ISO 8601"): lambda item: item["properties"].update(datetime="x"),
     }
-    for reason, change in changes.items():
+    for named, change in changes.items():
         item = json.loads(whole)
         change(item)
         file.write_text(json.dumps(item))
-        with pytest.raises(SourceError, match=rf"bad.*{reason}"):
+        with refuses(SourceError, file, "item bad", *named):
             open_source(str(root)).find_sar(make_place(), JUNE, polarisations=("VV", "VH"))
     file.write_text(whole[:100])
-    with pytest.raises(SourceError, match=r"bad\.json: invalid JSON"):
+    with refuses(SourceError, file, "JSON"):
         open_source(str(root)).find_sar(make_place(), JUNE, polarisations=("VV", "VH"))
     file.unlink()
-    with pytest.raises(
-        SourceError, match=r"bad\.json: cannot be read \(No such file or directory\); the catalogue links to it"
-    ):
+    with refuses(SourceError, file, os.strerror(errno.ENOENT)):
         open_source(str(root)).find_sar(make_place(), JUNE, polarisations=("VV", "VH"))
 
 
@@ -507,19 +514,17 @@ def test_one_id_twice_is_refused(archive: "TinyArchive", make_place: Callable[..
     root = archive.write()
     file = root / "sentinel-1-grd" / "two" / "two.json"
     file.write_text(file.read_text().replace('"two"', '"one"'))
-    with pytest.raises(SourceError, match=r"one\.json has the id one too; ids must be unique"):
+    with refuses(SourceError, file, file.parents[1] / "one/one.json", "id"):
         open_source(str(root)).find_sar(make_place(), JUNE, polarisations=("VV",))
 
 
 def test_a_broken_optical_item_does_not_vanish(archive: "TinyArchive", make_place: Callable[..., RoiGrids]) -> None:
     archive.optical("O", "2019-06-01T10:00:00Z", vegetation(), {"blue": reflectance()})
     source = source_of(archive)
-    with pytest.raises(
-        SourceError, match=r"item O .*no asset for B12 \(looked for swir22, B12, B12_20m\); it has blue, scl"
-    ):
+    with refuses(SourceError, "item O", "B12", "swir22, B12, B12_20m", "blue, scl"):
         source.composite_optical([("O",)], bands=("B2", "B12"), method="least_cloudy", grid=make_place().grid)
     del archive.items["O"]["assets"]["scl"]
-    with pytest.raises(SourceError, match=r"item O .*no asset for SCL"):
+    with refuses(SourceError, "item O", "SCL", "scl, SCL, SCL_20m", "blue"):
         source_of(archive).find_optical(make_place(), JUNE)
 
 
@@ -529,14 +534,16 @@ def test_a_truncated_or_lost_file_is_named(archive: "TinyArchive", make_place: C
     source, place = source_of(archive), make_place()
     for path in archive.root.rglob("*.tif"):
         path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(SourceError, match=r"item S, asset angle: .*angle\.tif cannot be read"):
+    with refuses(SourceError, "item S, asset angle", archive.root / "sentinel-1-grd/S/angle.tif"):
         source.find_sar(place, JUNE, polarisations=("VV",))
-    with pytest.raises(SourceError, match=r"item S, asset vv: .*vv\.tif cannot be read"):
+    with refuses(SourceError, "item S, asset vv", archive.root / "sentinel-1-grd/S/vv.tif"):
         source.mean_sar([("S",)], polarisations=("VV",), grid=place.grid)
-    with pytest.raises(SourceError, match=r"item O, asset scl: .*scl\.tif cannot be read"):
+    with refuses(SourceError, "item O, asset scl", archive.root / "sentinel-2-l2a/O/scl.tif"):
         source.find_optical(place, JUNE)
     (archive.root / "sentinel-2-l2a" / "O" / "scl.tif").unlink()
-    with pytest.raises(MissingFile, match=r"item O, asset scl: .*scl\.tif is not there: No such file or directory$"):
+    with refuses(
+        MissingFile, "item O, asset scl", archive.root / "sentinel-2-l2a/O/scl.tif", os.strerror(errno.ENOENT)
+    ):
         source.composite_optical([("O",)], bands=("B2",), method="least_cloudy", grid=place.grid)
 
 
@@ -555,8 +562,7 @@ def test_a_missing_file_costs_an_acquisition_and_is_named(
     radar = source.find_sar(place, JUNE, polarisations=("VV",))
     assert [(a.scene_ids, a.incidence_source) for a in radar] == [(("S1",), "model"), (("S7",), "model")]
     for named in ("item O1, asset scl: ", "item S1, asset angle: "):
-        (message,) = {r.getMessage() for r in caplog.records if r.getMessage().startswith(named)}
-        assert "is not there" in message
+        assert len({r.getMessage() for r in caplog.records if r.getMessage().startswith(named)}) == 1
 
 
 @pytest.mark.parametrize(
@@ -578,13 +584,11 @@ def test_a_plan_s_files_are_looked_for(
     assert source.unreadable(needed) == (frozenset() if scene is None else {scene})
     assert len(caplog.records) == (scene is not None)
     (archive.root / "sentinel-2-l2a" / "O1" / "blue.tif").write_bytes(b"no image")
-    with pytest.raises(SourceError, match=r"item O1, asset blue: .* cannot be read"):
+    with refuses(SourceError, "item O1, asset blue", archive.root / "sentinel-2-l2a/O1/blue.tif"):
         source.unreadable(needed)
 
 
 def test_a_scene_of_the_plan_that_is_gone(archive: "TinyArchive", make_place: Callable[..., RoiGrids]) -> None:
     archive.sar("S", "2019-06-01T17:00:00Z", power())
-    with pytest.raises(
-        SourceError, match=r"has no item A \(nor 1 others of the plan\); the plan was made from another source"
-    ):
+    with refuses(SourceError, "catalogue:tiny", "sentinel-1-grd", "A", 1):
         source_of(archive).mean_sar([("S",), ("A",), ("B",)], polarisations=("VV",), grid=make_place().grid)
