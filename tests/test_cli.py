@@ -15,6 +15,7 @@ import pytest
 import cli
 from s1s2pairs.terminal import spread
 from tests.conftest import square
+from tests.refusals import assert_names
 
 ROOT = Path(__file__).parents[1]
 HIDDEN = ("GOOGLE_", "EARTHENGINE_", "S1S2_", "CLOUDSDK_")
@@ -101,7 +102,7 @@ def test_the_lock_gives_the_same_bytes(built: Path, tiny_world: Path, tmp_path: 
 def test_a_lock_from_a_disk_needs_its_place(built: Path, tmp_path: Path) -> None:
     done = s1s2("build", built / "recipe.lock.geojson", cwd=tmp_path)
     assert done.returncode == 2
-    assert "say where it lies with --source PATH" in done.stderr
+    assert_names(done.stderr, "s1s2-simulated", "--source", but_not=("--radar-source",))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -127,40 +128,44 @@ def test_a_failing_roi_leaves_the_others(tiny_recipe: Path, tiny_world: Path, tm
         "build", "r.geojson", "--years", 2019, 2021, "--source", tiny_world, "--out", "d", "--quiet", cwd=tmp_path
     )
     assert done.returncode == 1
-    assert "rennes failed: no radar acquisition at all" in done.stderr
+    assert_names(done.stderr, "rennes", "orbit 1", "s1_orbit")
     assert "Traceback" not in done.stderr
     assert {path.name for path in (tmp_path / "d" / "rasters").iterdir()} == {"kortrijk", "valencia"}
 
 
 WRONG = {
-    "no such recipe": (("build", "nowhere.geojson", "--years", 2019), 2, "nowhere.geojson: cannot be read"),
-    "no such catalogue": (("build", "RECIPE", "--years", 2019, "--source", "/nowhere"), 3, "/nowhere"),
+    "no such recipe": (("build", "nowhere.geojson", "--years", 2019), 2, ("nowhere.geojson",)),
+    "no such catalogue": (
+        ("build", "RECIPE", "--years", 2019, "--source", "/nowhere"),
+        3,
+        ("/nowhere", "catalog.json"),
+    ),
     "an address without stac:": (
         ("build", "RECIPE", "--years", 2019, "--source", "https://example.org/v1"),
         3,
-        "https://example.org/v1: a STAC API is named with `stac:` before its address: stac:https://example.org/v1",
+        ("stac:https://example.org/v1",),
     ),
-    "future": (("build", "RECIPE", "--years", 2099, "--source", "WORLD"), 2, "Sentinel-2 has images from"),
-    "no years": (("build", "RECIPE", "--source", "WORLD"), 2, "name years with --years"),
-    "folder in use": (("simulate", "TAKEN", "--recipe", "RECIPE"), 2, "a simulation needs a folder of its own"),
-    "no dataset": (("verify", "nowhere"), 2, "nowhere"),
-    "no dataset to report": (("report", "nowhere"), 2, "nowhere: no dataset here"),
-    "no network": (("train", "tsgam", "--data", "nowhere"), 2, "tsgan"),
-    "no data": (("train", "tsgan"), 2, "There is no dataset under data/"),
-    "no run": (("evaluate", "nowhere", "--data", "nowhere"), 2, "nowhere"),
-    "set": (("train", "tsgan", "--data", "x", "--set", "epochs"), 2, "give key=value"),
-    "unknown option": (("build", "RECIPE", "--yeers", 2019), 2, "--yeers"),
-    "unknown command": (("biuld",), 2, "biuld"),
+    "future": (("build", "RECIPE", "--years", 2099, "--source", "WORLD"), 2, ("--years 2099", 2015)),
+    "no years": (("build", "RECIPE", "--source", "WORLD"), 2, ("small.geojson", "periods", "--years")),
+    "folder in use": (("simulate", "TAKEN", "--recipe", "RECIPE"), 2, ("small.geojson",)),
+    "no dataset": (("verify", "nowhere"), 2, ("nowhere", "recipe.lock.geojson", "s1s2 build")),
+    "no dataset to report": (("report", "nowhere"), 2, ("nowhere", "index.parquet", "s1s2 build")),
+    "no network": (("train", "tsgam", "--data", "nowhere"), 2, ("tsgam", "tsgan")),
+    "no data": (("train", "tsgan"), 2, ("data/", "s1s2 build", "--data")),
+    "no run": (("evaluate", "nowhere", "--data", "nowhere"), 2, ("nowhere", "s1s2 train")),
+    "set": (("train", "tsgan", "--data", "x", "--set", "epochs"), 2, ("epochs", "key=value")),
+    "unknown option": (("build", "RECIPE", "--yeers", 2019), 2, ("--yeers",)),
+    "unknown command": (("biuld",), 2, ("biuld",)),
 }
 
 
 @pytest.mark.parametrize("case", WRONG)
 def test_wrong_input_gets_one_clear_message(case: str, tiny_recipe: Path, tiny_world: Path, tmp_path: Path) -> None:
-    words, code, message = WRONG[case]
+    words, code, named = WRONG[case]
     places = {"RECIPE": tiny_recipe, "WORLD": tiny_world, "TAKEN": tiny_recipe.parent}
     done = s1s2(*(places.get(word, word) for word in words), cwd=tmp_path)
     assert done.returncode == code, done.stderr
-    assert message in done.stderr
+    assert_names(done.stderr, *named)
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.rglob("*.tif"))
 
@@ -242,7 +247,7 @@ def test_check_of_a_catalogue_and_of_earth_engine_without_credentials(tiny_world
     done = s1s2("check", "--source", tiny_world, cwd=tmp_path)
     assert done.returncode == 0, done.stdout
     assert "        holds  radar-pixels: " in done.stdout
-    assert "11 hold, 0 do not, 0 not testable" in done.stdout
+    assert_names(done.stdout, "11 hold", "0 do not")
     told = json.loads(s1s2("check", "--source", tiny_world, "--json", cwd=tmp_path).stdout)
     assert {one["state"] for one in told["findings"]} == {"holds"}
     done = s1s2("check", cwd=tmp_path)
@@ -258,7 +263,7 @@ def test_a_check_that_fails_exits_with_3(tiny_world: Path, tmp_path: Path) -> No
     done = s1s2("check", "--source", copy, cwd=tmp_path)
     assert done.returncode == 3
     assert "does not hold  radar-collection: " in done.stdout
-    assert "this breaks: builds without --radar-source" in done.stdout
+    assert_names(done.stdout, "--radar-source")
 
 
 def test_as_a_program_it_ends_with_code_and_message_or_with_the_traceback_asked_for(tmp_path: Path) -> None:
@@ -266,7 +271,8 @@ def test_as_a_program_it_ends_with_code_and_message_or_with_the_traceback_asked_
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     plain = subprocess.run(program, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert (plain.returncode, plain.stderr.count("\n")) == (2, 1)
-    assert plain.stderr.startswith("s1s2: nowhere: no dataset here")
+    assert plain.stderr.startswith("s1s2: ")
+    assert_names(plain.stderr, "nowhere", "index.parquet", "s1s2 build")
     debug = subprocess.run(
         [*program, "--debug"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )

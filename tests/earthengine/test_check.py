@@ -15,6 +15,7 @@ from s1s2pairs.simulate.world import Options, simulate
 from s1s2pairs.sources.earthengine import known
 from s1s2pairs.sources.earthengine.assumptions import ASSUMPTIONS
 from s1s2pairs.sources.findings import CheckReport
+from tests.refusals import assert_names, refuses
 
 from . import assumptions
 from .conftest import Server
@@ -110,18 +111,18 @@ def test_the_recording_of_one_service_is_nothing_to_another_request(flevoland: P
     finally:
         server.kill()
     assert status == 404
-    assert "not in the recording" in reply["error"]["message"]
+    assert_names(reply["error"]["message"], "recording")
 
 
 def test_without_credentials_it_says_how_to_get_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "gcloud"))
     monkeypatch.setenv("NO_GCE_CHECK", "true")
-    with pytest.raises(NotAuthenticated, match="earthengine authenticate"):
+    with refuses(NotAuthenticated, "earthengine authenticate", "--project", "s1s2 simulate"):
         check("earthengine")
     monkeypatch.setenv("S1S2_EE_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("S1S2_EE_ANONYMOUS", "1")
-    with pytest.raises(SourceUnreachable):
+    with refuses(SourceUnreachable, "127.0.0.1:1", "--source"):
         check("earthengine")
 
 

@@ -5,6 +5,7 @@ Sources: the table in `README.md` beside this file.
 
 import datetime as dt
 import json
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +21,7 @@ from s1s2pairs.sources.earthengine import answers, known
 from s1s2pairs.sources.earthengine.answers import ClassCounts
 from s1s2pairs.sources.earthengine.retry import RequestLimiter, RetryPolicy, TooLarge
 from s1s2pairs.sources.earthengine.session import CannotConnect
+from tests.refusals import refuses
 
 RING = [[17.1, 48.4], [20.6, 48.9], [20.2, 50.1], [16.9, 49.7], [17.1, 48.4]]
 
@@ -73,9 +75,9 @@ def test_a_planar_footprint_stays_straight_and_a_value_may_be_null_or_absent() -
 
 def test_scenes_of_other_resolution_are_left_out_and_lacking_ones_named() -> None:
     assert answers.scenes(table(radar_row(resolution_m=40))) == ([], [])
-    with pytest.raises(SourceError, match=r"S1A_IW.* `relative_orbit`"):
+    with refuses(SourceError, "S1A_IW_GRDH_1SDV_20200501T163455_20200501T163520_032375_03BF51_67BA", "relative_orbit"):
         answers.scenes(table(radar_row(relative_orbit=None)))
-    with pytest.raises(SourceError, match="no table of scenes"):
+    with refuses(SourceError, "features"):
         answers.scenes({"error": 1})
 
 
@@ -107,7 +109,7 @@ def test_measurements_come_as_whole_numbers_or_null() -> None:
     reply = {"n0_cloud": 12, "n0_covered": 900.0, "n0_snow": 0, "n1_cloud": 0, "n1_covered": 0, "n1_snow": 0}
     counts = answers.class_counts(reply, 2)
     assert counts[0] == ClassCounts(covered=900, cloud=12, snow=0)
-    with pytest.raises(SourceError, match="None for 'n2_covered'"):
+    with refuses(SourceError, "None", "n2_covered"):
         answers.class_counts(reply, 3)
     place = known.field()
     (scene,), _ = answers.scenes(table(radar_row(relative_orbit=15)))
@@ -165,9 +167,12 @@ def test_what_an_error_says_decides_before_its_status(
     assert len(sent) == attempts
 
 
-def test_a_connection_that_comes_back_within_seconds_is_waited_for_even_after_a_long_silence() -> None:
+def test_a_connection_that_comes_back_within_seconds_is_waited_for_even_after_a_long_silence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     limiter = RequestLimiter(1, replace(QUICK, attempts=2, unreachable_s=5.0, longest_wait_s=0.01))
-    limiter._connected -= 3600.0
+    now = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: now() + 3600.0)
     failures = iter([CannotConnect("no connection")] * 6)
 
     def send() -> str:
@@ -194,5 +199,5 @@ def test_no_connection_for_long_is_the_end_of_it() -> None:
     def send() -> None:
         raise CannotConnect("no connection")
 
-    with pytest.raises(SourceUnreachable, match="no connection can be made"):
+    with refuses(SourceUnreachable):
         RequestLimiter(1, replace(QUICK, unreachable_s=0.05)).request(send, what="a test")

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from models.data.dataset import PairDataset
-from models.pictures import MISSING_RGB, Panel, _error_limit, draw_sample, sample_panels
+from models.pictures import MISSING_RGB, Panel, draw_sample, sample_panels
 from models.scaling import Scaling
 from models.task import Batch, Stack, Task
 
@@ -107,7 +107,15 @@ def test_error_is_signed_and_its_scale_symmetric_and_wide_enough(offset_db: floa
 
 
 def test_one_wild_pixel_does_not_set_the_error_s_scale() -> None:
-    sizes = np.full(1000, 1.7)
-    sizes[0] = 30.0
-    assert _error_limit(sizes, 1.0) == 2.0
-    assert _error_limit(sizes / 100, 0.01) == 0.02
+    side = 32
+    ones = torch.ones(1, 1, side, side)
+    for task, usual, wild, span, limit in ((SAR, 1.7, 14.0, 35.0, 2.0), (DUAL, 0.017, 0.3, 1.0, 0.02)):
+        batch: Batch = {stack.key: -0.3 * ones.repeat(1, len(stack.bands), 1, 1) for stack in task.stacks}
+        batch["valid"] = ones.bool()
+        errors = usual * ones
+        errors[0, 0, 0, 0] = wild
+        predicted = batch[task.target.key] + errors / span * 2
+        *_, panel = sample_panels(batch, predicted, row=0, task=task, scaling=Scaling())
+        assert panel.name == "error"
+        assert panel.bar is not None
+        assert panel.bar.high == limit

@@ -1,5 +1,7 @@
 """A small conditional GAN in the shape of the zoo's networks, for tests of the loop: found as `models.networks.toy`."""
 
+import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -20,7 +22,7 @@ SUMMARY = "for tests"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Config(NetworkConfig):
-    """Small; the last three fields make it fail on purpose."""
+    """Small; the last two fields make it fail on purpose, and the variable TOY_STALLS_AT stops it at a step."""
 
     s2_bands: tuple[str, ...] = ("B3", "B4")
     width: int = 4
@@ -30,7 +32,6 @@ class Config(NetworkConfig):
     dropout: float = 0.0
     poisoned_sample: int = -1
     hog_bytes: int = 0
-    step_seconds: float = 0.0
     patch_multiple: ClassVar[int] = 4
 
     @property
@@ -76,10 +77,9 @@ class Network(Translator):
         """Yield the discriminator's loss, then the generator's."""
         if self.config.hog_bytes:
             torch.empty(self.config.hog_bytes, dtype=torch.uint8)
-        if self.config.step_seconds:
-            import time
-
-            time.sleep(self.config.step_seconds)
+        self.steps_here = getattr(self, "steps_here", 0) + 1
+        if self.steps_here == int(os.environ.get("TOY_STALLS_AT", "-1")):
+            threading.Event().wait()  # until it is killed
         condition = torch.cat([batch["s2_t2"], batch["s1_t1"]], dim=1)
         prediction = self.generator(condition)
         real = self.discriminator(torch.cat([condition, batch["s1_t2"]], dim=1))

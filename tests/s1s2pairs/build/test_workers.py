@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,20 +52,20 @@ def test_tasks_are_taken_as_they_are_needed() -> None:
 
 
 def test_no_more_threads_than_workers() -> None:
-    running, most, lock = 0, 0, threading.Lock()
+    running, most, lock, three = 0, 0, threading.Lock(), threading.Barrier(3, timeout=60)
 
     def work(_: int) -> None:
         nonlocal running, most
         with lock:
             running += 1
             most = max(most, running)
-        time.sleep(0.005)
+        three.wait()
         with lock:
             running -= 1
 
     with open_pool(workers=3) as pool:
-        list(pool.run(work, range(20)))
-    assert most <= 3
+        list(pool.run(work, range(21)))
+    assert most == 3
 
 
 def test_requests_are_shared_out_among_processes() -> None:
