@@ -76,7 +76,10 @@ def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_world(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A simulated archive of the tiny places, 2019 and 2021, as small as the rules allow."""
+    """A simulated archive of the tiny places, 2019 and 2021, as small as the rules allow.
+
+    The commands need it: they open catalogues on disk, which the fake source is not.
+    """
     from s1s2pairs.plan.lock import load
     from s1s2pairs.simulate.world import Options, simulate
 
@@ -84,3 +87,15 @@ def tiny_world(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     few = Options(orbits_per_pass=1, optical_margin_months=0, sar_margin_days=20)
     simulate(load(tiny_recipe, years=(2019, 2021)), folder, options=few)  # type: ignore[arg-type]
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_built(tiny_recipe: Path, tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The dataset `small` that the command builds of the tiny places; tests only read it."""
+    from tests.command import s1s2
+
+    folder = tmp_path_factory.mktemp("built")
+    done = s1s2("build", tiny_recipe, "--years", 2019, 2021, "--source", tiny_world, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "3 ROIs, " in done.stdout
+    return folder / "data" / "small"

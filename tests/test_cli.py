@@ -1,13 +1,10 @@
 """The command line as a user meets it: what it prints, and how it exits."""
 
-import io
 import json
 import os
 import shutil
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,50 +12,16 @@ import pytest
 import cli
 from s1s2pairs.terminal import spread
 from tests.conftest import square
+from tests.command import s1s2
 from tests.refusals import assert_names
 
 ROOT = Path(__file__).parents[1]
-HIDDEN = ("GOOGLE_", "EARTHENGINE_", "S1S2_", "CLOUDSDK_")
-"""Variables of this machine's user that must not decide a test."""
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """How a command ended."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def s1s2(*words: object, cwd: Path) -> Done:
-    """Run the command in this process, without this machine's credentials; an error it does not explain fails the test."""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(cwd)
-        for key in [key for key in os.environ if key.startswith(HIDDEN)]:
-            patch.delenv(key)
-        patch.setenv("HOME", str(cwd))
-        # Google's sign-in would ask the network whether this is one of its own machines.
-        patch.setenv("NO_GCE_CHECK", "true")
-        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
-            cli.main([str(word) for word in words])
-    return Done(int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
 
 def files(folder: Path) -> dict[str, bytes]:
     """Everything a build wrote, hidden folders aside."""
     found = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {name: path.read_bytes() for path in found if not (name := str(path.relative_to(folder))).startswith(".")}
-
-
-@pytest.fixture(scope="module")
-def built(tiny_recipe: Path, tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("built")
-    done = s1s2("build", tiny_recipe, "--years", 2019, 2021, "--source", tiny_world, cwd=folder)
-    assert done.returncode == 0, done.stderr
-    assert "3 ROIs, " in done.stdout
-    return folder / "data" / "small"
 
 
 @pytest.mark.parametrize(
@@ -75,16 +38,16 @@ def test_options_with_several_values(typed: str, meant: str) -> None:
     assert spread(typed.split()) == meant.split()
 
 
-def test_a_built_dataset_verifies(built: Path) -> None:
-    done = s1s2("verify", built, "--json", cwd=built.parent)
+def test_a_built_dataset_verifies(tiny_built: Path) -> None:
+    done = s1s2("verify", tiny_built, "--json", cwd=tiny_built.parent)
     assert done.returncode == 0, done.stderr
     verdict = json.loads(done.stdout)
     assert verdict["ok"]
     assert verdict["rasters"] == 12
 
 
-def test_a_damaged_file_is_named(built: Path, tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(built, tmp_path / "copy"))
+def test_a_damaged_file_is_named(tiny_built: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(tiny_built, tmp_path / "copy"))
     victim = next(copy.glob("patches/test/valencia/*/2021_s1.tif"))
     victim.write_bytes(victim.read_bytes()[:-7])
     done = s1s2("verify", copy, cwd=tmp_path)
@@ -92,15 +55,15 @@ def test_a_damaged_file_is_named(built: Path, tmp_path: Path) -> None:
     assert str(victim.relative_to(copy)) in done.stdout
 
 
-def test_the_lock_gives_the_same_bytes(built: Path, tiny_world: Path, tmp_path: Path) -> None:
-    lock = built / "recipe.lock.geojson"
+def test_the_lock_gives_the_same_bytes(tiny_built: Path, tiny_world: Path, tmp_path: Path) -> None:
+    lock = tiny_built / "recipe.lock.geojson"
     done = s1s2("build", lock, "--source", tiny_world, "--workers", 1, "--out", tmp_path / "again", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert files(tmp_path / "again") == files(built)
+    assert files(tmp_path / "again") == files(tiny_built)
 
 
-def test_a_lock_from_a_disk_needs_its_place(built: Path, tmp_path: Path) -> None:
-    done = s1s2("build", built / "recipe.lock.geojson", cwd=tmp_path)
+def test_a_lock_from_a_disk_needs_its_place(tiny_built: Path, tmp_path: Path) -> None:
+    done = s1s2("build", tiny_built / "recipe.lock.geojson", cwd=tmp_path)
     assert done.returncode == 2
     assert_names(done.stderr, "s1s2-simulated", "--source", but_not=("--radar-source",))
     assert list(tmp_path.iterdir()) == []

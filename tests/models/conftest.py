@@ -1,8 +1,13 @@
-"""A tiny dataset in the layout of `s1s2 build`, written directly, and helpers around it."""
+"""A tiny dataset in the layout of `s1s2 build`, written directly, and helpers around it.
+
+Networks need what the fake source of the data half does not have: radar that follows the optical image, so that there is
+something to learn, changed ground and holes at known places, all six bands, patches of any size, several ROIs per split.
+"""
 
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +19,11 @@ import torch
 from rasterio.transform import Affine
 from shapely.geometry import box
 
+from models import zoo
+from models.runs import checkpoint
+from models.runs.record import RunRecord, write_record
+from models.runs.settings import TrainSettings
+from models.scaling import Scaling
 from s1s2pairs.dataset.index import COLUMNS, dump_index
 from s1s2pairs.dataset.layout import CARD_FILE, INDEX_FILE
 from s1s2pairs.sensors import DEFAULT_S2_BANDS
@@ -125,6 +135,41 @@ def write_dataset(
     (root / INDEX_FILE).write_bytes(dump_index(rows))
     (root / CARD_FILE).write_text(json.dumps({"name": root.name}), encoding="utf-8")
     return root
+
+
+def make_run(folder: Path, network: str, *, seed: int = 0, scaling: Scaling | None = None, **settings: str) -> Path:
+    """Write the folder of an untrained run."""
+    torch.manual_seed(seed)
+    translator = zoo.create(network, {"width": "4", **settings})
+    scaling = scaling or Scaling()
+    checkpoint.save(
+        folder / "checkpoints" / "best",
+        network=network,
+        translator=translator,
+        optimizers=translator.optimizers(fused=False),
+        scaling=scaling,
+        position=checkpoint.Position(),
+    )
+    record = RunRecord(
+        network=network,
+        seed=seed,
+        task=asdict(translator.task),
+        config=translator.config.values(),
+        training=TrainSettings(seed=seed, workers=seed),
+        scaling=scaling,
+        dataset="data",
+        dataset_sha256="0",
+        samples={},
+        best_by="val",
+        device="cpu",
+        precision="32-true",
+        processes=1,
+        started_at="2026-01-01T00:00:00+00:00",
+        versions={},
+        git=None,
+    )
+    write_record(folder, record)
+    return folder
 
 
 @pytest.fixture(scope="session")

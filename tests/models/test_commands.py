@@ -1,10 +1,8 @@
 """The commands around networks, as a user meets them: `networks`, `evaluate`, `translate`, `map --earthengine`."""
 
 import inspect
-import io
 import json
 import re
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -14,25 +12,14 @@ import torch
 
 import cli
 from models import zoo
-from models.runs import checkpoint
-from models.scaling import Scaling
 from models.translate.translate import translate
 from s1s2pairs.report import web_map as maps
+from tests.command import s1s2
 from tests.refusals import assert_names
 
-from .conftest import write_dataset
+from .conftest import make_run, write_dataset
 
 SIZE = 256
-
-
-def s1s2(*words: object, cwd: Path) -> tuple[int, str, str]:
-    """Run the command in this process and return exit code, output and messages; an error it does not explain fails the test."""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(cwd)
-        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
-            cli.main([str(word) for word in words])
-    return int(ended.value.code or 0), out.getvalue(), err.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -43,18 +30,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained network that reads one optical image."""
-    folder = tmp_path_factory.mktemp("runs") / "mono"
-    torch.manual_seed(0)
-    translator = zoo.create("pix2pix_opt2sar", {"width": "4"})
-    checkpoint.save(
-        folder / "checkpoints" / "best",
-        network="pix2pix_opt2sar",
-        translator=translator,
-        optimizers=translator.optimizers(fused=False),
-        scaling=Scaling(),
-        position=checkpoint.Position(),
-    )
-    return folder
+    return make_run(tmp_path_factory.mktemp("runs") / "mono", "pix2pix_opt2sar")
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,8 @@
-"""A small dataset in the layout `build` writes, made without it: pixels and choices are invented."""
+"""A small dataset in the layout `build` writes, made without it: pixels and choices are invented.
+
+Pages and maps show why scenes and orbits were left out. So this dataset has one of each reason, at known values, with
+footprints, failures, bands and periods as a test wants them; the fake source, which builds are made from, has none.
+"""
 
 import datetime as dt
 import json

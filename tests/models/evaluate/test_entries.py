@@ -8,7 +8,7 @@ import pytest
 
 from models.evaluate.entries import load_groups
 from models.runs.record import read_record, write_record
-from tests.models.evaluate.test_evaluate import make_run
+from tests.models.conftest import make_run
 
 
 def labels(*runs: Path) -> list[str]:

@@ -19,7 +19,6 @@ from rich.console import Console
 from skimage.metrics import structural_similarity
 from skimage.morphology import closing, remove_small_objects
 
-from models import zoo
 from models.data.dataset import PairDataset
 from models.evaluate import evaluate, page, tables
 from models.evaluate.entries import scored_task
@@ -28,16 +27,13 @@ from models.evaluate.scores import ScoreKey, score_batch
 from models.metrics.names import METRICS
 from models.metrics.pixels import PSNR_CEILING_DB
 from models.metrics.ssim import RADIUS
-from models.runs import checkpoint
-from models.runs import record as run
-from models.runs.settings import TrainSettings
 from models.scaling import Scaling
 from models.task import Stack, Task
 from models.translator import Prediction
 from s1s2pairs.errors import DatasetError, RunError
 from s1s2pairs.progress import Lines, Silence
 from tests.models import conftest
-from tests.models.conftest import PERIODS, patch_values, write_dataset
+from tests.models.conftest import PERIODS, make_run, patch_values, write_dataset
 from tests.refusals import refuses
 
 KEYS = {"run", "network", "seed", "split", "direction", "ground", "roi", "band", "metric", "value", "n"}
@@ -49,41 +45,6 @@ Key = tuple[str, str, str, str, str | None, str | None]
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Patches as large as Pix2Pix needs; the first ROI's first patch has holes."""
     return write_dataset(tmp_path_factory.mktemp("data") / "large", size=256, splits=("test",), rois=2, patches=1)
-
-
-def make_run(folder: Path, network: str, *, seed: int = 0, scaling: Scaling | None = None, **settings: str) -> Path:
-    """Write the folder of an untrained run."""
-    torch.manual_seed(seed)
-    translator = zoo.create(network, {"width": "4", **settings})
-    scaling = scaling or Scaling()
-    checkpoint.save(
-        folder / "checkpoints" / "best",
-        network=network,
-        translator=translator,
-        optimizers=translator.optimizers(fused=False),
-        scaling=scaling,
-        position=checkpoint.Position(),
-    )
-    record = run.RunRecord(
-        network=network,
-        seed=seed,
-        task=asdict(translator.task),
-        config=translator.config.values(),
-        training=TrainSettings(seed=seed, workers=seed),
-        scaling=scaling,
-        dataset="data",
-        dataset_sha256="0",
-        samples={},
-        best_by="val",
-        device="cpu",
-        precision="32-true",
-        processes=1,
-        started_at="2026-01-01T00:00:00+00:00",
-        versions={},
-        git=None,
-    )
-    run.write_record(folder, record)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ from models.translator import Prediction, Translator
 from s1s2pairs.dataset.storage import Storage
 from s1s2pairs.errors import DatasetError, RunError
 from s1s2pairs.progress import Silence
+from tests.models.conftest import make_run
 from tests.refusals import refuses
 
 GRID = Affine(10, 0, 500_000, 0, -10, 4_600_000)
@@ -261,18 +262,7 @@ class Unheard(Silence):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder with an untrained, narrow TSGAN."""
-    folder = tmp_path_factory.mktemp("runs") / "tsgan"
-    torch.manual_seed(0)
-    translator = zoo.create("tsgan", {"width": "4", "version": "v1"})
-    checkpoint.save(
-        folder / "checkpoints" / "best",
-        network="tsgan",
-        translator=translator,
-        optimizers=translator.optimizers(fused=False),
-        scaling=Scaling(),
-        position=checkpoint.Position(),
-    )
-    return folder
+    return make_run(tmp_path_factory.mktemp("runs") / "tsgan", "tsgan", version="v1")
 
 
 @pytest.fixture

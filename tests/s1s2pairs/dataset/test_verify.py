@@ -21,10 +21,10 @@ from s1s2pairs.dataset.verify import verify
 from s1s2pairs.errors import DatasetError
 from s1s2pairs.report.text import verify_lines
 from s1s2pairs.s1_orbits import incidence_deg
+from tests.command import s1s2
 from tests.refusals import assert_names, refuses
 from tests.s1s2pairs.conftest import Built, tiny_recipe
 from tests.s1s2pairs.fake_source import FakeSource
-from tests.test_cli import s1s2
 
 RASTER = "rasters/north/2019/s1.tif"
 

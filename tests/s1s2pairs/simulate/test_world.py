@@ -1,7 +1,6 @@
 """The archive as a whole: valid, complete with its flaws, the same every time, and true to its truth."""
 
 import datetime as dt
-import hashlib
 import json
 from collections import defaultdict
 from dataclasses import replace
@@ -27,6 +26,7 @@ from s1s2pairs.simulate import render, world
 from s1s2pairs.simulate.world import Options, simulate
 from s1s2pairs.sources.registry import open_source
 from tests.refusals import refuses
+from tests.s1s2pairs.conftest import tree
 
 from . import oracle
 from .conftest import SMALL
@@ -42,11 +42,6 @@ def _items(archive: Path, collection: str) -> list[Json]:
 def _read(item: Json, asset: str) -> NDArray[Any]:
     with rasterio.open(item["folder"] / item["assets"][asset]["href"]) as dataset:
         return np.asarray(dataset.read(1))
-
-
-def _hashes(folder: Path) -> dict[str, str]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def test_catalogue_is_read_by_pystac_and_every_asset_exists(archive: Path) -> None:
@@ -77,7 +72,7 @@ def test_rasters_are_cogs_on_the_grid_the_items_state(archive: Path, collection:
 
 def test_two_runs_write_equal_bytes(archive: Path, recipe: Recipe, tmp_path: Path) -> None:
     simulate(recipe, tmp_path / "again", options=SMALL, workers=1)
-    first, second = _hashes(archive), _hashes(tmp_path / "again")
+    first, second = tree(archive), tree(tmp_path / "again")
     assert first == second
     assert len(first) > 500
 
@@ -108,7 +103,7 @@ def test_a_killed_run_leaves_no_catalogue_and_is_taken_up(
     assert not (killed / "catalog.json").exists()
     simulate(recipe, killed, options=little)
     simulate(recipe, undisturbed, options=little)
-    assert _hashes(killed) == _hashes(undisturbed)
+    assert tree(killed) == tree(undisturbed)
 
 
 def test_a_finished_archive_is_left_alone_and_another_refused(archive: Path, recipe: Recipe, tmp_path: Path) -> None:
