@@ -20,6 +20,7 @@ from s1s2pairs.sources.registry import Access, open_source
 from s1s2pairs.sources.stac import raster as raster_module
 from s1s2pairs.sources.stac.static import MAX_DEPTH
 from s1s2pairs.untrusted import MAX_JSON_DEPTH
+from tests.refusals import refuses
 
 from .test_source import JUNE, power, reflectance, vegetation
 
@@ -113,34 +114,36 @@ def test_numbers_of_thousands_of_digits_are_no_json(
     root = archive.write()
     file = root / "sentinel-1-grd" / "bad" / "bad.json"
     file.write_text(file.read_text().replace('"sat:relative_orbit": 59', f'"sat:relative_orbit": {"9" * 5000}'))
-    with pytest.raises(SourceError, match=r"bad\.json: invalid JSON"):
+    with refuses(SourceError, file, "JSON"):
         plan(root, make_place())
 
 
 @pytest.mark.parametrize("id_", [["a", "list"], {"an": "object"}, True])
 def test_a_datatake_of_another_kind(id_: object, archive: "TinyArchive", make_place: Callable[..., RoiGrids]) -> None:
     archive.optical("bad", "2019-06-01T10:00:00Z", vegetation(), {"blue": reflectance()}, s2__datatake_id=id_)
-    with pytest.raises(SourceError, match=r"item bad .*`s2:datatake_id` is .*expected text"):
+    with refuses(SourceError, "item bad", "s2:datatake_id", id_):
         open_source(str(archive.write())).find_optical(make_place(), JUNE)
 
 
 @pytest.mark.parametrize(
-    "classes",
+    ("classes", "named"),
     [
-        vegetation().astype(np.float32),
-        np.full_like(vegetation(), 200),
-        vegetation().astype(np.int16) * -1,
-        vegetation().astype(np.complex64),
+        (vegetation().astype(np.float32), (4, "0 to 11")),
+        (np.full_like(vegetation(), 200), (200, "0 to 11")),
+        (vegetation().astype(np.int16) * -1, (-4, "0 to 11")),
+        (vegetation().astype(np.complex64), ()),
     ],
     ids=["floats", "no class", "negative", "complex"],
 )
-def test_scene_classes_that_are_none(classes: Any, archive: "TinyArchive", make_place: Callable[..., RoiGrids]) -> None:
+def test_scene_classes_that_are_none(
+    classes: Any, named: tuple[object, ...], archive: "TinyArchive", make_place: Callable[..., RoiGrids]
+) -> None:
     archive.optical("bad", "2019-06-01T10:00:00Z", vegetation(), {"blue": reflectance()})
     archive.raster(archive.root / "sentinel-2-l2a/bad/scl.tif", classes, 640 / len(classes), driver="GTiff")
     source, place = open_source(str(archive.write())), make_place()
-    with pytest.raises(SourceError, match="item bad, asset scl: holds "):
+    with refuses(SourceError, "item bad, asset scl", classes.dtype, *named):
         source.find_optical(place, JUNE)
-    with pytest.raises(SourceError, match="item bad, asset scl: holds "):
+    with refuses(SourceError, "item bad, asset scl", classes.dtype, *named):
         source.composite_optical([("bad",)], bands=("B2",), method="least_cloudy", grid=place.grid)
 
 
@@ -203,10 +206,10 @@ def test_a_radar_file_that_cannot_be_used(
     BAD_RASTERS[name](archive.root / "sentinel-1-grd/bad/vv.tif")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     if name == "pixels of a nanometre":  # the file covers nothing of the ROI
-        with pytest.raises(SourceError, match="transform"):
+        with refuses(SourceError, "transform"):
             plan(archive.write(), make_place())
         return
-    with pytest.raises(SourceError, match="item bad, asset vv: "):
+    with refuses(SourceError, "item bad, asset vv"):
         plan(archive.write(), make_place())
     grown_mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     assert grown_mib < 1024
@@ -224,7 +227,7 @@ def test_a_file_that_names_others_is_not_opened(archive: "TinyArchive", make_pla
             f'<VRTDataset rasterXSize="64" rasterYSize="64"><VRTRasterBand dataType="Float32" band="1"><SimpleSource>'
             f"<SourceFilename>{url}</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>"
         )
-        with pytest.raises(SourceError, match=r"item bad, asset vv: .*cannot be read"):
+        with refuses(SourceError, "item bad, asset vv", archive.root / "sentinel-1-grd/bad/vv.tif"):
             plan(archive.write(), make_place())
         server.settimeout(0.0)
         assert not [call for call in calls if call]
@@ -274,7 +277,7 @@ def test_a_folder_that_is_allowed_is_read(
     (archive.root / "sentinel-1-grd/S/vv.tif").rename(elsewhere / "vv.tif")
     archive.items["S"]["assets"]["vv"]["href"] = str(elsewhere / "vv.tif")
     place = make_place()
-    with pytest.raises(SourceError, match=f"--allow-host {elsewhere}$"):
+    with refuses(SourceError, f"--allow-host {elsewhere}"):
         plan(archive.write(), place)
     source = open_source(str(archive.root), access=Access(allow_hosts=(str(elsewhere),)))
     assert source.mean_sar([("S",)], polarisations=("VV", "VH"), grid=place.grid).count.max() == 1
@@ -290,7 +293,7 @@ def test_catalogues_without_end(archive: "TinyArchive", make_place: Callable[...
     first = json.loads((root / "catalog.json").read_text())
     first["links"].append({"rel": "child", "href": "./0.json"})
     (root / "catalog.json").write_text(json.dumps(first))
-    with pytest.raises(SourceError, match=rf"/{MAX_DEPTH - 1}\.json: more than {MAX_DEPTH} catalogues"):
+    with refuses(SourceError, root / f"{MAX_DEPTH - 1}.json", MAX_DEPTH):
         open_source(str(root)).find_sar(make_place(), JUNE, polarisations=("VV",))
 
 
@@ -308,5 +311,5 @@ def test_a_link_to_what_is_no_item(
     else:
         file.unlink()
         os.mkfifo(file) if kind == "a pipe" else file.symlink_to("/dev/zero")
-    with pytest.raises(SourceError, match=r"bad\.json: (expected a file, found|larger than)"):
+    with refuses(SourceError, file, "16,777,216" if kind == "too large" else "pipe"):
         open_source(str(root)).find_sar(make_place(), JUNE, polarisations=("VV",))
