@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-import cli
 from s1s2pairs.terminal import spread
-from tests.conftest import square
 from tests.command import s1s2
+from tests.conftest import square
 from tests.refusals import assert_names
 
 ROOT = Path(__file__).parents[1]

@@ -334,28 +334,24 @@ def test_what_lies_behind_urls_gives_the_same(run: Path, rasters: Path, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, r"s2_t2: memory://broken/s2\.tif cannot be read as a raster \(cannot be read: /broken/s2"),
-        (b"", r"s2_t2: memory://broken/s2\.tif cannot be read as a raster \(the file is empty"),
-        (b"no raster", r"s2_t2: memory://broken/s2\.tif cannot be read as a raster \(.*not recognized"),
-    ],
+    ("content", "reason"),
+    [(None, "/broken/s2.tif"), (b"", "empty"), (b"no raster", "not recognized")],
 )
 def test_a_url_without_a_raster_is_refused(
-    run: Path, rasters: Path, tmp_path: Path, content: bytes | None, message: str
+    run: Path, rasters: Path, tmp_path: Path, content: bytes | None, reason: str
 ) -> None:
     store = Storage("memory://broken")
     store.remove("s2.tif")
     if content is not None:
         store.write("s2.tif", content)
     inputs = ["memory://broken/s2.tif", f"{rasters}/2019/s1.tif", f"{rasters}/2019/s2.tif"]
-    with pytest.raises(RunError, match=message):
+    with refuses(RunError, "s2_t2", "memory://broken/s2.tif", reason):
         translate(run, inputs, tmp_path / "out.tif", device="cpu")
 
 
 def test_storage_of_an_unknown_kind_is_refused_before_the_work(run: Path, rasters: Path, tmp_path: Path) -> None:
     for inputs, out in (["nowhere://a/b.tif"], tmp_path / "out.tif"), ([rasters], "nowhere://a/out.tif"):
-        with pytest.raises(DatasetError, match=r"nowhere://a.*no storage of that kind is known here"):
+        with refuses(DatasetError, "nowhere://a" if inputs == [rasters] else "nowhere://a/b.tif"):
             translate(run, inputs, out, window=128, device="cpu", progress=Unheard())
 
 

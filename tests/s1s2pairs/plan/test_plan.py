@@ -129,9 +129,7 @@ def test_a_roi_with_nothing_to_choose_is_a_plan_with_a_reason() -> None:
     plan = plan_roi(Listed([], PASSES), roi())
     assert plan.choices is None
     assert plan.failure is not None
-    assert_names(
-        plan.failure, "2018-12-01", "lon 3.010 lat 50.810", "sea", "exchanged", but_not=("max_shift_months",)
-    )
+    assert_names(plan.failure, "2018-12-01", "lon 3.010 lat 50.810", "sea", "exchanged", but_not=("max_shift_months",))
     assert_names(plan_roi(Listed(CLEAR, []), roi()).failure or "", "VV VH", "s1_acquisitions", but_not=("2019",))
 
 
