@@ -35,7 +35,7 @@ def check_plausible(pixels: NDArray[Any], unit: Unit) -> None:
     if unit.sensor == "s1":
         low, high = float(values.min()), float(values.max())
         if low >= 0 or high < DARKEST_DB:
-            raise SourceError(f"{where}: backscatter from {low:.1f} to {high:.1f} dB is none; {_CHECK['s1']}")
+            raise SourceError(f"{where}: expected backscatter, found {low:.1f} to {high:.1f} dB; {_CHECK['s1']}")
         return
     bright = float(np.mean(values > BRIGHTEST_REFLECTANCE * REFLECTANCE_SCALE))
     if bright > 0.5:

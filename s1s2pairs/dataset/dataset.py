@@ -106,7 +106,7 @@ def open_dataset(path: str | Path) -> Dataset:
     try:
         index = read_geoparquet(content)
     except UNREADABLE as error:
-        raise DatasetError(f"{file}: no GeoParquet file ({error}); build the dataset again") from error
+        raise DatasetError(f"{file}: expected a GeoParquet file ({error}); build the dataset again") from error
     missing = [column for column in COLUMNS if column not in index.columns]
     if missing:
         raise DatasetError(f"{file}: lacks the columns {', '.join(missing)}; build the dataset again with this version")

@@ -165,7 +165,7 @@ def read_rows(content: bytes, *, file: str) -> list[dict[str, Any]]:
     try:
         frame = read_geoparquet(content)
     except UNREADABLE as error:
-        raise DatasetError(f"{file}: no GeoParquet file ({error}); delete it and build again") from error
+        raise DatasetError(f"{file}: expected a GeoParquet file ({error}); delete it and build again") from error
     missing = [column for column in COLUMNS if column not in frame.columns]
     if missing:
         raise DatasetError(f"{file}: lacks the columns {', '.join(missing)}; delete it and build again")

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from ..errors import RecipeError
 from ..recipe.parser import parse_recipe
 from ..recipe.settings import Recipe, Roi, Settings
-from ..untrusted import MAX_RECIPE_BYTES, Unusable, parse_json, read_regular
+from ..untrusted import MAX_RECIPE_BYTES, Unusable, parse_json, read_regular, shown
 from .choices import Choices, Plan, RoiPlan
 
 LOCK_VERSION = 1
@@ -172,7 +172,9 @@ def parse_lock(text: str, *, file: str) -> Plan:
     radar_source = collection["s1s2"].get("radar_source")
     for key, value, allowed in (("source", source, str), ("radar_source", radar_source, str | None)):
         if not isinstance(value, allowed):
-            raise RecipeError(f"{file} at s1s2.{key}: {value!r} is no name of a source; plan again from the recipe")
+            raise RecipeError(
+                f"{file} at s1s2.{key}: expected the name of a source, found {shown(value)}; plan again from the recipe"
+            )
     # What may overlap, and which periods lie in the past, was settled when the plan was made.
     recipe_text = json.dumps(_without_choices(collection))
     recipe = parse_recipe(recipe_text, file=file, today=dt.date.max, default_name="")

@@ -130,7 +130,7 @@ def _known(key: str, names: tuple[str, ...], allowed: tuple[str, ...]) -> None:
 def _month_day(text: str, year: int) -> dt.date:
     month, day = (int(part) for part in text.split("-"))
     if not (1 <= month <= 12 and 1 <= day <= calendar.monthrange(2020, month)[1]):
-        raise ValueError(f"season day {text!r} is no day of the year; write month-day, e.g. 06-01")
+        raise ValueError(f"invalid season day {text!r}: write month-day, e.g. 06-01")
     if (month, day) == (2, 29) and not calendar.isleap(year):
         day = 28
     return dt.date(year, month, day)

@@ -133,7 +133,7 @@ def _rows(table: Any) -> Iterator[tuple[Row, BaseGeometry]]:
     try:
         features = [(feature["properties"], feature.get("geometry")) for feature in table["features"]]
     except (TypeError, KeyError) as error:
-        raise SourceError(f"Earth Engine answered with something that is no table of scenes ({error!r})") from error
+        raise SourceError(f"expected a table of scenes of Earth Engine, found something else ({error!r})") from error
     for row, outline in features:
         if outline is None:
             raise SourceError(f"Earth Engine: scene {row.get('scene')} has no footprint")

@@ -108,7 +108,7 @@ def outline_from_json(value: object, *, href: str, collection: str | None = None
         SourceError: It is no STAC item, or nothing tells where it lies.
     """
     if not isinstance(value, dict) or value.get("type") != "Feature" or not isinstance(value.get("id"), str):
-        raise SourceError(f"{href}: no STAC item (a GeoJSON Feature with an id)")
+        raise SourceError(f"{href}: expected a STAC item (a GeoJSON Feature with an id)")
     if not isinstance(value.get("properties"), dict) or not isinstance(value.get("assets"), dict):
         raise SourceError(f"{href}: item {value['id']} has no `properties` or no `assets`")
     footprint = _footprint(value.get("geometry"))

@@ -70,7 +70,7 @@ def read_float(raster: Raster, grid: GeoBox) -> NDArray[np.float32]:
         unscaled = raster.scale == 1.0 and raster.offset == 0.0 and not raster.decibel
         if kind != "f" and unscaled:
             raise SourceError(
-                f"{raster.label}: holds {dataset.dtypes[0]} values without scale or unit; wanted are float values, or "
+                f"{raster.label}: holds {dataset.dtypes[0]} values without scale or unit; expected float values, or "
                 "`raster:bands` with scale or unit dB (raw Sentinel-1 amplitudes must be calibrated first)"
             )
         nodata = dataset.nodata if raster.nodata is None else raster.nodata

@@ -188,7 +188,7 @@ def orbit_pass(item: Item) -> OrbitPass:
         return "ascending"
     if state == "descending":
         return "descending"
-    raise item.fault(f"`sat:orbit_state` is {shown(stated)}; allowed are ascending, descending")
+    raise item.fault(f"`sat:orbit_state` is {shown(stated)}; expected ascending or descending")
 
 
 def relative_orbit(item: Item) -> int:
@@ -226,7 +226,7 @@ def backscatter_raster(item: Item, polarisation: str) -> Raster:
     decibel = (asset.unit or "").lower() == "db"
     if (asset.data_type or "").startswith(("uint", "int")) and not decibel and asset.scale is None:
         raise item.fault(
-            f"asset {key} holds {asset.data_type} without unit or scale: uncalibrated amplitudes; wanted is "
+            f"asset {key} holds {asset.data_type} without unit or scale: uncalibrated amplitudes; expected "
             "backscatter, linear or in dB"
         )
     return raster_of(
@@ -250,7 +250,7 @@ def stated_incidence_deg(item: Item) -> float | None:
     if stated is None:
         return None
     if not 0 < stated < 90:
-        raise item.fault(f"`view:incidence_angle` is {stated:g}; wanted are degrees between 0 and 90")
+        raise item.fault(f"`view:incidence_angle` is {stated:g}; expected degrees between 0 and 90")
     return float(stated)
 
 

@@ -260,7 +260,7 @@ def sar_collection(catalogue: Catalogue) -> str:
             return collection
         uncalibrated = f", and this one's {collection} holds uncalibrated amplitudes in radar geometry"
     raise SourceError(
-        f"{catalogue.name}: no usable radar collection; wanted is sentinel-1-grd (calibrated, on a map grid) or sentinel-1-rtc"
+        f"{catalogue.name}: no usable radar collection; expected sentinel-1-grd (calibrated, on a map grid) or sentinel-1-rtc"
         f"{uncalibrated}: take radar images from another source with --radar-source"
     )
 
@@ -274,7 +274,7 @@ def optical_collection(catalogue: Catalogue) -> str:
     for collection in OPTICAL_COLLECTIONS:
         if catalogue.has_collection(collection):
             return collection
-    raise SourceError(f"{catalogue.name}: no optical collection; wanted is {' or '.join(OPTICAL_COLLECTIONS)}")
+    raise SourceError(f"{catalogue.name}: no optical collection; expected {' or '.join(OPTICAL_COLLECTIONS)}")
 
 
 def open_catalogue(name: str, *, allowed: Sequence[str] = ()) -> Catalogue:

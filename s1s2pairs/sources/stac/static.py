@@ -170,7 +170,7 @@ class StaticCatalogue:
         try:
             return kind.from_dict(value, href=href, migrate=True)
         except (STACError, STACTypeError, LookupError, TypeError, ArithmeticError, ValueError, AttributeError) as error:
-            raise SourceError(f"{href}: no STAC catalog or collection ({error})") from error
+            raise SourceError(f"{href}: expected a STAC catalog or collection ({error})") from error
 
     def _read_item(self, href: str, collection: str | None) -> Item:
         return item_from_json(self._json(href), href=href, collection=collection)

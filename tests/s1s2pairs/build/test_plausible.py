@@ -46,12 +46,12 @@ def no_pixel(mean: SarMean) -> SarMean:
         (
             "mean_sar",
             lambda mean: replace(mean, linear=10 ** (mean.linear / 10)),
-            ("s1.tif", "S1/north", "backscatter from 0", "`raster:bands`"),
+            ("s1.tif", "S1/north", "found 0.", "`raster:bands`"),
         ),
         (
             "mean_sar",
             lambda mean: replace(mean, linear=mean.linear * np.float32(1e-8)),
-            ("s1.tif", "backscatter from -"),
+            ("s1.tif", "found -"),
         ),
         (
             "composite_optical",
