@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..acquisitions import Needed
 from ..dataset.contents import PatchRecord, Unit, UnitRecord, dump_record, patch_record
+from ..dataset.layout import LOCK_FILE
 from ..dataset.patches import patch_grid
 from ..dataset.rasters import DIGEST_TAG, decode, digest_of, encode
 from ..dataset.storage import Storage
@@ -90,9 +92,11 @@ def fetch(source: Source, unit: Unit) -> NDArray[Any]:
         (band, y, x) as `unit.layout` says.
 
     Raises:
-        SourceError: A scene is missing or cannot be read, or the answer has the wrong shape or values that cannot be.
+        SourceError: A scene is missing, cannot be read or has changed since the plan was made, or the answer has the wrong
+            shape or values that cannot be.
     """
     settings, grid = unit.roi.settings, unit.choices.grid
+    _check_unchanged(source, unit)
     pixels: NDArray[Any]
     if unit.sensor == "s1":
         mean = source.mean_sar(unit.scenes, polarisations=settings.s1_polarisations, grid=grid)
@@ -107,6 +111,22 @@ def fetch(source: Source, unit: Unit) -> NDArray[Any]:
         raise SourceError(f"{unit.source} gave a raster of shape {pixels.shape} for {unit.raster_path}, not {wanted}")
     check_plausible(pixels, unit)
     return pixels
+
+
+def _check_unchanged(source: Source, unit: Unit) -> None:
+    planned = unit.choices.scene_versions
+    if not planned:
+        return
+    settings = unit.roi.settings
+    scenes = {"sar": unit.scenes, "optical": ()} if unit.sensor == "s1" else {"sar": (), "optical": unit.scenes}
+    found = source.versions(Needed(**scenes, polarisations=settings.s1_polarisations, bands=settings.s2_bands))
+    changed = [scene for scene, version in found.items() if planned.get(scene, version) != version]
+    if changed:
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        raise SourceError(
+            f"scene {changed[0]}{more} changed at the source since the plan was made; plan anew: give another --out, or delete "
+            f"{LOCK_FILE} in this one, and start from the recipe"
+        )
 
 
 def _sar_pixels(mean: SarMean, unit: Unit) -> NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import shapely
@@ -80,6 +80,8 @@ class Choices:
     """Whether all periods were moved by the same number of months."""
     periods: tuple[PeriodPlan, ...]
     orbit_candidates: tuple[OrbitCandidate, ...]
+    scene_versions: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Scene used -> its version at the source (`Source.versions`), where that can tell: a changed scene is not fetched."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

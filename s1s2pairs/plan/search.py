@@ -29,9 +29,15 @@ def plan_roi(source: Source, roi: Roi) -> RoiPlan:
         plan = _plan_without(lost, source, roi)
         missing = source.unreadable(needed(plan)) if plan.choices else frozenset()
         if not missing:
-            return plan
+            return _with_versions(plan, source)
         log.warning("%s: chosen again without %s, whose files are missing", roi.name, ", ".join(sorted(missing)))
         lost |= missing
+
+
+def _with_versions(plan: RoiPlan, source: Source) -> RoiPlan:
+    if plan.choices is None:
+        return plan
+    return replace(plan, choices=replace(plan.choices, scene_versions=source.versions(needed(plan))))
 
 
 def _plan_without(lost: frozenset[str], source: Source, roi: Roi) -> RoiPlan:

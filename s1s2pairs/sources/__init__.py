@@ -4,7 +4,7 @@ A third source would be one new file with a class that answers them. Both source
 scenes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -98,6 +98,13 @@ class Source(Protocol):
 
         Raises:
             SourceError: The source cannot be read.
+        """
+
+    def versions(self, needed: Needed) -> Mapping[str, str]:
+        """Return scene -> a short text that changes when the scene does; empty where a source cannot tell.
+
+        Raises:
+            SourceError: A scene is gone, or the source cannot be read.
         """
 
     def mean_sar(self, acquisitions: Sequence[SceneIds], *, polarisations: tuple[str, ...], grid: GeoBox) -> SarMean:

@@ -1,6 +1,6 @@
 """Optical images from one source and radar images from another: few public services hold both."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from odc.geo.geobox import GeoBox
@@ -36,6 +36,11 @@ class PairedSource:
         """Ask each source about its own."""
         optical, radar = replace(needed, sar=()), replace(needed, optical=())
         return self._optical.unreadable(optical) | self._radar.unreadable(radar)
+
+    def versions(self, needed: Needed) -> Mapping[str, str]:
+        """Ask each source about its own."""
+        optical, radar = replace(needed, sar=()), replace(needed, optical=())
+        return {**self._optical.versions(optical), **self._radar.versions(radar)}
 
     def mean_sar(self, acquisitions: Sequence[SceneIds], *, polarisations: tuple[str, ...], grid: GeoBox) -> SarMean:
         """Ask the radar source."""

@@ -109,6 +109,12 @@ class FakeSource:
         missing = set(json.loads(file.read_text())) if file.exists() else set()
         return frozenset(missing.intersection(id_ for ids in (*needed.sar, *needed.optical) for id_ in ids))
 
+    def versions(self, needed: Needed) -> dict[str, str]:
+        """Tell the version of `version.txt` of every scene, nothing without it."""
+        file = self.folder / "version.txt"
+        scenes = [id_ for ids in (*needed.sar, *needed.optical) for id_ in ids]
+        return dict.fromkeys(scenes, file.read_text()) if file.exists() else {}
+
     def mean_sar(self, acquisitions: Sequence[SceneIds], *, polarisations: tuple[str, ...], grid: GeoBox) -> SarMean:
         self._call("mean_sar", _roi(acquisitions))
         noise = _noise(acquisitions)

@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -87,6 +87,10 @@ class EarthEngineSource:
     def unreadable(self, needed: Needed) -> frozenset[str]:  # noqa: ARG002 - what Earth Engine lists, it holds
         """Name none."""
         return frozenset()
+
+    def versions(self, needed: Needed) -> Mapping[str, str]:  # noqa: ARG002 - Earth Engine does not say when an image changed
+        """Tell of none."""
+        return {}
 
     def mean_sar(self, acquisitions: Sequence[SceneIds], *, polarisations: tuple[str, ...], grid: GeoBox) -> SarMean:
         """Average acquisitions in linear power on `grid`, on Earth Engine's servers.

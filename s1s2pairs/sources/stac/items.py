@@ -1,6 +1,8 @@
 """STAC items: the part that we use, checked, and the rasters of their assets."""
 
 import datetime as dt
+import hashlib
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -19,6 +21,11 @@ from .properties import Asset, Properties, asset_of_json, properties_of
 from .raster import Raster
 
 ANNOTATION = "schema-product-"
+_OF_CONTENT = (
+    *("file:checksum", "checksum:multihash", "file:size"),
+    *("raster:bands", "bands", "raster:scale", "raster:offset", "nodata", "unit"),
+)
+"""Fields of an asset that say what its file holds."""
 _NAMES_SHOWN = 12
 """Of an item's assets, in messages."""
 _SATELLITE = re.compile(r"S([12][A-D])_")
@@ -51,6 +58,8 @@ class Item:
     """Where it was read from: a path or URL, to which asset paths are relative."""
     schemes: Mapping[str, str]
     """`storage:schemes`: name -> URL of an object storage with an endpoint of its own."""
+    version: str
+    """Changes when the item is updated, or says something else of what its files hold; not when they are moved."""
 
     def fault(self, problem: str) -> SourceError:
         """Return an error that names this item."""
@@ -142,7 +151,18 @@ def item_from_json(value: object, *, href: str, collection: str | None = None) -
         footprint=outline.footprint,
         href=href,
         schemes=_schemes(whole["properties"].get("storage:schemes")),
+        version=_version(whole["properties"], kept),
     )
+
+
+def _version(properties: Mapping[str, Any], assets: Mapping[str, object]) -> str:
+    held = {
+        key: {name: asset.get(name) for name in _OF_CONTENT}
+        for key, asset in assets.items()
+        if isinstance(asset, Mapping)
+    }
+    facts = [properties.get("updated"), properties.get("datetime"), held]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _footprint(outline: object) -> BaseGeometry:

@@ -125,6 +125,16 @@ class StacSource:
         there = self._each(lambda pair: _unless_missing(lambda: self._is_there(pair[1])), rasters)
         return frozenset(item.id for (item, _), found in zip(rasters, there, strict=True) if not found)
 
+    def versions(self, needed: Needed) -> dict[str, str]:
+        """Return item -> a digest of what it says of its files and of when it was updated.
+
+        Raises:
+            SourceError: A scene is gone from the catalogue, or cannot be read.
+        """
+        radar = self._items(self._sar_collection, needed.sar) if needed.sar else {}
+        light = self._items(self._optical_collection, needed.optical) if needed.optical else {}
+        return {item.id: item.version for item in (*radar.values(), *light.values())}
+
     def mean_sar(self, acquisitions: Sequence[SceneIds], *, polarisations: tuple[str, ...], grid: GeoBox) -> SarMean:
         """Average acquisitions in linear power on `grid`, nearest neighbour, per pixel over valid values.
 

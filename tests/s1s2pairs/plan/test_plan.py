@@ -65,6 +65,9 @@ class Listed:
         assert needed.bands[0] == "B2"
         return frozenset(self.lost.intersection(id_ for ids in (*needed.sar, *needed.optical) for id_ in ids))
 
+    def versions(self, needed: Needed) -> dict[str, str]:
+        return {}
+
     def mean_sar(self, acquisitions: Sequence[SceneIds], *, polarisations: tuple[str, ...], grid: GeoBox) -> SarMean:
         raise AssertionError("planning fetches no pixels")
 
