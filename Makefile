@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DELETE_ON_ERROR:
-.PHONY: setup demo test check format clean
+.PHONY: setup demo test check format clean constraints
 
 # The demo needs the data half only; training, Earth Engine, maps and the checks come with `setup`.
 .venv/base: pyproject.toml
@@ -35,6 +35,10 @@ test: check
 format: .venv/all
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# The versions that the tests ran with, for `pip install -c constraints.txt`. geemap and torch come in builds of their own.
+constraints: .venv/all
+	$(BIN)/python -m pip --disable-pip-version-check freeze --exclude-editable | sed '/ @ /d; s/+cpu$$//' > constraints.txt
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build *.egg-info

@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted([*ROOT.glob("s1s2pairs/**/*.py"), *ROOT.glob("models/**/*.py"), ROOT / "cli.py"])
@@ -190,6 +192,15 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None
     foreign = {DISTRIBUTIONS.get(top, top) for top in tops - set(sys.stdlib_module_names) - {"s1s2pairs", "models", ""}}
     assert foreign - declared == set()
     assert declared - foreign - {"tensorboard"} == set(), "torch loads tensorboard by itself"
+
+
+def test_the_tested_versions_are_ones_that_the_project_admits() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    tested = {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in lines)}
+    wanted = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
+    for requirement in map(Requirement, wanted):
+        assert tested[canonicalize_name(requirement.name)] in requirement.specifier, requirement
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=str)
