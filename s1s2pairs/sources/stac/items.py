@@ -20,6 +20,8 @@ from ...untrusted import shown
 from .properties import Asset, Properties, asset_of_json, properties_of
 from .raster import Raster
 
+LONGEST_OVERFLIGHT = dt.timedelta(minutes=30)
+"""A slice takes half a minute, a whole data take up to 25 minutes."""
 ANNOTATION = "schema-product-"
 _OF_CONTENT = (
     *("file:checksum", "checksum:multihash", "file:size"),
@@ -101,8 +103,12 @@ class Item:
 
     @property
     def started_at(self) -> dt.datetime:
-        """When recording began, UTC: `start_datetime`, or `datetime`, which of a radar slice is often the middle."""
-        return self.properties.start_datetime or self.acquired_at
+        """When recording began, UTC: `start_datetime`, or `datetime`, which of a radar slice is often the middle.
+
+        An item that spans more than an overflight is a mean over time, and its `datetime` tells where that lies.
+        """
+        start, middle = self.properties.start_datetime, self.acquired_at
+        return start if start is not None and middle - start <= LONGEST_OVERFLIGHT else middle
 
 
 def outline_from_json(value: object, *, href: str, collection: str | None = None) -> Outline:

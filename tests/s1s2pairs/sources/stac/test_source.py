@@ -229,6 +229,16 @@ def test_a_pass_begins_at_the_start_of_its_first_slice(
     assert acquisition.acquired_at == dt.datetime(2019, 6, 1, 17, tzinfo=dt.UTC)
 
 
+def test_a_mean_over_months_has_its_time_in_the_middle(
+    archive: "TinyArchive", make_place: Callable[..., RoiGrids]
+) -> None:
+    """As archives of composites have it; the first day of three months is no time of acquisition."""
+    whole = {"start_datetime": "2019-05-01T00:00:00Z", "end_datetime": "2019-08-01T00:00:00Z"}
+    archive.sar("S", "2019-06-15T17:00:00Z", power(), view__incidence_angle=40.0, **whole)
+    (found,) = source_of(archive).find_sar(make_place(), JUNE, polarisations=("VV",))
+    assert found.acquired_at == dt.datetime(2019, 6, 15, 17, tzinfo=dt.UTC)
+
+
 def test_a_collection_of_amplitudes_on_disk_is_refused(archive: "TinyArchive") -> None:
     archive.sar("S", "2019-06-01T17:00:00Z", power())
     root = archive.write()
