@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from ..acquisitions import Needed
 from ..dataset.contents import PatchRecord, Unit, UnitRecord, dump_record, patch_record
 from ..dataset.layout import LOCK_FILE
-from ..dataset.patches import patch_grid
-from ..dataset.rasters import DIGEST_TAG, decode, digest_of, encode
+from ..dataset.rasters import decode, digest_of
 from ..dataset.storage import Storage
+from ..dataset.unit_files import patch_file, raster_file
 from ..errors import DatasetError, SourceError
 from ..plan.choices import RoiPlan
 from ..plan.lock import roi_to_json
@@ -77,7 +77,7 @@ def run_raster(task: RasterTask) -> UnitRecord:
     content, pixels = kept if kept is not None else (None, fetch(source_of(task.session), unit))
     with _ENCODING:
         if content is None:
-            content = encode(pixels, grid=unit.choices.grid, layout=unit.layout, tags=_tags(unit))
+            content = raster_file(unit, pixels)
             storage.write(unit.raster_path, content)
         patches = tuple(_cut(unit, storage, pixels))
         record = UnitRecord(fetched=kept is None, sha256=hashlib.sha256(content).hexdigest(), patches=patches)
@@ -139,10 +139,6 @@ def _optical_pixels(composite: OpticalComposite) -> NDArray[np.uint16]:
     return np.concatenate([composite.reflectance, composite.clear[None].astype(np.uint16)])
 
 
-def _tags(unit: Unit) -> dict[str, str]:
-    return {DIGEST_TAG: unit.digest, "S1S2_ROI": unit.roi.name, "S1S2_PERIOD": unit.period.label}
-
-
 def _kept(unit: Unit, storage: Storage) -> tuple[bytes, NDArray[Any]] | None:
     """Return the raster's file and pixels if it is there, whole, and made from this very plan."""
     content = storage.read_if_there(unit.raster_path)
@@ -157,11 +153,10 @@ def _kept(unit: Unit, storage: Storage) -> tuple[bytes, NDArray[Any]] | None:
 
 def _cut(unit: Unit, storage: Storage, pixels: NDArray[Any]) -> list[PatchRecord]:
     records = []
-    layout = unit.layout
     for window, path in unit.patch_paths():
         rows, columns = window.slices
-        part = np.ascontiguousarray(pixels[:, rows, columns])
-        content = encode(part, grid=patch_grid(unit.choices.grid, window), layout=layout, cog=False)
+        part = pixels[:, rows, columns]
+        content = patch_file(unit, window, part)
         storage.write(path, content)
         records.append(patch_record(part, content, unit))
     return records

@@ -1,5 +1,6 @@
 """What an earlier start left behind: which of it belongs to this build, and what must not be touched."""
 
+import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -9,9 +10,10 @@ from typing import Any
 from ..dataset.card import CARD_RASTERS_KEY, CARD_VERSION_KEY, software_version
 from ..dataset.contents import PatchRecord, Unit, UnitRecord, load_record
 from ..dataset.index import patch_records_of, read_rows
-from ..dataset.layout import CARD_FILE, INDEX_FILE, LOCK_FILE, OURS, PLANS, is_partial, plan_path, roi_of_raster
+from ..dataset.layout import CARD_FILE, INDEX_FILE, LOCK_FILE, OURS, PLANS, is_partial, is_viewers, plan_path, roi_of_raster
 from ..dataset.left_out import LeftOut, left_out_of_card
 from ..dataset.patches import patch_id
+from ..dataset.seal import seal_state
 from ..dataset.storage import Storage
 from ..errors import DatasetError
 from ..plan.choices import Plan, RoiPlan
@@ -36,7 +38,7 @@ def check_folder(storage: Storage) -> None:
     Raises:
         DatasetError: It does.
     """
-    present = storage.files()
+    present = [path for path in storage.files() if not is_viewers(path)]
     if present and not any(path in OURS or is_partial(path) for path in present):
         raise DatasetError(
             f"{storage.url} holds other files ({min(present)}), but no dataset; give an empty or new folder with --out"
@@ -170,10 +172,15 @@ def _read_index(existing: Plan | None, present: frozenset[str], storage: Storage
     if existing is None or INDEX_FILE not in present or CARD_FILE not in present:
         return _Indexed()
     try:
-        card = json.loads(storage.read(CARD_FILE))
-        rows = read_rows(storage.read(INDEX_FILE), file=storage.where(INDEX_FILE))
+        content, index = storage.read(CARD_FILE), storage.read(INDEX_FILE)
+        if seal_state(content) == "broken":
+            raise DatasetError(f"{storage.where(CARD_FILE)}: damaged")
+        card = json.loads(content)
+        if card["distribution"][0]["sha256"] != hashlib.sha256(index).hexdigest():
+            raise DatasetError(f"{storage.where(INDEX_FILE)}: its SHA-256 is not the one in the card")
+        rows = read_rows(index, file=storage.where(INDEX_FILE))
         left_out = left_out_of_card(card)
-    except (DatasetError, ValueError) as error:
+    except (DatasetError, ValueError, LookupError, TypeError) as error:
         log.warning("%s; patches are cut again", error)
         return _Indexed()
     if card.get(CARD_VERSION_KEY) != software_version():

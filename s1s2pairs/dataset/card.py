@@ -6,7 +6,6 @@ No clock, no path of this machine: the same dataset gives the same bytes.
 import datetime as dt
 import hashlib
 import importlib.metadata
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -18,6 +17,7 @@ from .contents import Unit, units_of
 from .index import COLUMNS
 from .layout import INDEX_FILE, LOCK_FILE, patches_pattern, rasters_pattern
 from .left_out import CARD_LEFT_OUT_KEY, LeftOut
+from .seal import seal
 
 CARD_VERSION_KEY: Final = "s1s2:softwareVersion"
 CARD_RASTERS_KEY: Final = "s1s2:rasters"
@@ -109,7 +109,7 @@ def dump_card(
     Args:
         plan: The plan that was carried out.
         rows: The rows of the index, at least one.
-        rasters: Path -> SHA-256 of the rasters in it.
+        rasters: Path -> SHA-256 of the rasters, those that are kept of failed ROIs too.
         failures: ROI -> why it is not in the dataset.
         left_out: Patches that are not in the dataset for want of valid pixels.
         index: Content of the index file.
@@ -146,7 +146,7 @@ def dump_card(
         **({CARD_LEFT_OUT_KEY: left_out} if left_out else {}),
         CARD_RASTERS_KEY: dict(rasters),
     }
-    return (json.dumps(card, indent=1) + "\n").encode()
+    return seal(card)
 
 
 def _days(unit: Unit) -> list[dt.date]:

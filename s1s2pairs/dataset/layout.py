@@ -60,8 +60,8 @@ def is_made(path: str) -> bool:
 
 
 def is_image(path: str) -> bool:
-    """Tell whether a path lies where only rasters and patches do."""
-    return path.startswith((f"{_RASTERS}/", f"{_PATCHES}/"))
+    """Tell whether a path lies where only rasters and patches do, and is not what a viewer left there."""
+    return path.startswith((f"{_RASTERS}/", f"{_PATCHES}/")) and not is_viewers(path)
 
 
 def is_partial(path: str) -> bool:
@@ -69,7 +69,13 @@ def is_partial(path: str) -> bool:
     return path.startswith(f"{PARTIAL}/")
 
 
+def is_viewers(path: str) -> bool:
+    """Tell whether a path is of a file that viewers of images and folders leave behind: no part of any dataset."""
+    name = path.rpartition("/")[2]
+    return name in (".DS_Store", "Thumbs.db") or name.endswith((".aux.xml", ".ovr"))
+
+
 def roi_of_raster(path: str) -> str | None:
     """Return the ROI whose raster lies at a path, None where it is no raster's."""
     folder, _, rest = path.partition("/")
-    return rest.partition("/")[0] if folder == _RASTERS else None
+    return rest.partition("/")[0] if folder == _RASTERS and not is_viewers(path) else None
