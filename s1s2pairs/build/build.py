@@ -207,7 +207,7 @@ def _finish(planned: Planned, made: _Made, storage: Storage) -> None:
     if rows:
         index = dump_index(rows)
         lock = storage.read(LOCK_FILE)
-        rasters = {unit.raster_path: record.sha256 for unit, record in whole.items()}
+        rasters = {unit.raster_path: record.sha256 for unit, record in made.records.items()}
         card = dump_card(
             planned.plan,
             rows=rows,

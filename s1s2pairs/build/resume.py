@@ -10,7 +10,17 @@ from typing import Any
 from ..dataset.card import CARD_RASTERS_KEY, CARD_VERSION_KEY, software_version
 from ..dataset.contents import PatchRecord, Unit, UnitRecord, load_record
 from ..dataset.index import patch_records_of, read_rows
-from ..dataset.layout import CARD_FILE, INDEX_FILE, LOCK_FILE, OURS, PLANS, is_partial, is_viewers, plan_path, roi_of_raster
+from ..dataset.layout import (
+    CARD_FILE,
+    INDEX_FILE,
+    LOCK_FILE,
+    OURS,
+    PLANS,
+    is_partial,
+    is_viewers,
+    plan_path,
+    roi_of_raster,
+)
 from ..dataset.left_out import LeftOut, left_out_of_card
 from ..dataset.patches import patch_id
 from ..dataset.seal import seal_state

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from s1s2pairs.build.build import BuildReport, build
+from s1s2pairs.dataset.layout import CARD_FILE
+from s1s2pairs.dataset.seal import SEAL_KEY, seal
 from s1s2pairs.recipe.parser import parse_recipe
 from s1s2pairs.recipe.settings import Recipe
 from tests.s1s2pairs.fake_source import FakeOpener
@@ -49,6 +51,14 @@ def tree(folder: Path) -> dict[str, str]:
     """Return every file below a folder with its SHA-256."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def edit_card(root: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change a card and its seal with it: as somebody would who forges one."""
+    card = json.loads((root / CARD_FILE).read_text())
+    card.pop(SEAL_KEY)
+    change(card)
+    (root / CARD_FILE).write_bytes(seal(card))
 
 
 @dataclass(frozen=True, slots=True)

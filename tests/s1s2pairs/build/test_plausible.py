@@ -18,7 +18,7 @@ from s1s2pairs.dataset.left_out import CARD_LEFT_OUT_KEY
 from s1s2pairs.dataset.verify import verify
 from s1s2pairs.plan import lock
 from s1s2pairs.sources import OpticalComposite, SarMean
-from tests.s1s2pairs.conftest import TWO, tiny_recipe, tree
+from tests.s1s2pairs.conftest import TWO, edit_card, tiny_recipe, tree
 from tests.s1s2pairs.fake_source import FakeSource, calls
 
 Run = Callable[..., BuildReport]
@@ -139,7 +139,7 @@ def test_verify_looks_whether_patches_were_rightly_left_out(
     card = json.loads((tmp_path / "out" / CARD_FILE).read_text())
     name, held = next(iter(card[CARD_LEFT_OUT_KEY].items()))
     held[next(iter(held))] = 0.05
-    (tmp_path / "out" / CARD_FILE).write_text(json.dumps(card))
+    edit_card(tmp_path / "out", lambda card: card[CARD_LEFT_OUT_KEY].update({name: held}))
     assert {(one.kind, one.path) for one in verify(tmp_path / "out").problems} >= {("row", CARD_FILE)}
     assert any(name in one.detail for one in verify(tmp_path / "out").problems)
 

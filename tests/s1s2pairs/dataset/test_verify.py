@@ -1,7 +1,6 @@
 """Everything that can go wrong with a dataset on disk is found and named."""
 
 import hashlib
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,7 +22,7 @@ from s1s2pairs.report.text import verify_lines
 from s1s2pairs.s1_orbits import incidence_deg
 from tests.command import s1s2
 from tests.refusals import assert_names, refuses
-from tests.s1s2pairs.conftest import Built, tiny_recipe
+from tests.s1s2pairs.conftest import Built, edit_card, tiny_recipe
 from tests.s1s2pairs.fake_source import FakeSource
 
 RASTER = "rasters/north/2019/s1.tif"
@@ -55,9 +54,8 @@ def edit_index(root: Path, change: Callable[[list[dict[str, object]]], object]) 
     rows = read_rows((root / "index.parquet").read_bytes(), file="index")
     change(rows)
     (root / "index.parquet").write_bytes(dump_index(rows))
-    card = json.loads((root / "dataset.json").read_text())
-    card["distribution"][0]["sha256"] = hashlib.sha256((root / "index.parquet").read_bytes()).hexdigest()
-    (root / "dataset.json").write_text(json.dumps(card))
+    sha256 = hashlib.sha256((root / "index.parquet").read_bytes()).hexdigest()
+    edit_card(root, lambda card: card["distribution"][0].update(sha256=sha256))
 
 
 def test_a_whole_dataset_is_found_whole(built: Built) -> None:
@@ -133,9 +131,8 @@ def test_a_flipped_pixel_in_a_raster_is_named_where_patches_disagree(copy: Path)
         pixels[10, 10] = np.nan
         file.write(pixels, 1)
     assert found(copy) == [(RASTER, "hash")]
-    card = json.loads((copy / "dataset.json").read_text())
-    card["s1s2:rasters"][RASTER] = hashlib.sha256((copy / RASTER).read_bytes()).hexdigest()
-    (copy / "dataset.json").write_text(json.dumps(card))
+    sha256 = hashlib.sha256((copy / RASTER).read_bytes()).hexdigest()
+    edit_card(copy, lambda card: card["s1s2:rasters"].update({RASTER: sha256}))
     problems = found(copy)
     assert problems
     assert all(path.endswith("2019_s1.tif") and kind == "pixels" for path, kind in problems)
