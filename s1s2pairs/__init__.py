@@ -2,7 +2,8 @@
 
 Data goes one way: recipe -> sources -> plan -> dataset <- build, report. Each is a folder, and a command is a folder too.
 
-From Python: `load_recipe`, `build_dataset`, `open_dataset`, `verify_dataset`. (Not `build`: a folder is called so.)
+From Python: `load_recipe`, `build_dataset`, `open_dataset`, `verify_dataset`,
+`repair_dataset`. (Not `build`: a folder is called so.)
 """
 
 from importlib import import_module
@@ -10,16 +11,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from .build.order import build_dataset as build_dataset
+    from .build.repair import repair_dataset as repair_dataset
     from .dataset.dataset import open_dataset as open_dataset
     from .dataset.verify import verify as verify_dataset
     from .plan.lock import load as load_recipe
 
-__all__ = ["build_dataset", "load_recipe", "open_dataset", "verify_dataset"]
+__all__ = ["build_dataset", "load_recipe", "open_dataset", "repair_dataset", "verify_dataset"]
 
 _FRONT: Final = {
     "build_dataset": ("build.order", "build_dataset"),
     "load_recipe": ("plan.lock", "load"),
     "open_dataset": ("dataset.dataset", "open_dataset"),
+    "repair_dataset": ("build.repair", "repair_dataset"),
     "verify_dataset": ("dataset.verify", "verify"),
 }
 """Name -> module and name there; loaded when first used."""

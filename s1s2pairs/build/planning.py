@@ -14,7 +14,7 @@ from ..progress import Progress, stage
 from ..recipe.settings import Recipe, Roi
 from .opener import Session, source_of
 from .raster import PlanTask, run_plan
-from .resume import KeptPlans, check_same_dataset, told
+from .resume import KeptPlans, Sources, check_same_dataset, told
 from .workers import Pool
 
 log = logging.getLogger(__name__)
@@ -61,11 +61,7 @@ def make_plan(work: Work, subject: Recipe | Plan) -> Planned:
     check_same_dataset(existing, name=subject.name, sources=names, rois=rois, storage=work.storage)
     unsearched: frozenset[str] = frozenset()
     if isinstance(subject, Plan):
-        if subject.sources != names:
-            raise RecipeError(
-                f"the locked recipe {subject.name!r} was made from {told(subject.sources)}, not {told(names)}: "
-                f"name that source with --source{'' if subject.radar_source is None else ' and --radar-source'}"
-            )
+        check_sources(subject, names)
         plan = subject
     else:
         kept = KeptPlans(work.storage, names, existing)
@@ -75,6 +71,19 @@ def make_plan(work: Work, subject: Recipe | Plan) -> Planned:
     if work.storage.read_if_there(LOCK_FILE) != lock:
         work.storage.write(LOCK_FILE, lock)
     return Planned(plan=plan, existing=existing, unsearched=unsearched)
+
+
+def check_sources(plan: Plan, names: Sources) -> None:
+    """Refuse to carry out a plan with other sources than its own.
+
+    Raises:
+        RecipeError: They are others.
+    """
+    if plan.sources != names:
+        raise RecipeError(
+            f"the locked recipe {plan.name!r} was made from {told(plan.sources)}, not {told(names)}: "
+            f"name that source with --source{'' if plan.radar_source is None else ' and --radar-source'}"
+        )
 
 
 def _search(work: Work, rois: Sequence[Roi], kept: KeptPlans) -> tuple[tuple[RoiPlan, ...], frozenset[str]]:

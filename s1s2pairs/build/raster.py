@@ -85,6 +85,31 @@ def run_raster(task: RasterTask) -> UnitRecord:
         return record
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MendTask(RasterTask):
+    """A raster of a finished dataset to make again."""
+
+    sha256: str | None
+    """That it must have; None where nobody knows."""
+
+
+def run_mend(task: MendTask) -> None:
+    """Make one raster again, and write it only if it has the bytes it had.
+
+    Raises:
+        SourceError: The source cannot give the pixels, or gives others.
+        DatasetError: The dataset cannot be written to.
+    """
+    unit = task.unit
+    content = raster_file(unit, fetch(source_of(task.session), unit))
+    if task.sha256 not in (None, hashlib.sha256(content).hexdigest()):
+        raise SourceError(
+            f"{unit.source} gives other pixels than when the dataset was built, or another version of a library writes them "
+            f"otherwise; to take what it gives now, delete {unit.raster_path} and build again from recipe.lock.geojson"
+        )
+    task.storage.write(unit.raster_path, content)
+
+
 def fetch(source: Source, unit: Unit) -> NDArray[Any]:
     """Get a raster's pixels from the source.
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from .build import BuildReport
+from .repair import RepairReport
 
 
 def build_lines(report: BuildReport) -> Iterator[str]:
@@ -20,3 +21,17 @@ def build_lines(report: BuildReport) -> Iterator[str]:
 def build_json(report: BuildReport) -> dict[str, object]:
     """Return what a build did as plain JSON."""
     return {"out": report.out, **report.plan.sources_json(), "rois": [asdict(roi) for roi in report.rois]}
+
+
+def repair_lines(report: RepairReport) -> Iterator[str]:
+    """Yield what a repair did, and what it had to leave."""
+    for path, remedy in report.repaired.items():
+        yield f"{path}: {remedy}"
+    for path, why in report.given_up.items():
+        yield f"{path}: not repaired: {why}"
+    yield f"{report.after.dataset}: {len(report.repaired)} files repaired"
+
+
+def repair_json(report: RepairReport) -> dict[str, object]:
+    """Return what a repair did as plain JSON."""
+    return {"repaired": dict(report.repaired), "given_up": dict(report.given_up)}

@@ -92,9 +92,13 @@ def verify(dataset: str | Path, *, workers: int = 2, progress: Progress | None =
     present = storage.files()
     if LOCK_FILE in present and INDEX_FILE not in present:
         raise DatasetError(f"{dataset}: the dataset is not finished ({INDEX_FILE} is missing); start the build again")
-    found = inspect(storage, workers=workers, progress=progress)
+    return report_of(str(dataset), inspect(storage, workers=workers, progress=progress))
+
+
+def report_of(dataset: str, found: Inspection) -> VerifyReport:
+    """Return what a check found, for people."""
     return VerifyReport(
-        dataset=str(dataset),
+        dataset=dataset,
         rasters=len(found.records),
         patches=sum(len(list(unit.patch_paths(left_out=found.left_out))) for unit in found.whole),
         rows=len(found.index.rows),
@@ -171,7 +175,10 @@ def _is_kept(unit: Unit, card: CardNotes, present: frozenset[str]) -> bool:
 
 def _notes(found: Inspection) -> Iterator[str]:
     if found.plan is None:
-        yield f"nothing else was checked: what the dataset should hold stands in {LOCK_FILE}"
+        yield (
+            f"nothing else was checked, as {LOCK_FILE} says what the dataset should hold: put the lock that it was built from "
+            f"(SHA-256 {found.card.sha256.get(LOCK_FILE)}) in its place"
+        )
         return
     if not found.card.sealed:
         yield (
