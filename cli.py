@@ -55,6 +55,16 @@ AllowHost = Annotated[
         show_default=False,
     ),
 ]
+Source = Annotated[
+    str | None,
+    typer.Option(
+        help="earthengine, stac:URL, or the path of a STAC catalogue on disk; else earthengine, or what a lock names.",
+        show_default=False,
+    ),
+]
+RadarSource = Annotated[
+    str | None, typer.Option(help="Another source for the radar images; else --source has both.", show_default=False)
+]
 Device = Annotated[str, typer.Option(help="auto (CUDA where there is one, else the CPU), cuda or cpu.")]
 
 
@@ -86,17 +96,8 @@ def _bar(*, quiet: bool) -> Any:
 def build(
     recipe: Recipe,
     years: Years = None,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            help="earthengine, stac:URL, or the path of a STAC catalogue on disk; else earthengine, or what a lock names.",
-            show_default=False,
-        ),
-    ] = None,
-    radar_source: Annotated[
-        str | None,
-        typer.Option(help="Another source for the radar images; else --source has both.", show_default=False),
-    ] = None,
+    source: Source = None,
+    radar_source: RadarSource = None,
     out: Annotated[
         str | None, typer.Option(help="Folder or URL of the dataset; else data/<recipe name>.", show_default=False)
     ] = None,
@@ -207,17 +208,28 @@ def check(
 
 
 @app.command()
-def verify(dataset: DatasetUrl, quiet: Quiet = False, as_json: AsJson = False) -> None:
-    """Check every file of a dataset against its hash, shape, grid and row."""
-    from s1s2pairs.dataset.verify import verify as check
+def verify(
+    dataset: DatasetUrl,
+    repair: Annotated[bool, typer.Option("--repair", help="Make again exactly what is broken.")] = False,
+    source: Source = None,
+    radar_source: RadarSource = None,
+    project: Project = None,
+    allow_host: AllowHost = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check every byte of a dataset, and repair it where asked to."""
+    from s1s2pairs.build import text as build_text
+    from s1s2pairs.build.repair import Means, check
     from s1s2pairs.report import text as summary
 
-    report = check(dataset, progress=_bar(quiet=quiet or as_json))
+    means = Means(source=source, radar_source=radar_source, project=project, allow_hosts=tuple(allow_host or ()))
+    done = check(dataset, means, repair=repair, progress=_bar(quiet=quiet or as_json))
     if as_json:
-        say_json(summary.verify_json(report))
+        say_json({**summary.verify_json(done.after), **build_text.repair_json(done)})
     else:
-        say("\n".join(summary.verify_lines(report)), quiet=quiet and report.ok)
-    raise typer.Exit(0 if report.ok else SOME_FAILED)
+        say("\n".join([*build_text.repair_lines(done), *summary.verify_lines(done.after)]), quiet=quiet and done.ok)
+    raise typer.Exit(0 if done.ok else SOME_FAILED)
 
 
 @app.command()

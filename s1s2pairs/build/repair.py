@@ -15,8 +15,8 @@ from ..dataset.rasters import decode
 from ..dataset.seal import is_the_same_card
 from ..dataset.storage import Storage
 from ..dataset.unit_files import patch_file
-from ..dataset.verify import Inspection, VerifyReport, inspect, report_of
-from ..errors import DatasetError
+from ..dataset.verify import Inspection, VerifyReport, inspect, report_of, verify
+from ..errors import DatasetError, RecipeError
 from ..plan.choices import Plan
 from ..plan.lock import sources_for
 from ..progress import Progress, Silence, stage
@@ -50,37 +50,72 @@ class RepairReport:
         return self.after.ok
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Means:
+    """What a user says of the sources that the lock of a dataset names."""
+
+    source: str | None = None
+    """Where it lies, for a dataset built from a catalogue on disk."""
+    radar_source: str | None = None
+    """The same for another source of its radar images."""
+    project: str | None = None
+    """Google Cloud project, for Earth Engine only."""
+    allow_hosts: tuple[str, ...] = ()
+    """Hosts, buckets and folders from which a STAC catalogue's files may be read, beside its own."""
+
+    def opener(self, plan: Plan) -> SourceOpener:
+        """Say how to get at the sources of a plan.
+
+        Raises:
+            RecipeError: One is a catalogue whose place is not given.
+        """
+        name, radar = sources_for(plan, self.source, self.radar_source)
+        return SourceOpener(name=name, radar=radar, project=self.project, allow_hosts=self.allow_hosts)
+
+
+def check(dataset: str | Path, means: Means, *, repair: bool = False, progress: Progress | None = None) -> RepairReport:
+    """Check a dataset, and repair it if asked to: `s1s2 verify`.
+
+    Args:
+        dataset: Folder or fsspec URL.
+        means: How to get at its sources, for a repair.
+        repair: Whether to make again what is broken.
+        progress: Told how far it is.
+
+    Raises:
+        RecipeError: Sources are given for nothing to repair.
+        S1S2Error: As for `mend` and `verify`.
+    """
+    if repair:
+        return mend(dataset, opener=means.opener, progress=progress)
+    if means != Means():
+        raise RecipeError(f"{dataset}: a check needs no source; give --source and the like together with --repair")
+    return RepairReport(repaired={}, given_up={}, after=verify(dataset, progress=progress))
+
+
 def repair_dataset(
     dataset: str | Path,
     *,
     source: str | None = None,
     radar_source: str | None = None,
-    project: str | None = None,
     allow_hosts: Sequence[str] = (),
-    progress: Progress | None = None,
 ) -> RepairReport:
-    """Repair a dataset from the sources that its lock names: `s1s2 verify --repair` from Python.
+    """Repair a dataset: `s1s2 verify --repair` from Python.
 
     Args:
         dataset: Folder or fsspec URL.
         source: Where the source lies, for a dataset built from a catalogue on disk.
         radar_source: The same for another source of its radar images.
-        project: Google Cloud project, for Earth Engine only.
         allow_hosts: Hosts, buckets and folders from which a STAC catalogue's files may be read, beside its own.
-        progress: Told how far it is.
 
     Raises:
-        S1S2Error: As for `repair`.
+        S1S2Error: As for `mend`.
     """
-
-    def opener(plan: Plan) -> SourceOpener:
-        name, radar = sources_for(plan, source, radar_source)
-        return SourceOpener(name=name, radar=radar, project=project, allow_hosts=tuple(allow_hosts))
-
-    return repair(dataset, opener=opener, progress=progress)
+    means = Means(source=source, radar_source=radar_source, allow_hosts=tuple(allow_hosts))
+    return mend(dataset, opener=means.opener)
 
 
-def repair(
+def mend(
     dataset: str | Path, *, opener: Callable[[Plan], Opener], workers: int = 4, progress: Progress | None = None
 ) -> RepairReport:
     """Check a dataset, make again what is broken, and check it once more.
@@ -110,6 +145,7 @@ def repair(
         with storage.exclusive():
             storage.sweep()
             changed = work.round(found)
+            storage.sweep()
         if not changed:
             break
         found = inspect(storage, progress=work.progress)

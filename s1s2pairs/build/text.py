@@ -29,7 +29,8 @@ def repair_lines(report: RepairReport) -> Iterator[str]:
         yield f"{path}: {remedy}"
     for path, why in report.given_up.items():
         yield f"{path}: not repaired: {why}"
-    yield f"{report.after.dataset}: {len(report.repaired)} files repaired"
+    if report.repaired or report.given_up:
+        yield f"{report.after.dataset}: {len(report.repaired)} files repaired, {len(report.given_up)} not"
 
 
 def repair_json(report: RepairReport) -> dict[str, object]:

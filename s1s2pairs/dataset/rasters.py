@@ -86,7 +86,7 @@ def opened(content: bytes, *, name: str) -> Iterator[rasterio.DatasetReader]:
     try:
         with MemoryFile(content) as memory, memory.open() as file:
             yield file
-    except rasterio.errors.RasterioError as error:
+    except (rasterio.errors.RasterioError, rasterio.errors.CRSError, UnicodeDecodeError) as error:
         detail = str(error).rpartition(".tif: ")[2]  # without the made-up name of the file in memory
         raise DatasetError(f"{name}: the raster is damaged: {detail}; delete it and build again") from error
 

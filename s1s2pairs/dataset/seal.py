@@ -37,9 +37,9 @@ def seal_state(content: bytes) -> SealState:
 
 
 def is_the_same_card(written: bytes, damaged: bytes) -> bool:
-    """Tell whether what is left of a damaged card shows that it was the one just written: all but its seal, or its seal."""
+    """Tell whether the seal that is left of a damaged card is that of the card just written."""
     parts = _parts(written)
-    return parts is not None and (damaged.startswith(parts[0].removesuffix(_END)) or parts[1].encode() in damaged)
+    return parts is not None and parts[1].encode() in damaged
 
 
 def _parts(content: bytes) -> tuple[bytes, str] | None:

@@ -20,12 +20,15 @@ from tests.s1s2pairs.fake_source import FakeOpener
 SETTINGS = {"patch": {"size": 16}, "s2_bands": ["B4", "B8"]}
 
 
-def tiny_recipe(rois: dict[str, dict[str, Any]], *, name: str = "tiny", **settings: Any) -> Recipe:
+def tiny_recipe(
+    rois: dict[str, dict[str, Any]], *, name: str = "tiny", years: tuple[int, ...] = (2019, 2020), **settings: Any
+) -> Recipe:
     """Return a recipe of ROIs about 32 x 45 pixels large, two periods, patches of 16 pixels.
 
     Args:
         rois: Name -> properties; the place follows from the position.
         name: Of the recipe.
+        years: Its periods.
         settings: Of all ROIs.
     """
     features = []
@@ -41,7 +44,7 @@ def tiny_recipe(rois: dict[str, dict[str, Any]], *, name: str = "tiny", **settin
         )
     collection = {"type": "FeatureCollection", "name": name, "s1s2": {**SETTINGS, **settings}, "features": features}
     text = json.dumps(collection)
-    return parse_recipe(text, file="tiny.geojson", today=dt.date(2024, 1, 1), default_name=name, years=(2019, 2020))
+    return parse_recipe(text, file="tiny.geojson", today=dt.date(2024, 1, 1), default_name=name, years=years)
 
 
 TWO = {"north": {}, "south": {"split": "test"}}
