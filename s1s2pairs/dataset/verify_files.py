@@ -20,7 +20,7 @@ from .storage import Storage
 from .unit_files import patch_file, raster_file
 
 UNREADABLE: Final = PatchRecord(sha256="", valid_fraction=-1.0)
-"""Stands for a patch that is not there or cannot be read."""
+"""Stands for a patch that is not there or not whole."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,7 +109,7 @@ class FileCheck:
         if part is not None and not np.array_equal(pixels, part, equal_nan=unit.layout.dtype == "float32"):
             detail = f"its pixels are not those of its window of {unit.raster_path}"
             problems.append(Problem(kind="pixels", path=path, detail=detail))
-        return problems, patch_record(pixels, content, unit)
+        return problems, UNREADABLE if problems else patch_record(pixels, content, unit)
 
 
 def _decoded(content: bytes, path: str, unit: Unit, grid: Any) -> tuple[NDArray[Any], Mapping[str, str]]:
