@@ -54,6 +54,27 @@ def test_a_damaged_file_is_named(tiny_built: Path, tmp_path: Path) -> None:
     assert str(victim.relative_to(copy)) in done.stdout
 
 
+def test_a_damaged_dataset_is_repaired(tiny_built: Path, tiny_world: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(tiny_built, tmp_path / "copy"))
+    raster = next(copy.glob("rasters/valencia/2021/s1.tif"))
+    raster.write_bytes(raster.read_bytes()[:-7])
+    without = s1s2("verify", copy, "--source", tiny_world, cwd=tmp_path)
+    assert (without.returncode, without.stdout) == (2, "")
+    assert_names(without.stderr, "--source", "--repair")
+    lost = s1s2("verify", copy, "--repair", cwd=tmp_path)
+    assert lost.returncode == 2
+    assert_names(lost.stderr, "s1s2-simulated", "--source", but_not=("--radar-source",))
+    done = s1s2("verify", copy, "--repair", "--source", tiny_world, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"{raster.relative_to(copy)}: fetched" in done.stdout
+    assert files(copy) == files(tiny_built)
+    (copy / "recipe.lock.geojson").write_text("{")
+    done = s1s2("verify", copy, "--repair", "--json", cwd=tmp_path)
+    verdict = json.loads(done.stdout)
+    assert (done.returncode, verdict["ok"], verdict["repaired"]) == (1, False, {})
+    assert [problem["path"] for problem in verdict["problems"]] == ["recipe.lock.geojson"]
+
+
 def test_the_lock_gives_the_same_bytes(tiny_built: Path, tiny_world: Path, tmp_path: Path) -> None:
     lock = tiny_built / "recipe.lock.geojson"
     done = s1s2("build", lock, "--source", tiny_world, "--workers", 1, "--out", tmp_path / "again", cwd=tmp_path)
