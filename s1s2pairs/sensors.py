@@ -66,6 +66,11 @@ REFLECTANCE_SCALE: Final = 10_000
 S2_NODATA: Final = 0
 """Stored Sentinel-2 value that means missing."""
 
+BRIGHTEST_REFLECTANCE: Final = 2.0
+"""Fresh snow and glint stay below; more than half of a raster above this has the wrong scale."""
+DARKEST_DB: Final = -50.0
+"""Sentinel-1's noise floor lies at -22 dB and lower; a whole raster below this has the wrong scale."""
+
 SCL_NO_DATA: Final = 0
 SCL_SNOW: Final = 11
 SCL_LAST: Final = 11
@@ -141,3 +146,16 @@ def valid_pixels(pixels: NDArray[Any], sensor: Sensor) -> NDArray[np.bool_]:
     if sensor == "s1":
         valid = valid & np.isfinite(pixels[:-1]).all(axis=0)
     return valid
+
+
+def can_be_backscatter(low_db: float, high_db: float) -> bool:
+    """Tell whether a raster whose values reach from `low_db` to `high_db` can be backscatter in dB.
+
+    Some ground always lies below 0 dB: a raster that is nowhere below holds linear power.
+    """
+    return low_db < 0 and high_db >= DARKEST_DB
+
+
+def can_be_reflectance(bright: float) -> bool:
+    """Tell whether a raster can be reflectance, `bright` being the fraction of values above `BRIGHTEST_REFLECTANCE`."""
+    return bright <= 0.5

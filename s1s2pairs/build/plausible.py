@@ -7,12 +7,13 @@ from numpy.typing import NDArray
 
 from ..dataset.contents import Unit
 from ..errors import SourceError
-from ..sensors import REFLECTANCE_SCALE, valid_pixels
-
-BRIGHTEST_REFLECTANCE: Final = 2.0
-"""Fresh snow and glint stay below; more than half of a raster above this has the wrong scale."""
-DARKEST_DB: Final = -50.0
-"""Sentinel-1's noise floor lies at -22 dB and lower; a whole raster below this has the wrong scale."""
+from ..sensors import (
+    BRIGHTEST_REFLECTANCE,
+    REFLECTANCE_SCALE,
+    can_be_backscatter,
+    can_be_reflectance,
+    valid_pixels,
+)
 
 
 def check_plausible(pixels: NDArray[Any], unit: Unit) -> None:
@@ -23,7 +24,7 @@ def check_plausible(pixels: NDArray[Any], unit: Unit) -> None:
         unit: What the raster is.
 
     Raises:
-        SourceError: Radar that is nowhere below 0 dB or nowhere above `DARKEST_DB`; reflectance above
+        SourceError: Radar that is nowhere below 0 dB or nowhere above -50 dB; reflectance above
             `BRIGHTEST_REFLECTANCE` in most pixels; not one valid pixel.
     """
     valid = valid_pixels(pixels, unit.sensor)
@@ -34,11 +35,11 @@ def check_plausible(pixels: NDArray[Any], unit: Unit) -> None:
     values = pixels[:-1, valid]
     if unit.sensor == "s1":
         low, high = float(values.min()), float(values.max())
-        if low >= 0 or high < DARKEST_DB:
+        if not can_be_backscatter(low, high):
             raise SourceError(f"{where}: expected backscatter, found {low:.1f} to {high:.1f} dB; {_CHECK['s1']}")
         return
     bright = float(np.mean(values > BRIGHTEST_REFLECTANCE * REFLECTANCE_SCALE))
-    if bright > 0.5:
+    if not can_be_reflectance(bright):
         raise SourceError(
             f"{where}: reflectance above {BRIGHTEST_REFLECTANCE:g} in {bright:.0%} of the values; {_CHECK['s2']}"
         )
