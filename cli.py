@@ -74,9 +74,10 @@ def say(text: str, *, quiet: bool = False) -> None:
         typer.echo(printable(text))
 
 
-def complain(text: str) -> None:
-    """Print a line to the error stream."""
-    typer.echo(printable(f"s1s2: {text}"), err=True)
+def complain(text: str, *, quiet: bool = False) -> None:
+    """Print a line to the error stream, unless the user wants quiet."""
+    if not quiet:
+        typer.echo(printable(f"s1s2: {text}"), err=True)
 
 
 def say_json(value: Any) -> None:
@@ -378,6 +379,10 @@ def translate(
         typer.Option(help="Least pixels neighbouring squares share; else half a window.", show_default=False),
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Squares predicted at once: memory grows with it.")] = 4,
+    any_pixel_size: Annotated[
+        bool,
+        typer.Option("--any-pixel-size", help="Take pixels of another size than the network was trained on."),
+    ] = False,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
@@ -386,7 +391,16 @@ def translate(
 
     bar = _bar(quiet=quiet)
     written = predict(
-        run, inputs, out, window=window, overlap=overlap, batch_size=batch_size, device=device, progress=bar
+        run,
+        inputs,
+        out,
+        window=window,
+        overlap=overlap,
+        batch_size=batch_size,
+        device=device,
+        any_pixel_size=any_pixel_size,
+        progress=bar,
+        note=lambda text: complain(text, quiet=quiet),
     )
     say(str(written), quiet=quiet)
 

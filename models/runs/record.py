@@ -56,6 +56,8 @@ class RunRecord:
     versions: dict[str, str]
     git: dict[str, str | bool] | None
     """Commit of this code, and whether files differed from it. None outside a git checkout."""
+    pixel_sizes_m: tuple[float, ...] = ()
+    """Pixel sizes of the training patches, metres, nearly always one; empty in runs begun before this was kept."""
     resumed: tuple[dict[str, Any], ...] = ()
     """One entry per time the run went on: when, at which step, from which checkpoint, with which versions."""
     status: Literal["running", "finished", "stopped"] = "running"
@@ -147,6 +149,20 @@ def read_record(run: Path) -> RunRecord:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise RunError(f"{path} is damaged or of another version: {where}: {first['msg']}. Train again.") from error
+
+
+def trained_pixel_sizes(run_or_checkpoint: Path) -> tuple[float, ...]:
+    """Return the pixel sizes a run was trained on, metres; empty where no readable `run.json` tells.
+
+    Args:
+        run_or_checkpoint: Folder of a run, or of one of its checkpoints.
+    """
+    folders = (run_or_checkpoint, run_or_checkpoint.resolve().parent.parent)
+    run = next((folder for folder in folders if (folder / RUN_FILE).is_file()), None)
+    try:
+        return read_record(run).pixel_sizes_m if run else ()
+    except RunError:  # a network works without its record
+        return ()
 
 
 @contextlib.contextmanager

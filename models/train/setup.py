@@ -14,7 +14,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from s1s2pairs.dataset.dataset import open_dataset
+from s1s2pairs.dataset.dataset import Dataset, open_dataset
 from s1s2pairs.errors import RunError
 
 from .. import zoo
@@ -45,6 +45,8 @@ class Start:
     train_data: PairDataset
     val_data: PairDataset | None
     """None when the dataset has no val split."""
+    pixel_sizes_m: tuple[float, ...]
+    """Of the training patches, metres, ascending."""
     position: Position = dataclasses.field(default_factory=Position)
     run: Path | None = None
     """Folder of the run that goes on; None for a new one."""
@@ -184,7 +186,14 @@ def _with_data(
         dataset_sha256=opened.sha256,
         train_data=train_data,
         val_data=val_data,
+        pixel_sizes_m=_pixel_sizes(opened),
     )
+
+
+def _pixel_sizes(dataset: Dataset) -> tuple[float, ...]:
+    """Return the pixel sizes of the training patches; a build lays them in UTM, so that they are square and in metres."""
+    transforms = dataset.index.loc[dataset.index["split"] == "train", "transform"]
+    return tuple(sorted({round(abs(float(transform[0])), 6) for transform in transforms}))
 
 
 def begin_record(start: Start, hardware: Hardware) -> RunRecord:
@@ -201,7 +210,13 @@ def begin_record(start: Start, hardware: Hardware) -> RunRecord:
         entry = {"at": now(), "step": start.position.step, "checkpoint": str(start.checkpoint_folder), **here}
         resumed = (*start.record.resumed, entry)
         return replace(
-            start.record, config=config, training=start.training, resumed=resumed, status="running", result={}
+            start.record,
+            config=config,
+            training=start.training,
+            pixel_sizes_m=start.pixel_sizes_m,
+            resumed=resumed,
+            status="running",
+            result={},
         )
     data = {"train": start.train_data, "val": start.val_data}
     return RunRecord(
@@ -215,6 +230,7 @@ def begin_record(start: Start, hardware: Hardware) -> RunRecord:
         dataset_sha256=start.dataset_sha256,
         samples={name: len(samples) for name, samples in data.items() if samples is not None},
         best_by="lowest L1 on the val split" if start.val_data else "last epoch: the dataset has no val split",
+        pixel_sizes_m=start.pixel_sizes_m,
         started_at=now(),
         **here,
     )

@@ -20,13 +20,12 @@ from s1s2pairs.sensors import REFLECTANCE_SCALE, S1_COUNT_BAND, S2_CLEAR_BAND, S
 
 from ..missing import has_values
 from ..task import Sensor, Stack, Task
+from .bands import find_bands
 
 logger = logging.getLogger(__name__)
 
 COUNT_BANDS: Final[Mapping[Sensor, str]] = {"s1": S1_COUNT_BAND, "s2": S2_CLEAR_BAND}
 """Optional band of a file that is 0 where nothing was observed."""
-IMPLAUSIBLE_REFLECTANCE: Final = 100.0
-"""Above it, values are no reflectance but stored integers whose scale the file does not tell."""
 _NAMED_INPUT: Final = re.compile(r"(s[12]_t\d+)=(.+)")
 
 
@@ -94,8 +93,8 @@ def _period_folders(task: Task, folders: list[Storage]) -> list[Storage]:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _File:
-    """An open file and where the bands of a stack are in it."""
+class InputFile:
+    """One input: an open file and where the bands of a stack are in it."""
 
     stack: Stack
     path: str | Path
@@ -120,11 +119,6 @@ class _File:
                 valid[band] &= stored[band] != nodata
         usable: NDArray[np.bool_] = np.all(valid, axis=0)
         values = (np.where(usable, stored, np.nan) * self.slope + self.offset).astype(np.float32)
-        if self.stack.sensor == "s2" and np.nanmax(values, initial=0.0) > IMPLAUSIBLE_REFLECTANCE:
-            raise RunError(
-                f"{self.path}: reflectance up to {np.nanmax(values):.0f}. Reflectance lies around 0 to 1; set the "
-                f"bands' scale in the file (gdal_edit -scale {1 / REFLECTANCE_SCALE}), or divide the values."
-            )
         return values, usable
 
 
@@ -152,7 +146,8 @@ class Scene:
         """
         self.task = task
         self.paths = dict(paths)
-        self._files: list[_File] = []
+        self.files: list[InputFile] = []
+        """One per stack among the task's inputs, while they are open."""
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
@@ -162,8 +157,8 @@ class Scene:
             RunError: A file is missing or no raster, lacks a band, or lies on another grid than the first.
         """
         with ExitStack() as stack:
-            self._files = [_open(entry, self.paths[entry.key], stack) for entry in self.task.inputs]
-            _check_grids(self._files)
+            self.files = [_open(entry, self.paths[entry.key], stack) for entry in self.task.inputs]
+            _check_grids(self.files)
             self._open = stack.pop_all()
         return self
 
@@ -174,18 +169,18 @@ class Scene:
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
-        raster = self._files[0].raster
+        raster = self.files[0].raster
         return raster.height, raster.width
 
     @property
     def crs(self) -> rasterio.crs.CRS:
         """Coordinate reference system of the grid."""
-        return self._files[0].raster.crs
+        return self.files[0].raster.crs
 
     @property
     def transform(self) -> rasterio.Affine:
         """From (column, row) to coordinates."""
-        return self._files[0].raster.transform
+        return self.files[0].raster.transform
 
     def read(self, row: int, column: int, size: int) -> SceneWindow:
         """Read a square window of every stack; what lies beyond the scene is mirrored.
@@ -200,36 +195,32 @@ class Scene:
         beyond = ((0, size - height), (0, size - width))
         valid = np.ones((height, width), bool)
         stacks = {}
-        for file in self._files:
+        for file in self.files:
             values, usable = file.read(window)
             stacks[file.stack.key] = np.pad(values, ((0, 0), *beyond), mode="reflect")
             valid &= usable
         return SceneWindow(column=column, stacks=stacks, valid=np.pad(valid, beyond, mode="reflect"))
 
 
-def _open(stack: Stack, path: str | Path, context: ExitStack) -> _File:
+def _open(stack: Stack, path: str | Path, context: ExitStack) -> InputFile:
     try:
         raster = context.enter_context(_raster(path, context))
     except (rasterio.errors.RasterioIOError, DatasetError) as error:
         reason = str(error).removeprefix(f"{path}: ")
         raise RunError(f"{stack.key}: {path} cannot be read as a raster ({reason}). Give a GeoTIFF.") from error
     names = list(raster.descriptions)
-    missing = [band for band in stack.bands if band not in names]
-    if missing:
-        there = ", ".join(name or "unnamed" for name in names)
-        raise RunError(
-            f"{stack.key}: {path} has no band {', '.join(missing)}; it has {there}. Bands are found by their description; name "
-            "them, for instance with rasterio's `descriptions`, or give another file."
-        )
-    indexes = tuple(names.index(band) + 1 for band in stack.bands)
+    indexes = find_bands(stack, names, f"{stack.key}: {path}")
     for index in indexes:
         unit = raster.units[index - 1]
         if stack.sensor == "s1" and unit and unit.lower() != "db":
-            raise RunError(f"{stack.key}: band {names[index - 1]} of {path} is in {unit}; radar must be in dB.")
+            raise RunError(
+                f"{stack.key}: band {names[index - 1]} of {path} is in {unit}; radar must be in dB. Give 10 * log10 of "
+                "linear power, with the unit dB."
+            )
     slope = np.array([_slope(raster, index, stack.sensor) for index in indexes]).reshape(-1, 1, 1)
     offset = np.array([raster.offsets[index - 1] for index in indexes]).reshape(-1, 1, 1)
     count = COUNT_BANDS[stack.sensor]
-    return _File(
+    return InputFile(
         stack=stack,
         path=path,
         raster=raster,
@@ -258,7 +249,7 @@ def _slope(raster: rasterio.DatasetReader, index: int, sensor: Sensor) -> float:
     return 1.0 / REFLECTANCE_SCALE if sensor == "s2" and stored_as_integer and scale == 1.0 else scale
 
 
-def _check_grids(files: Sequence[_File]) -> None:
+def _check_grids(files: Sequence[InputFile]) -> None:
     """Refuse files on different grids: networks compare the dates pixel by pixel."""
     first = files[0]
     for file in files[1:]:

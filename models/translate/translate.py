@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, Literal
@@ -22,10 +22,12 @@ from s1s2pairs.progress import Progress, Silence, stage
 from ..hardware import memory_advice
 from ..missing import BLANK, present
 from ..runs.checkpoint import load_translator
+from ..runs.record import trained_pixel_sizes
 from ..scaling import Scaling
 from ..task import Batch
 from ..translator import Translator
 from .blend import blend_rows
+from .checks import check_grid, check_values
 from .inputs import Scene, SceneWindow, input_paths
 
 logger = logging.getLogger(__name__)
@@ -44,7 +46,9 @@ def translate(
     window: int | None = None,
     overlap: int | None = None,
     batch_size: int = DEFAULT_BATCH_SIZE,
+    any_pixel_size: bool = False,
     progress: Progress | None = None,
+    note: Callable[[str], None] = logger.warning,
 ) -> str | Path:
     """Predict the target of a run's task for a whole scene.
 
@@ -58,19 +62,22 @@ def translate(
         window: Side in pixels of the squares predicted at once; none means 256, or what the network needs.
         overlap: Least pixels that neighbouring squares share; none means half a window.
         batch_size: Squares predicted at once. Memory grows with it, not with the scene's height.
+        any_pixel_size: Take inputs of another pixel size than the network was trained on.
         progress: Told how far it is.
+        note: Told what could not be checked, and how many pixels have no result.
 
     Returns:
         `out`.
 
     Raises:
-        RunError: The run or an input is missing or broken, inputs do not fit the task or each other, a window does not fit the
-            network, or memory ran out.
+        RunError: The run or an input is missing or broken, inputs do not fit the task, each other or the pixel size of the
+            training, hold what no sensor can have measured, a window does not fit the network, or memory ran out.
         DatasetError: A URL's storage cannot be used.
     """
     loaded = load_translator(run, which, device)
     task = loaded.translator.task
     with Scene(task, input_paths(task, inputs)) as scene:
+        check_grid(scene, trained_pixel_sizes(run), any_pixel_size=any_pixel_size, note=note)
         return translate_scene(
             loaded.translator,
             loaded.scaling,
@@ -80,6 +87,7 @@ def translate(
             overlap=overlap,
             batch_size=batch_size,
             progress=progress,
+            note=note,
         )
 
 
@@ -93,11 +101,18 @@ def translate_scene(
     overlap: int | None = None,
     batch_size: int = DEFAULT_BATCH_SIZE,
     progress: Progress | None = None,
+    note: Callable[[str], None] = logger.warning,
 ) -> str | Path:
     """Predict an open scene with a loaded network; the arguments are those of `translate`."""
     size, shared = tiling(translator, window, overlap)
     predictor = _Predictor(translator, scaling, scene, size, batch_size)
-    return _write(predictor, out, overlap=shared, progress=progress or Silence())
+    missing = _write(predictor, out, overlap=shared, progress=progress or Silence())
+    if missing:
+        total = math.prod(scene.shape)
+        note(
+            f"{out}: {missing} of {total} pixels ({missing / total:.2%}) have no result, as an input is missing there."
+        )
+    return out
 
 
 def tiling(translator: Translator, window: int | None, overlap: int | None) -> tuple[int, int]:
@@ -188,39 +203,12 @@ def _whole(out: str | Path) -> Iterator[Path]:
         storage.write(name, (Path(folder) / "finished.tif").read_bytes())
 
 
-def _write(predictor: _Predictor, out: str | Path, *, overlap: int, progress: Progress) -> str | Path:
-    """Predict, blend and write; `out` appears when it is whole."""
-    scene, target, size = predictor.scene, predictor.scene.task.target, predictor.size
-    height, width = scene.shape
-    blended = blend_rows(
-        predictor.row,
-        bands=len(target.bands),
-        height=max(height, size),
-        width=max(width, size),
-        size=size,
-        overlap=overlap,
-    )
+def _write(predictor: _Predictor, out: str | Path, *, overlap: int, progress: Progress) -> int:
+    """Check, predict, blend and write; `out` appears when it is whole. Returns how many of its pixels have no value."""
     with _whole(out) as folder:
+        check_values(predictor.scene, progress)
         rows_file = folder / "rows.tif"
-        profile = {
-            "driver": "GTiff",
-            "dtype": "float32",
-            "count": len(target.bands),
-            "height": height,
-            "width": width,
-            "crs": scene.crs,
-            "transform": scene.transform,
-            "nodata": np.nan,
-            "bigtiff": "IF_SAFER",
-        }
-        with rasterio.open(rows_file, "w", **profile) as raster, stage(progress, "translating rows", height):
-            raster.descriptions = target.bands
-            raster.units = (target.unit,) * len(target.bands)
-            for row, values in blended:
-                rows = min(values.shape[1], height - row)  # what was mirrored below a small scene is dropped
-                physical = predictor.scaling.unscale(torch.from_numpy(values[:, :rows, :width]), target)
-                raster.write(physical.float().numpy(), window=Window(0, row, width, rows))
-                progress.step(steps=rows)
+        missing = _write_rows(predictor, rows_file, overlap=overlap, progress=progress)
         # A COG has its overviews first, so it can only be written once all rows are there.
         rasterio.shutil.copy(
             rows_file,
@@ -231,4 +219,40 @@ def _write(predictor: _Predictor, out: str | Path, *, overlap: int, progress: Pr
             overview_resampling="AVERAGE",
             bigtiff="IF_SAFER",
         )
-    return out
+    return missing
+
+
+def _write_rows(predictor: _Predictor, rows_file: Path, *, overlap: int, progress: Progress) -> int:
+    """Predict, blend and write row by row; returns how many pixels have no value."""
+    scene, target, size = predictor.scene, predictor.scene.task.target, predictor.size
+    height, width = scene.shape
+    blended = blend_rows(
+        predictor.row,
+        bands=len(target.bands),
+        height=max(height, size),
+        width=max(width, size),
+        size=size,
+        overlap=overlap,
+    )
+    profile = {
+        "driver": "GTiff",
+        "dtype": "float32",
+        "count": len(target.bands),
+        "height": height,
+        "width": width,
+        "crs": scene.crs,
+        "transform": scene.transform,
+        "nodata": np.nan,
+        "bigtiff": "IF_SAFER",
+    }
+    missing = 0
+    with rasterio.open(rows_file, "w", **profile) as raster, stage(progress, "translating rows", height):
+        raster.descriptions = target.bands
+        raster.units = (target.unit,) * len(target.bands)
+        for row, values in blended:
+            rows = min(values.shape[1], height - row)  # what was mirrored below a small scene is dropped
+            physical = predictor.scaling.unscale(torch.from_numpy(values[:, :rows, :width]), target)
+            missing += int(torch.isnan(physical).any(dim=0).sum())
+            raster.write(physical.float().numpy(), window=Window(0, row, width, rows))
+            progress.step(steps=rows)
+    return missing

@@ -203,6 +203,7 @@ def test_run_folder_holds_what_was_promised(tiny_dataset: Path, tmp_path: Path, 
     assert record["training"]["log_every_steps"] == 20
     assert Path(record["dataset"]) == tiny_dataset
     assert record["samples"] == {"train": 8, "val": 8}
+    assert record["pixel_sizes_m"] == [10.0]
     assert record["status"] == "finished"
     assert record["versions"]["torch"] == torch.__version__
     assert set(record["git"]) == {"commit", "changed"}
