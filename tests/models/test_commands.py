@@ -90,6 +90,7 @@ def test_translate_tells_how_far_it_is_and_takes_its_windows(run: Path, scene: P
     code, out, err = s1s2(*words, "--out", "a.tif", "--overlap", 0, "--batch-size", 1, cwd=tmp_path)
     assert (code, out.strip()) == (0, "a.tif"), err
     assert "translating rows: 520/520" in err
+    assert "s1s2: The run does not say on which pixel size" in err
     assert s1s2(*words, "--out", "b.tif", "--window", SIZE, "--overlap", 128, "--quiet", cwd=tmp_path) == (0, "", "")
     with rasterio.open(tmp_path / "a.tif") as plain, rasterio.open(tmp_path / "b.tif") as blended:
         assert plain.shape == blended.shape == (520, 270)

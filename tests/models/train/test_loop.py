@@ -177,6 +177,15 @@ def test_run_goes_on_from_its_best_checkpoint_too(toy: Trainer) -> None:
     assert_same(weights(run), weights(toy("whole", epochs=2).run))
 
 
+def test_an_older_run_learns_its_pixel_size_when_it_goes_on(toy: Trainer) -> None:
+    run = toy("run", max_steps=1).run
+    record = json.loads((run / "run.json").read_text())
+    assert record.pop("pixel_sizes_m") == [10.0]
+    (run / "run.json").write_text(json.dumps(record))
+    toy("run", resume=run, max_steps=2)
+    assert json.loads((run / "run.json").read_text())["pixel_sizes_m"] == [10.0]
+
+
 def test_metrics_have_each_step_once_after_a_resume(toy: Trainer) -> None:
     run = toy("run", max_steps=6, log_every_steps=1, checkpoint_every_steps=2).run
     with (run / "metrics.csv").open("a") as file:
