@@ -380,8 +380,7 @@ def translate(
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Squares predicted at once: memory grows with it.")] = 4,
     any_pixel_size: Annotated[
-        bool,
-        typer.Option("--any-pixel-size", help="Take pixels of another size than the network was trained on."),
+        bool, typer.Option("--any-pixel-size", help="Take pixels of another size than the network was trained on.")
     ] = False,
     device: Device = "auto",
     quiet: Quiet = False,
@@ -391,17 +390,9 @@ def translate(
 
     bar = _bar(quiet=quiet)
     written = predict(
-        run,
-        inputs,
-        out,
-        window=window,
-        overlap=overlap,
-        batch_size=batch_size,
-        device=device,
-        any_pixel_size=any_pixel_size,
-        progress=bar,
-        note=lambda text: complain(text, quiet=quiet),
-    )
+        run, inputs, out, window=window, overlap=overlap, batch_size=batch_size, device=device,
+        any_pixel_size=any_pixel_size, progress=bar, note=lambda text: complain(text, quiet=quiet),
+    )  # fmt: skip
     say(str(written), quiet=quiet)
 
 
