@@ -300,6 +300,9 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train a network on a dataset."""
+    from models.network_names import check_name
+
+    check_name(network)  # before PyTorch is loaded, which takes seconds
     from models.hardware import is_first_process
     from models.runs.record import default_dataset
     from models.train.loop import train as run_training

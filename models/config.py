@@ -2,7 +2,6 @@
 
 import abc
 import dataclasses
-import difflib
 import types
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from s1s2pairs.errors import RunError
 from s1s2pairs.sensors import DEFAULT_S2_BANDS
 
+from .network_names import nearest
 from .task import Task
 
 
@@ -121,12 +121,6 @@ def refuse_unknown(given: Iterable[str], known: Mapping[str, Sequence[str]]) -> 
         if key not in choices:
             listed = "; ".join(f"{owner} has {', '.join(names)}" for owner, names in known.items())
             raise RunError(f"There is no setting {key!r}.{nearest(key, choices)} {listed}.")
-
-
-def nearest(word: str, choices: Iterable[str]) -> str:
-    """Return a question that names what a user may have meant, after a space; nothing where no choice is near."""
-    match = difflib.get_close_matches(word.lower(), list(choices), n=1, cutoff=0.5)
-    return f" Did you mean {match[0]}?" if match else ""
 
 
 def _in_words(hint: Any) -> str:

@@ -5,25 +5,17 @@ A network is a file in `networks/`; nothing registers itself. The file offers `C
 """
 
 import importlib
-import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 import torch
 
 from s1s2pairs.errors import RunError
 
 from . import networks as networks_package
-from .config import NetworkConfig, nearest, parse, refuse_unknown
+from .config import NetworkConfig, parse, refuse_unknown
+from .network_names import ALIASES, names, unknown
 from .translator import Translator
-
-ALIASES: Final[dict[str, tuple[str, dict[str, str]]]] = {
-    "tsgan_v1": ("tsgan", {"version": "v1"}),
-    "tsgan_v2": ("tsgan", {"version": "v2"}),
-    "tsgan_v3": ("tsgan", {"version": "v3"}),
-}
-"""Published names of networks that differ from another only by settings."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,21 +76,14 @@ class Broken:
     error: str
 
 
-def names() -> tuple[str, ...]:
-    """Return the names of all networks, sorted, without loading any."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(networks_package.__path__)))
-
-
 def load(name: str) -> NetworkInfo:
     """Load one network's file, and no other.
 
     Raises:
         RunError: There is no such file, the text names the nearest; or it cannot be loaded, the text says why.
     """
-    known = names()
-    if name not in known:
-        choices = (*known, *ALIASES)
-        raise RunError(f"There is no network {name!r}.{nearest(name, choices)} Choose from {', '.join(choices)}.")
+    if name not in names():
+        raise unknown(name)
     try:
         module = importlib.import_module(f".{name}", networks_package.__name__)
         return NetworkInfo(

@@ -3,6 +3,8 @@
 import inspect
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -134,3 +136,22 @@ def test_map_asks_earth_engine_only_when_told(
     monkeypatch.setattr(maps, "make_map", make_map)
     assert s1s2("map", "r.geojson", "--out", "m.html", *words, cwd=tmp_path) == (0, "m.html\n", "")
     assert asked == ["r.geojson", Path("m.html"), layers, project]
+
+
+def test_a_mistyped_network_is_refused_before_pytorch_is_loaded(tmp_path: Path) -> None:
+    code = (
+        "import sys, cli\n"
+        "try:\n    cli.main(sys.argv[1:])\n"
+        "finally:\n    print(*({'torch', 'numpy', 'lightning_fabric'} & set(sys.modules)))\n"
+    )
+    for words in (("tsgam",), ("tsgam", "--data", "anywhere"), ("TSGAN_V2", "--resume", "anywhere")):
+        done = subprocess.run(
+            [sys.executable, "-c", code, "train", *words],
+            cwd=Path(cli.__file__).parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 2
+        assert f"There is no network {words[0]!r}. Did you mean tsgan" in done.stderr
+        assert done.stdout == "\n", "nothing heavy is loaded"
