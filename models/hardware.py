@@ -70,13 +70,14 @@ def choose_device(word: str) -> torch.device:
     return torch.device(word)
 
 
-def choose_hardware(device: str, devices: int | None, precision: str | None) -> Hardware:
+def choose_hardware(device: str, devices: int | None, precision: str | None, *, kept: str | None = None) -> Hardware:
     """Check what the user wants against what there is.
 
     Args:
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         devices: Processes on this machine; none means 1, or what `torchrun` started.
-        precision: One of `PRECISIONS`; none means bf16-mixed on CUDA, 32-true elsewhere.
+        precision: One of `PRECISIONS`; none means `kept`, or bf16-mixed on CUDA, 32-true elsewhere.
+        kept: Precision of the run that goes on.
 
     Raises:
         RunError: The device or so many of them are not there, or the precision is not possible on it.
@@ -92,7 +93,7 @@ def choose_hardware(device: str, devices: int | None, precision: str | None) -> 
         raise RunError(f"--devices {count} does not fit device {device!r}: give 1 or more, and cuda without a number.")
     if chosen.type == "cuda" and count > torch.cuda.device_count():
         raise RunError(f"--devices {count} asked for, but there are {torch.cuda.device_count()} CUDA devices here.")
-    return Hardware(device=chosen, devices=count, nodes=nodes, precision=_choose_precision(precision, chosen))
+    return Hardware(device=chosen, devices=count, nodes=nodes, precision=_choose_precision(precision, kept, chosen))
 
 
 def is_first_process() -> bool:
@@ -194,13 +195,15 @@ def _started_by_torchrun() -> tuple[int, int]:
     return local, int(os.environ["WORLD_SIZE"]) // local
 
 
-def _choose_precision(word: str | None, device: torch.device) -> Precision:
-    word = word or os.environ.get("LT_PRECISION")  # what `fabric run --precision` sets
+def _choose_precision(given: str | None, kept: str | None, device: torch.device) -> Precision:
+    given = given or os.environ.get("LT_PRECISION")  # what `fabric run --precision` sets
+    word = given or kept
     if word is None:
         return "bf16-mixed" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "32-true"
     if word not in PRECISIONS:
         raise RunError(f"Unknown precision {word!r}: choose {', '.join(sorted(set(PRECISIONS.values())))}.")
     precision = PRECISIONS[word]
     if precision == "16-mixed" and device.type == "cpu":
-        raise RunError("Precision 16-mixed needs a GPU: on a CPU choose 32-true or bf16-mixed.")
+        why = "" if given else " The run has trained in it so far: go on with another --precision, or on a GPU."
+        raise RunError(f"Precision 16-mixed needs a GPU: on a CPU choose 32-true or bf16-mixed.{why}")
     return precision

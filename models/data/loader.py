@@ -15,6 +15,8 @@ from .dataset import Crop, PairDataset, RawBatch
 class EpochBatches:
     """Says which samples make up each batch. The order is a function of seed and epoch: any batch can be found again.
 
+    How far an epoch has come is a number of samples, which means the same on any number of processes.
+
     With several processes, the batches of one step are parts of one big batch: process r of n gets the r-th part. The
     last samples that fill no whole big batch are left out in this epoch; another epoch's order leaves out others.
     """
@@ -33,24 +35,33 @@ class EpochBatches:
         """Number of this process; planned as that of the first, and set once the processes are there."""
         self.epoch = 0
         self.first = 0
-        """Batch to start with: those before it were used before the run was interrupted."""
+        """Place in the epoch's order to start at: samples before it were used before the run was interrupted."""
         if not len(self):
             raise RunError(
-                f"The {dataset.split} split has {len(dataset)} samples, one step needs {batch_size * world_size} "
+                f"The {dataset.split} split has {len(dataset)} samples, one step needs {self.step_samples} "
                 f"({world_size} processes x batch_size {batch_size}). Lower it with --set batch_size=N, or add data."
             )
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
-        return len(self._dataset) // (self._batch_size * self._world_size)
+        return self.left(0)
+
+    @property
+    def step_samples(self) -> int:
+        """Samples that all processes together use in a step."""
+        return self._batch_size * self._world_size
+
+    def left(self, used: int) -> int:
+        """Return the number of batches after the first `used` samples of an epoch; fewer samples than a step takes make none."""
+        return (len(self._dataset) - used) // self.step_samples
 
     def __iter__(self) -> Iterator[list[int] | list[tuple[int, Crop]]]:
         """Yield the samples, and the crop if wanted, of each batch of this process in `epoch`."""
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self.epoch)
         order = torch.randperm(len(self._dataset), generator=generator).tolist()
         crops = self._crops(generator)
-        for number in range(self.first, len(self)):
-            start = (number * self._world_size + self.rank) * self._batch_size
+        for number in range(self.left(self.first)):
+            start = self.first + number * self.step_samples + self.rank * self._batch_size
             part = range(start, start + self._batch_size)
             numbers = [order[place] for place in part]
             yield numbers if crops is None else [(order[place], crops[place]) for place in part]

@@ -2,7 +2,7 @@
 
 A checkpoint is a folder::
 
-    checkpoint.json                  network, config, task, scaling, position in the run; names the two files that belong to it
+    checkpoint.json                  network, config, task, scaling, position in the run; names and hashes the two files
     weights-00000120.safetensors
     optimizers-00000120.safetensors
 
@@ -16,13 +16,12 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from pydantic import TypeAdapter, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -33,10 +32,11 @@ from ..hardware import choose_device
 from ..scaling import Scaling
 from ..translator import Translator
 from .optimizer_state import flatten, restore
+from .tensors import PICKLE_SUFFIXES, file_sha256, is_pickle, read_tensors, refuse_pickled
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+"""1 counted batches of an epoch, which mean other samples on another number of devices, and kept no hashes. It is still read."""
 JSON_NAME: Final = "checkpoint.json"
-PICKLE_SUFFIXES: Final = (".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin", ".tar")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,14 +44,16 @@ class Position:
     """How far a run has come, and its best validation so far."""
 
     epoch: int = 0
-    """Epoch under way, from 0; the number of finished ones when `step_in_epoch` is 0."""
-    step_in_epoch: int = 0
-    """Batches of this epoch already used."""
+    """Epoch under way, from 0; the number of finished ones when `samples_in_epoch` is 0."""
+    samples_in_epoch: int = 0
+    """Samples of this epoch already used, by all processes together; they are the first ones in the epoch's order."""
     step: int = 0
-    """Batches used since the start."""
+    """Steps since the start; in each, every process uses one batch."""
     best_value: float | None = None
     """Lowest validation L1, None before the first validation and in runs without a val split."""
     best_step: int | None = None
+    step_in_epoch: int | None = None
+    """Steps of this epoch, in checkpoints of format 1, which do not count its samples."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,6 +76,8 @@ class Checkpoint:
     """`weights` and `optimizers`: file names in the checkpoint's folder."""
     sizes_bytes: dict[str, int]
     """Size of each of the files, to notice truncation before anything is parsed."""
+    sha256: dict[str, str] = field(default_factory=dict)
+    """Of each of the files, checked when it is loaded; empty in format 1."""
 
 
 def save(
@@ -116,6 +120,7 @@ def save(
         optimizers=described,
         files=files,
         sizes_bytes={name: (folder / file).stat().st_size for name, file in files.items()},
+        sha256={name: file_sha256(folder / file) for name, file in files.items()},
     )
     _commit(folder, checkpoint)
 
@@ -149,11 +154,14 @@ def read(folder: Path) -> Checkpoint:
         checkpoint = TypeAdapter(Checkpoint).validate_json(path.read_bytes())
     except (ValidationError, UnicodeDecodeError) as error:
         raise RunError(f"{path} is damaged or truncated. Use the run's other checkpoint, or train again.") from error
-    if checkpoint.format != FORMAT:
+    if checkpoint.format not in (1, FORMAT):
         raise RunError(
-            f"{path} has format {checkpoint.format}, this version reads {FORMAT}. Use the version that wrote it."
+            f"{path} has format {checkpoint.format}, this version reads 1 and {FORMAT}. Use the version that wrote it."
         )
+    if checkpoint.format == FORMAT and checkpoint.sha256.keys() != checkpoint.files.keys():
+        raise RunError(f"{path} is damaged: it lacks hashes of its files. Use the run's other checkpoint.")
     for name, file in checkpoint.files.items():
+        refuse_pickled(folder / file)
         size = (folder / file).stat().st_size if (folder / file).is_file() else 0
         if size != checkpoint.sizes_bytes[name]:
             raise RunError(
@@ -183,6 +191,11 @@ def find(run_or_checkpoint: Path, which: Literal["best", "last"]) -> Path:
             "Wait for the first epoch to end, or train again."
         )
     return folder
+
+
+def has_checkpoint(run: Path) -> bool:
+    """Return whether a run's folder holds any checkpoint."""
+    return any((run / "checkpoints" / which / JSON_NAME).is_file() for which in ("last", "best"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -218,9 +231,9 @@ def load_weights(folder: Path, checkpoint: Checkpoint, translator: Translator) -
     """Put a checkpoint's weights into a translator whose parts are not wrapped yet.
 
     Raises:
-        RunError: The weights belong to another network or another configuration of it.
+        RunError: The file is damaged, or the weights belong to another network or another configuration of it.
     """
-    weights = _read_tensors(folder / checkpoint.files["weights"])
+    weights = read_tensors(folder / checkpoint.files["weights"], checkpoint.sha256.get("weights"))
     own = translator.state_dict()
     wrong = sorted(key for key in own.keys() | weights.keys() if _shape(own, key) != _shape(weights, key))
     if wrong:
@@ -236,14 +249,14 @@ def load_optimizers(folder: Path, checkpoint: Checkpoint, optimizers: Mapping[st
     """Put a checkpoint's optimizer state into the optimizers of a new run.
 
     Raises:
-        RunError: The checkpoint is of a network with other parts.
+        RunError: The file is damaged, or the checkpoint is of a network with other parts.
     """
     if checkpoint.optimizers.keys() != optimizers.keys():
         raise RunError(
             f"{folder} has optimizers for {', '.join(checkpoint.optimizers)}, this network for {', '.join(optimizers)}: "
             "it is a checkpoint of another network."
         )
-    tensors = _read_tensors(folder / checkpoint.files["optimizers"])
+    tensors = read_tensors(folder / checkpoint.files["optimizers"], checkpoint.sha256.get("optimizers"))
     for part, optimizer in optimizers.items():
         restore(optimizer, part, tensors, checkpoint.optimizers[part])
 
@@ -258,13 +271,6 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     with partial.open("rb+") as file:
         os.fsync(file.fileno())
     partial.replace(path)
-
-
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise RunError(f"{path} is no readable safetensors file ({error}). Use the run's other checkpoint.") from error
 
 
 def _commit(folder: Path, checkpoint: Checkpoint) -> None:
@@ -282,7 +288,8 @@ def _commit(folder: Path, checkpoint: Checkpoint) -> None:
 
 def _refuse_pickle(path: Path) -> None:
     if path.suffix.lower() in PICKLE_SUFFIXES or path.is_file():
+        what = "it is no safetensors file but a pickle, and " if is_pickle(path) else ""
         raise RunError(
-            f"{path} is refused: a checkpoint is a folder of safetensors and JSON. Pickles (.pt, .pth, .ckpt, ...) can run "
-            "code when opened and are never loaded. Give a run folder made by `s1s2 train`."
+            f"{path} is refused: {what}a checkpoint is a folder of safetensors and JSON. Pickles (.pt, .pth, .ckpt, ...) can "
+            "run code when opened and are never loaded. Give a run folder made by `s1s2 train`."
         )

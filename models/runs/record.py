@@ -22,7 +22,6 @@ from ..scaling import Scaling
 from .settings import TrainSettings
 
 RUN_FILE: Final = "run.json"
-RUNS_FOLDER: Final = Path("runs")
 DATA_FOLDER: Final = Path("data")
 PACKAGES: Final = ("s1s2pairs", "torch", "lightning-fabric", "numpy", "rasterio", "safetensors")
 """Packages whose versions are kept with a run."""
@@ -65,6 +64,16 @@ class RunRecord:
     result: dict[str, Any] = field(default_factory=dict)
     """Steps, epochs and best validation, once finished; the reason, once stopped."""
 
+    @property
+    def last_precision(self) -> str:
+        """Precision when the run last began or went on."""
+        return str(self.resumed[-1].get("precision", self.precision)) if self.resumed else self.precision
+
+    def processes_before(self, step: int | None = None) -> int:
+        """Return how many processes made a step, counted from 1; None asks for when the run last began or went on."""
+        later = [entry for entry in self.resumed if step is None or entry["step"] < step]
+        return int(later[-1].get("processes", self.processes)) if later else self.processes
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunResult:
@@ -100,33 +109,6 @@ def default_dataset(root: Path = DATA_FOLDER) -> Path:
             f"There are {len(found)} datasets under {root}/: {', '.join(map(str, found))}. Choose with --data."
         )
     return found[0]
-
-
-def claim_folder(out: Path | None, name: str) -> Path:
-    """Make the folder of a new run.
-
-    Args:
-        out: The folder wanted; none takes the first free `runs/<name>-<n>`.
-        name: The network's name as the user typed it.
-
-    Raises:
-        RunError: The folder already holds something.
-    """
-    if out is not None:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise RunError(f"{out} is not empty. Choose another --out, or go on with that run by --resume {out}.")
-        out.mkdir(parents=True, exist_ok=True)
-        return out
-    RUNS_FOLDER.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while True:
-        folder = RUNS_FOLDER / f"{name}-{number}"
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            number += 1
-        else:
-            return folder
 
 
 def write_record(run: Path, record: RunRecord) -> None:

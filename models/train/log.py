@@ -23,8 +23,8 @@ from s1s2pairs.errors import RunError
 
 from ..data.dataset import Sample
 from ..runs.checkpoint import Position
+from ..runs.folder import METRICS_FILE, SAMPLES, TENSORBOARD
 
-METRICS_FILE: Final = "metrics.csv"
 COLUMNS: Final = ("step", "epoch", "split", "metric", "value")
 PLAIN_LINE_EVERY_S: Final = 30.0
 """Least time between two plain lines within an epoch."""
@@ -112,11 +112,11 @@ class RunLog:
         """
         self._run, self._epochs, self._quiet = run, epochs, quiet
         self._total_steps = total_steps
-        (run / "samples").mkdir(exist_ok=True)
+        (run / SAMPLES).mkdir(exist_ok=True)
         _drop_rows_after(run / METRICS_FILE, position.step)
         self._file = (run / METRICS_FILE).open("a", newline="", encoding="utf-8")
         self._csv = csv.writer(self._file)
-        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=position.step + 1)
+        self._board = SummaryWriter(str(run / TENSORBOARD), purge_step=position.step + 1)
         self._console = Console(stderr=True)
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -164,7 +164,7 @@ class RunLog:
 
     def picture(self, name: str, position: Position, png: bytes) -> None:
         """Keep a sample's picture, as `samples/<epoch>_<name>.png` and in TensorBoard."""
-        (self._run / "samples" / f"epoch{position.epoch + 1:04d}_{name}.png").write_bytes(png)
+        (self._run / SAMPLES / f"epoch{position.epoch + 1:04d}_{name}.png").write_bytes(png)
         pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
         self._board.add_image(name, pixels, position.step, dataformats="HWC")
 

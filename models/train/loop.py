@@ -8,11 +8,11 @@ Runs can be repeated and resumed because nothing depends on history but weights 
 is a function of (seed, epoch), and torch's random numbers are seeded anew at each step from (seed, process, step).
 """
 
+import contextlib
 import dataclasses
 import os
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -27,9 +27,11 @@ from ..data.dataset import RawBatch
 from ..data.loader import EpochBatches, make_loader, to_network
 from ..hardware import choose_hardware, default_workers, explain_failure, is_first_process, numerics, seed_step
 from ..runs import checkpoint
-from ..runs.record import RunResult, claim_folder, kept_record
+from ..runs.folder import CHECKPOINTS, claim_folder, clear, occupied
+from ..runs.record import RunRecord, RunResult, kept_record
+from . import setup
 from .log import LossMeter, RunLog
-from .setup import Start, begin_record, make_fabric, make_optimizers, set_learning_rates, start_new, start_resumed
+from .setup import Start
 from .validation import draw, validate
 
 
@@ -55,7 +57,8 @@ def train(
         resume: Folder of a run, or of one of its checkpoints, to go on from.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         devices: Processes on this machine; none means 1, or what torchrun started.
-        precision: `32-true`, `bf16-mixed` or `16-mixed`; none means bf16-mixed on CUDA, 32-true elsewhere.
+        precision: `32-true`, `bf16-mixed` or `16-mixed`; none means that of the run that goes on, for a new one bf16-mixed
+            on CUDA, 32-true elsewhere.
         quiet: Show no progress.
 
     Raises:
@@ -63,30 +66,44 @@ def train(
         DatasetError: The dataset is missing or damaged.
     """
     # What is trained on which devices, checked before anything is written.
-    hardware = choose_hardware(device, devices, precision)
-    if resume is not None:
-        if out is not None:
-            raise RunError("--out and --resume contradict each other: a resumed run stays in its folder.")
-        start = start_resumed(network, resume, dataset, settings or {})
+    if resume is not None and out is not None:
+        raise RunError("--out and --resume contradict each other: a resumed run stays in its folder.")
+    earlier = None if resume is None else setup.find_earlier(resume)
+    hardware = choose_hardware(device, devices, precision, kept=earlier.record.last_precision if earlier else None)
+    if earlier is not None:
+        start = setup.start_resumed(network, earlier, dataset, settings or {})
     elif dataset is None:
         raise RunError("No dataset given: name one with --data.")
     else:
-        start = start_new(network, dataset, settings or {})
+        start = setup.start_new(network, dataset, settings or {})
     size = start.translator.config.batch_size
     batches = EpochBatches(start.train_data, batch_size=size, seed=start.training.seed, world_size=hardware.processes)
+    record = setup.begin_record(start, hardware)
+    fabric = setup.make_fabric(hardware)
 
     # The processes. The first claims the run's folder before it starts the others, which run this function from its top.
-    fabric = make_fabric(hardware)
-    folder = start.run or (claim_folder(out, network) if is_first_process() else None)
-    if os.environ.get("LT_CLI_USED") != "1":  # `fabric run` has launched already
-        fabric.launch()
-    folder = Path(fabric.broadcast(str(folder)))
-    batches.rank = fabric.global_rank
+    with contextlib.ExitStack() as until_end:
+        folder = start.run
+        if is_first_process():
+            folder = folder or claim_folder(out, network, record)
+            until_end.enter_context(occupied(folder))
+            if start.checkpoint is None:
+                clear(folder)  # of what the same run may have written before its first checkpoint
+            setup.note_changes(start, hardware)
+        if os.environ.get("LT_CLI_USED") != "1":  # `fabric run` has launched already
+            fabric.launch()
+        folder = Path(fabric.broadcast(str(folder)))
+        batches.rank = fabric.global_rank
+        return _run(fabric, start, batches, folder, record, quiet=quiet)
 
-    # The run itself; its record says how it ended, whichever way that was.
+
+def _run(
+    fabric: Fabric, start: Start, batches: EpochBatches, folder: Path, record: RunRecord, *, quiet: bool
+) -> RunResult:
+    """Train in one process; the run's record says how it ended, whichever way that was."""
     with numerics(fabric.device, deterministic=start.training.deterministic):
         try:
-            with kept_record(folder, begin_record(start, hardware), enabled=fabric.is_global_zero) as finish:
+            with kept_record(folder, record, enabled=fabric.is_global_zero) as finish:
                 return finish(_Loop(fabric, start, batches, folder, quiet=quiet).run())
         except (RuntimeError, MemoryError) as error:
             explained = explain_failure(error)
@@ -113,7 +130,7 @@ class _Loop:
 
         # Optimizers: the plain ones are saved, those that Fabric wraps take the steps.
         precision = fabric.strategy.precision
-        self.plain_optimizers = make_optimizers(start, scaled_loss=bool(precision.state_dict()))
+        self.plain_optimizers = setup.make_optimizers(start, scaled_loss=bool(precision.state_dict()))
         if start.checkpoint is not None and start.checkpoint.precision_state:
             precision.load_state_dict(start.checkpoint.precision_state)
         self.optimizers = {}
@@ -127,7 +144,8 @@ class _Loop:
         # Data.
         workers = default_workers() if self.training.workers is None else self.training.workers
         self.loader = make_loader(start.train_data, batches, workers=workers, pin_memory=cuda)
-        steps = self.translator.config.epochs * len(batches)
+        epochs_to_come = self.translator.config.epochs - self.position.epoch - 1
+        steps = self.position.step + batches.left(self.position.samples_in_epoch) + epochs_to_come * len(batches)
         self.last_step = min(steps, self.training.max_steps or steps)
 
         # Losses. To check each costs nothing on a single CPU process, and stops a bad one before it reaches the weights.
@@ -143,8 +161,8 @@ class _Loop:
         if self.fabric.is_global_zero:
             self._complete_best()
             self._open_log()
-        with self.log or nullcontext():
-            while self.position.epoch < self.translator.config.epochs and self.position.step < self.last_step:
+        with self.log or contextlib.nullcontext():
+            while self.position.epoch < self.translator.config.epochs and self.position.step != self.training.max_steps:
                 self._train_epoch()
                 self._end_epoch()
         position = self.position
@@ -158,16 +176,15 @@ class _Loop:
 
     def _train_epoch(self) -> None:
         """Train on the batches that are left of an epoch."""
-        set_learning_rates(self.plain_optimizers, self.translator.learning_rate_factor(self.position.epoch))
-        # An epoch that was interrupted goes on behind the batches it has had.
-        self.batches.epoch, self.batches.first = self.position.epoch, self.position.step_in_epoch
+        setup.set_learning_rates(self.plain_optimizers, self.translator.learning_rate_factor(self.position.epoch))
+        # An epoch that was interrupted goes on behind the samples it has had.
+        self.batches.epoch, self.batches.first = self.position.epoch, self.position.samples_in_epoch
         every = self.training.checkpoint_every_steps
         self.translator.train()
         for raw in self.loader:
             self._step(raw)
-            self.position = replace(
-                self.position, step=self.position.step + 1, step_in_epoch=self.position.step_in_epoch + 1
-            )
+            used = self.position.samples_in_epoch + self.batches.step_samples
+            self.position = replace(self.position, step=self.position.step + 1, samples_in_epoch=used)
             if self.position.step % self.training.log_every_steps == 0:
                 self._log_losses()
             if every is not None and self.position.step % every == 0:
@@ -203,8 +220,8 @@ class _Loop:
         trained = self.position
         improved = self._validate()
         # The checkpoint stands at the beginning of the next epoch, unless this one was cut short.
-        if trained.step_in_epoch == len(self.batches):
-            self.position = replace(self.position, epoch=trained.epoch + 1, step_in_epoch=0)
+        if not self.batches.left(trained.samples_in_epoch):
+            self.position = replace(self.position, epoch=trained.epoch + 1, samples_in_epoch=0)
         self._save(best=improved)
         if self.log is not None and self.training.pictures:
             data = self.start.val_data or self.start.train_data
@@ -229,7 +246,7 @@ class _Loop:
         if not losses or step == self.position.step:
             return
         self.logged_at = (time.monotonic(), self.position.step)
-        samples = (self.position.step - step) * self.translator.config.batch_size * self.fabric.world_size
+        samples = (self.position.step - step) * self.batches.step_samples
         if self.log is not None:
             self.log.trained(self.position, losses, samples / (self.logged_at[0] - before))
 
@@ -257,7 +274,7 @@ class _Loop:
         """Replace `checkpoints/last`, and make `best` the same if it is."""
         if not self.fabric.is_global_zero:
             return
-        folder = self.folder / "checkpoints"
+        folder = self.folder / CHECKPOINTS
         try:
             checkpoint.save(
                 folder / "last",
@@ -278,7 +295,7 @@ class _Loop:
 
     def _complete_best(self) -> None:
         """Make up for a kill between the writing of `last`, the best so far, and of `best`."""
-        source, best = self.start.checkpoint_folder, self.folder / "checkpoints" / "best"
+        source, best = self.start.checkpoint_folder, self.folder / CHECKPOINTS / "best"
         if source not in (None, best) and self.position.step == self.position.best_step:
             checkpoint.copy(source, best)
 

@@ -22,7 +22,7 @@ from ..data.dataset import PairDataset
 from ..hardware import Hardware
 from ..runs import checkpoint
 from ..runs.checkpoint import Checkpoint, Position
-from ..runs.record import RunRecord, check_same_dataset, git_state, installed_versions, now, read_record
+from ..runs.record import RUN_FILE, RunRecord, check_same_dataset, git_state, installed_versions, now, read_record
 from ..runs.settings import CHANGEABLE, TrainSettings, split
 from ..scaling import Scaling
 from ..translator import Translator
@@ -49,11 +49,11 @@ class Start:
     """Of the training patches, metres, ascending."""
     position: Position = dataclasses.field(default_factory=Position)
     run: Path | None = None
-    """Folder of the run that goes on; None for a new one."""
+    """Folder of the run that goes on, or starts anew in it; None for a new one."""
     checkpoint_folder: Path | None = None
     checkpoint: Checkpoint | None = None
     record: RunRecord | None = None
-    """What the run that goes on wrote of itself."""
+    """What the run that goes on wrote of itself; None for one that begins."""
 
 
 def start_new(network: str, dataset: str | Path, given: Mapping[str, str]) -> Start:
@@ -70,33 +70,49 @@ def start_new(network: str, dataset: str | Path, given: Mapping[str, str]) -> St
     return _with_data(info.name, translator, training, Scaling(s2_range=training.s2_range), dataset)
 
 
-def start_resumed(network: str, path: Path, dataset: str | Path | None, given: Mapping[str, str]) -> Start:
-    """Prepare to go on with a run.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Earlier:
+    """A run that is to go on."""
+
+    run: Path
+    record: RunRecord
+    checkpoint_folder: Path | None
+    """None: it was stopped before its first checkpoint, and starts anew."""
+
+
+def find_earlier(path: Path) -> Earlier:
+    """Find the run to go on with.
+
+    Args:
+        path: Folder of the run, which goes on from its `last` checkpoint, or of one of its checkpoints.
+
+    Raises:
+        RunError: No such run or checkpoint, or its record is damaged.
+    """
+    if (path / RUN_FILE).is_file() and not checkpoint.has_checkpoint(path):
+        return Earlier(run=path, record=read_record(path), checkpoint_folder=None)
+    folder = checkpoint.find(path, "last")
+    run = path if folder != path else folder.parent.parent
+    return Earlier(run=run, record=read_record(run), checkpoint_folder=folder)
+
+
+def start_resumed(network: str, earlier: Earlier, dataset: str | Path | None, given: Mapping[str, str]) -> Start:
+    """Prepare to go on with a run, or to start it anew if it has no checkpoint yet.
 
     Args:
         network: The network, or alias, the run is expected to train.
-        path: Folder of the run, which goes on from its `last` checkpoint, or of one of its checkpoints.
+        earlier: The run.
         dataset: Where the dataset is now; none means where it was.
         given: Settings to change; only those that decide how long and how it runs.
 
     Raises:
-        RunError: No such run or checkpoint, it is of another network, or a setting cannot be changed any more.
+        RunError: The checkpoint is damaged or of another network, or a setting cannot be changed any more.
         DatasetError: The dataset is missing, damaged, or not the one the run began with.
     """
-    folder = checkpoint.find(path, "last")
-    run = path if folder != path else folder.parent.parent
-    saved, record = checkpoint.read(folder), read_record(run)
+    run, folder, record = earlier.run, earlier.checkpoint_folder, earlier.record
+    saved = None if folder is None else checkpoint.read(folder)
     info = zoo.resolve(network)
-    if info.name != saved.network:
-        raise RunError(
-            f"{folder} is a checkpoint of {saved.network}, not of {info.name}: use `s1s2 train {saved.network}`."
-        )
-    for key, value in info.preset.items():
-        if str(saved.config.get(key)) != value:
-            raise RunError(
-                f"{network} stands for {key}={value}, but {folder} has {key}={saved.config.get(key)}: "
-                f"use `s1s2 train {saved.network}`, which goes on with what the run has."
-            )
+    _refuse_other_network(network, info, run, folder, saved or record)
     fixed = [key for key in given if key not in CHANGEABLE]
     if fixed:
         raise RunError(
@@ -104,9 +120,14 @@ def start_resumed(network: str, path: Path, dataset: str | Path | None, given: M
         )
     changed, theirs = split(info, given)
     training = replace(record.training, **{key: getattr(changed, key) for key in given if key not in theirs})
-    translator = info.make({**saved.config, **theirs})
+    torch.manual_seed(training.seed)
+    translator = info.make({**(saved or record).config, **theirs})
+    if saved is None or folder is None:
+        start = _with_data(info.name, translator, training, record.scaling, dataset or record.dataset)
+        check_same_dataset(record, start.dataset_sha256, start.dataset)
+        return replace(start, run=run)
     checkpoint.load_weights(folder, saved, translator)
-    position = saved.position
+    position = _counted_in_samples(saved.position, translator.config.batch_size, record)
     if position.epoch >= translator.config.epochs or position.step >= (training.max_steps or position.step + 1):
         raise RunError(
             f"{run} is finished after {position.step} steps, {position.epoch} epochs. Train on with --set epochs=N or "
@@ -115,6 +136,25 @@ def start_resumed(network: str, path: Path, dataset: str | Path | None, given: M
     start = _with_data(info.name, translator, training, saved.scaling, dataset or record.dataset)
     check_same_dataset(record, start.dataset_sha256, start.dataset)
     return replace(start, position=position, run=run, checkpoint_folder=folder, checkpoint=saved, record=record)
+
+
+def note_changes(start: Start, hardware: Hardware) -> None:
+    """Say what is another way from now on in a run that goes on: it will not end as it would have."""
+    record, size = start.record, start.translator.config.batch_size
+    if record is None:
+        return
+    if hardware.precision != record.last_precision:
+        logger.warning(
+            "%s goes on in precision %s, as asked; it was trained in %s up to step %d.",
+            start.run, hardware.precision, record.last_precision, start.position.step,
+        )  # fmt: skip
+    before = record.processes_before()
+    if hardware.processes != before:
+        logger.warning(
+            "%s goes on with %d processes instead of %d: from step %d on a step learns from %d samples instead of %d. "
+            "Samples that this epoch has used do not come again in it.",
+            start.run, hardware.processes, before, start.position.step + 1, hardware.processes * size, before * size,
+        )  # fmt: skip
 
 
 def make_fabric(hardware: Hardware) -> Fabric:
@@ -163,6 +203,28 @@ def set_learning_rates(optimizers: Mapping[str, Optimizer], factor: float) -> No
     for optimizer in optimizers.values():
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
+
+
+def _refuse_other_network(
+    network: str, info: zoo.NetworkInfo, run: Path, folder: Path | None, saved: Checkpoint | RunRecord
+) -> None:
+    if info.name != saved.network:
+        what = f"{run} is a run" if folder is None else f"{folder} is a checkpoint"
+        raise RunError(f"{what} of {saved.network}, not of {info.name}: use `s1s2 train {saved.network}`.")
+    for key, value in info.preset.items():
+        if str(saved.config.get(key)) != value:
+            raise RunError(
+                f"{network} stands for {key}={value}, but {folder or run} has {key}={saved.config.get(key)}: "
+                f"use `s1s2 train {saved.network}`, which goes on with what the run has."
+            )
+
+
+def _counted_in_samples(position: Position, batch_size: int, record: RunRecord) -> Position:
+    """Return a position with the samples of its epoch, where an old checkpoint counts its steps."""
+    if position.step_in_epoch is None:
+        return position
+    samples = position.step_in_epoch * batch_size * record.processes_before(position.step)
+    return replace(position, samples_in_epoch=samples, step_in_epoch=None)
 
 
 def _with_data(

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def save(folder: Path, seed: int, step: int) -> dict[str, Tensor]:
         translator=translator,
         optimizers=optimizers,
         scaling=SCALING,
-        position=Position(epoch=1, step_in_epoch=2, step=step, best_value=0.25, best_step=4),
+        position=Position(epoch=1, samples_in_epoch=2, step=step, best_value=0.25, best_step=4),
         precision_state={"scale": 65536.0},
     )
     return translator.state_dict()
@@ -71,7 +72,7 @@ def assert_holds(folder: Path, expected: dict[str, Tensor]) -> None:
 
 def test_everything_comes_back(tmp_path: Path) -> None:
     translator, optimizers = trained(seed=3)
-    position = Position(epoch=1, step_in_epoch=2, step=6, best_value=0.1 + 0.2, best_step=4)
+    position = Position(epoch=1, samples_in_epoch=2, step=6, best_value=0.1 + 0.2, best_step=4)
     folder = tmp_path / "last"
     checkpoint.save(
         folder,
@@ -194,6 +195,56 @@ def test_garbled_tensors_are_refused(run: Path) -> None:
         checkpoint.load_translator(run, device="cpu")
 
 
+@pytest.mark.parametrize("kind", ["weights", "optimizers"])
+def test_a_flipped_byte_is_noticed_by_whoever_loads_the_file(run: Path, kind: str) -> None:
+    folder = run / "checkpoints/best"
+    path = next(folder.glob(f"{kind}-*"))
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 0x10
+    path.write_bytes(content)
+    saved, (translator, optimizers) = checkpoint.read(folder), trained(seed=1)
+    load = {
+        "weights": lambda: checkpoint.load_weights(folder, saved, translator),
+        "optimizers": lambda: checkpoint.load_optimizers(folder, saved, optimizers),
+    }[kind]
+    with pytest.raises(RunError, match=rf"{path.name} is damaged or changed: its SHA-256 .* other checkpoint"):
+        load()
+    checkpoint.load_translator(run, "last", device="cpu")
+
+
+def test_a_checkpoint_from_before_hashes_loads_with_a_note(run: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = run / "checkpoints/best/checkpoint.json"
+    document = json.loads(path.read_text())
+    del document["sha256"]
+    path.write_text(json.dumps(document))
+    with pytest.raises(RunError, match="lacks hashes"):
+        checkpoint.load_translator(run, device="cpu")
+    path.write_text(json.dumps(document | {"format": 1}))
+    checkpoint.load_translator(run, device="cpu")
+    assert re.search(r"weights-00000006.safetensors: .* before hashes were kept", caplog.text)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickle_in_the_place_of_weights_is_called_one(run: Path, zipped: bool) -> None:
+    path = next((run / "checkpoints/best").glob("weights-*"))
+    torch.save({"a": torch.zeros(3)}, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(RunError, match=r"weights-.* is no safetensors file but a pickle.* never loaded.* Put back"):
+        checkpoint.load_translator(run, device="cpu")
+    with pytest.raises(RunError, match=r"no safetensors file but a pickle.* never loaded.* Give a run folder"):
+        checkpoint.load_translator(path, device="cpu")
+
+
+def test_weights_named_like_a_pickle_are_refused(run: Path) -> None:
+    path = run / "checkpoints/best/checkpoint.json"
+    document = json.loads(path.read_text())
+    weights = path.parent / document["files"]["weights"]
+    weights.rename(weights.with_suffix(".pt"))
+    document["files"]["weights"] = weights.with_suffix(".pt").name
+    path.write_text(json.dumps(document))
+    with pytest.raises(RunError, match=r"weights-00000006.pt is no safetensors file but a pickle"):
+        checkpoint.load_translator(run, device="cpu")
+
+
 def test_truncated_json_is_refused(run: Path) -> None:
     path = run / "checkpoints/best/checkpoint.json"
     path.write_text(path.read_text()[:200])
@@ -245,7 +296,7 @@ def test_unknown_network_in_a_checkpoint_is_refused(run: Path) -> None:
 def test_other_format_is_refused(run: Path) -> None:
     path = run / "checkpoints/best/checkpoint.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
-    with refuses(RunError, path, 99, 1):
+    with refuses(RunError, path, 99, 1, 2):
         checkpoint.load_translator(run, device="cpu")
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from models import zoo
-from models.runs.record import claim_folder, default_dataset, git_state, read_record
+from models.runs.folder import claim_folder
+from models.runs.record import default_dataset, git_state, read_record
 from models.runs.settings import TrainSettings, split
 from s1s2pairs.errors import RunError
 from tests.refusals import assert_suggests, refuses

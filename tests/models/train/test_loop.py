@@ -302,7 +302,7 @@ def test_16_mixed_clips_and_goes_on_with_its_loss_scale(toy: Trainer, monkeypatc
         plugin = MixedPrecision(precision="16-mixed", device="cpu", scaler=scaler)
         return Fabric(accelerator="cpu", devices=1, plugins=[plugin])
 
-    monkeypatch.setattr("models.train.loop.make_fabric", half)
+    monkeypatch.setattr("models.train.setup.make_fabric", half)
     whole = toy("whole", clip_norm=0.1).run
     part = toy("part", clip_norm=0.1, max_steps=4).run
     scaled = checkpoint.read(part / "checkpoints/last").precision_state
