@@ -301,25 +301,28 @@ def train(
 ) -> None:
     """Train a network on a dataset."""
     from models.network_names import check_name
+    from models.processes import failing_once, is_first_process
 
-    check_name(network)  # before PyTorch is loaded, which takes seconds
-    from models.hardware import is_first_process
-    from models.runs.record import default_dataset
-    from models.train.loop import train as run_training
+    with failing_once():
+        check_name(network)  # before PyTorch is loaded, which takes seconds
+        from models.runs.record import default_dataset
+        from models.train.loop import train as run_training
 
-    logging.getLogger("lightning_fabric").setLevel(logging.getLogger().level)  # importing it has set INFO
-    dataset = data or (default_dataset() if resume is None else None)
-    result = run_training(
-        network,
-        dataset,
-        settings=_settings(given),
-        out=out,
-        resume=resume,
-        device=device,
-        devices=devices,
-        precision=precision,
-        quiet=quiet,
-    )
+        logging.getLogger("lightning_fabric").setLevel(logging.getLogger().level)  # importing it has set INFO
+        if not is_first_process():
+            logging.disable(logging.WARNING)  # the first says the same
+        dataset = data or (default_dataset() if resume is None else None)
+        result = run_training(
+            network,
+            dataset,
+            settings=_settings(given),
+            out=out,
+            resume=resume,
+            device=device,
+            devices=devices,
+            precision=precision,
+            quiet=quiet,
+        )
     say(str(result), quiet=quiet or not is_first_process())
 
 

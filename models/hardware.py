@@ -96,11 +96,6 @@ def choose_hardware(device: str, devices: int | None, precision: str | None, *, 
     return Hardware(device=chosen, devices=count, nodes=nodes, precision=_choose_precision(precision, kept, chosen))
 
 
-def is_first_process() -> bool:
-    """Return whether this is the process that writes; true before any others are started."""
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
-
-
 def default_workers() -> int:
     """Return how many processes read ahead by default: up to `MAX_WORKERS`, one core left to the training process."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -25,7 +25,8 @@ from s1s2pairs.errors import RunError
 
 from ..data.dataset import RawBatch
 from ..data.loader import EpochBatches, make_loader, to_network
-from ..hardware import choose_hardware, default_workers, explain_failure, is_first_process, numerics, seed_step
+from ..hardware import choose_hardware, default_workers, explain_failure, numerics, seed_step
+from ..processes import is_first_process
 from ..runs import checkpoint
 from ..runs.folder import CHECKPOINTS, claim_folder, clear, occupied
 from ..runs.record import RunRecord, RunResult, kept_record
@@ -92,6 +93,7 @@ def train(
             setup.note_changes(start, hardware)
         if os.environ.get("LT_CLI_USED") != "1":  # `fabric run` has launched already
             fabric.launch()
+        until_end.push(lambda kind, *_: setup.end_others(fabric) if kind else None)
         folder = Path(fabric.broadcast(str(folder)))
         batches.rank = fabric.global_rank
         return _run(fabric, start, batches, folder, record, quiet=quiet)

@@ -1,0 +1,30 @@
+"""Which of several training processes this is, and how they speak with one voice. Loads without PyTorch."""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from typing import Final
+
+WAIT_S: Final = 5.0
+"""How long a further process waits for the first to fail too. Those that fail alike do so within much less."""
+
+
+def is_first_process() -> bool:
+    """Return whether this is the process that writes; true before any others are started."""
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+
+
+@contextlib.contextmanager
+def failing_once() -> Iterator[None]:
+    """Let a failure that all processes of a machine share come out of the first one only.
+
+    A further process that fails waits before it says so. If the first has failed too, that one, or torchrun, ends it meanwhile.
+    If nobody does, the failure is its own, and comes out.
+    """
+    try:
+        yield
+    except Exception:
+        if int(os.environ.get("LOCAL_RANK", "0")):
+            time.sleep(WAIT_S)
+        raise
