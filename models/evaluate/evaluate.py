@@ -7,7 +7,7 @@ reference beside its inputs.
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -25,7 +25,7 @@ from ..pictures import sample_panels
 from ..task import Batch
 from ..translator import Prediction, Translator
 from .entries import baseline_entries, load_groups
-from .results import DIRECTIONS, Direction, Entry, Evaluation, Example, Rank, Row
+from .results import DIRECTIONS, Direction, Entry, Evaluation, Example, NotFinite, Rank, Row
 from .scores import ScoreKey, Scores, score_batch
 
 logger = logging.getLogger(__name__)
@@ -71,12 +71,13 @@ def evaluate(
             dataset=dataset, device=choose_device(device), batch_size=batch_size, progress=progress or Silence()
         )
         for entry, predict in baseline_entries(group, marked=len(groups) > 1):
-            entries.append(entry)
-            rows.extend(_rows(entry, scorer.score(entry.run, predict), dataset))
+            scores = scorer.score(entry.run, predict)
+            entries.append(_with_not_finite(entry, scores, dataset))
+            rows.extend(_rows(entry, scores, dataset))
         for entry, loaded in group.runs:
             loaded.translator.to(scorer.device)
             scores = scorer.score(entry.run, loaded.translator)
-            entries.append(entry)
+            entries.append(_with_not_finite(entry, scores, dataset))
             rows.extend(_rows(entry, scores, dataset))
             examples.extend(scorer.examples(entry.run, loaded.translator, scores))
             loaded.translator.cpu()
@@ -139,6 +140,19 @@ class _Scorer:
 
     def _read(self, numbers: Sequence[int]) -> RawBatch:
         return {key: values.to(self.device, non_blocking=True) for key, values in self.dataset.read(numbers).items()}
+
+
+def _with_not_finite(entry: Entry, scores: Scores, dataset: PairDataset) -> Entry:
+    """Return an entry that names the samples whose prediction is invalid."""
+    found: list[NotFinite] = []
+    for number, pixels in zip(scores.samples.tolist(), scores.not_finite.tolist(), strict=True):
+        if pixels:
+            sample = dataset.samples[number]
+            found.append(NotFinite(patch_id=sample.patch_id, direction=sample.direction, pixels=pixels))
+    entry = replace(entry, not_finite=tuple(found))
+    if entry.problem is not None:
+        logger.warning("%s", entry.problem)
+    return entry
 
 
 def _rows(entry: Entry, scores: Scores, dataset: PairDataset) -> Iterator[Row]:

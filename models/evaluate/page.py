@@ -94,7 +94,7 @@ def to_markdown(evaluation: Evaluation) -> str:
     lines = [
         f"# Evaluation on {dataset_name(evaluation)}, split {evaluation.split}",
         "",
-        *(f"- {note}" for note in notes()),
+        *(f"- {note}" for note in (*problems(evaluation), *notes())),
         "",
     ]
     for ranking in rankings(evaluation):
@@ -118,6 +118,7 @@ def to_html(evaluation: Evaluation) -> str:
         style=style_sheet(),
         evaluation=evaluation,
         dataset=dataset_name(evaluation),
+        problems=problems(evaluation),
         notes=notes(),
         rankings=rankings(evaluation),
         tables=[(table, best_cells(table)) for table in found],
@@ -130,6 +131,11 @@ def to_html(evaluation: Evaluation) -> str:
 def dataset_name(evaluation: Evaluation) -> str:
     """Return the name of the dataset's folder: where it lies is nobody's business but the writer's."""
     return Path(evaluation.dataset).resolve().name
+
+
+def problems(evaluation: Evaluation) -> tuple[str, ...]:
+    """Return which runs have predictions that are not finite, and on which samples."""
+    return tuple(entry.problem for entry in evaluation.entries if entry.problem is not None)
 
 
 def notes() -> tuple[str, ...]:
@@ -146,7 +152,8 @@ def notes() -> tuple[str, ...]:
     )
     signs = (
         "PSNR and SSIM are on images scaled to [0, 1]. ↑ higher is better, ↓ lower is better, → 1 nearer to 1 is better. "
-        "± is the sample standard deviation over seeds; – means that nothing supports a value."
+        "± is the sample standard deviation over seeds; – means that nothing supports a value, "
+        "invalid that a prediction is not finite."
     )
     perfect = (
         f"{AT_CEILING} PSNR of an image without error is infinite; {PSNR_CEILING_DB:g} dB is put in its place, and means may "
@@ -161,9 +168,9 @@ def table_title(table: Table) -> str:
 
 
 def format_cell(value: Cell, metric: str) -> str:
-    """Return `mean ± spread`, or a dash where there is nothing; a value at its metric's ceiling is marked."""
+    """Return `mean ± spread`, a dash where there is nothing, or that it is invalid; a value at its metric's ceiling is marked."""
     if value.mean is None:
-        return "–"
+        return "invalid" if value.invalid else "–"
     digits, ceiling = METRICS[metric].decimals, METRICS[metric].ceiling
     spread = "" if value.spread is None or math.isnan(value.spread) else f" ± {value.spread:.{digits}f}"
     mean = round(value.mean, digits) + 0.0  # + 0.0 turns -0.0 into 0.0

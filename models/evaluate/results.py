@@ -8,6 +8,8 @@ from .scores import Ground
 
 Direction: TypeAlias = Literal["both", "forward", "backward"]
 DIRECTIONS: Final[tuple[Direction, ...]] = ("both", "forward", "backward")
+SAMPLES_NAMED: Final = 8
+"""Samples named in a message; the rest are counted."""
 Rank: TypeAlias = Literal["worst", "median", "best"]
 
 
@@ -27,9 +29,20 @@ class Row:
     """None: all bands of the target together. `NDVI` stands beside the bands where the target has B4 and B8."""
     metric: str
     value: float | None
-    """None where no pixel supports it (n is 0 then) or where it is undefined."""
+    """None where no pixel supports it (n is 0 then), where it is undefined, or where a prediction that it rests on is not finite
+    (the entry says so)."""
     n: int
     """Samples the value rests on."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NotFinite:
+    """A sample whose prediction is NaN or infinite where the target is valid: its scores are invalid."""
+
+    patch_id: str
+    direction: str
+    pixels: int
+    """Valid pixels without a finite prediction."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,6 +58,21 @@ class Entry:
     """What is predicted, such as `s1_t2 (VV)`; only entries of one target are ranked against each other."""
     baseline: bool
     path: str | None
+    not_finite: tuple[NotFinite, ...] = ()
+    """Samples with an invalid prediction; an entry that has any ranks last."""
+
+    @property
+    def problem(self) -> str | None:
+        """Return what is wrong with the predictions, naming the first samples; None where nothing is."""
+        if not self.not_finite:
+            return None
+        named = ", ".join(f"{sample.patch_id} ({sample.direction})" for sample in self.not_finite[:SAMPLES_NAMED])
+        more = len(self.not_finite) - SAMPLES_NAMED
+        return (
+            f"{self.run}: NaN or infinity is predicted where the target is valid, in {len(self.not_finite)} "
+            f"{'sample' if len(self.not_finite) == 1 else 'samples'}: {named}{f' and {more} more' if more > 0 else ''}. "
+            "Scores that rest on them are invalid, and it ranks last."
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -27,6 +27,8 @@ Ground: TypeAlias = Literal["all", "changed", "unchanged"]
 GROUNDS: Final[tuple[Ground, ...]] = ("all", "changed", "unchanged")
 NDVI: Final = "NDVI"
 RED, NEAR_INFRARED = "B4", "B8"
+LARGEST: Final = 1e15
+"""Predictions from here on count as infinite: their squared errors overflow single precision when summed over a patch."""
 ERROR_SUFFIX: Final[Mapping[Sensor, str]] = {"s1": "db", "s2": "reflectance"}
 
 _POOLED: Final[Mapping[str, Callable[[FloatArray], float]]] = {
@@ -50,7 +52,8 @@ class Value(NamedTuple):
     """A metric over a group of images."""
 
     value: float | None
-    """None where nothing supports it, or where it is undefined (a correlation with a constant)."""
+    """None where nothing supports it, where it is undefined (a correlation with a constant), or where a prediction that it rests
+    on is not finite."""
     n: int
     """Images it rests on."""
 
@@ -62,13 +65,15 @@ class Scores:
     samples: NDArray[np.int64]
     """(image,) numbers of the samples in their dataset."""
     per_image: Mapping[ScoreKey, FloatArray]
-    """(image,) float64, NaN where the image has no such ground."""
+    """(image,) float64, NaN where the image has no such ground or an invalid prediction."""
     fractions: Mapping[Ground, FloatArray]
     """(image,) float64: part of the image's pixels that are valid and of this ground."""
     sums: Mapping[tuple[Ground, str | None], FloatArray]
     """(image, len(metrics.Sums)) float64 per ground and band."""
     energies: Mapping[str | None, FloatArray]
     """(image, 2) float64 per band: energy of fine detail in prediction and target."""
+    not_finite: NDArray[np.int64]
+    """(image,) valid pixels where the prediction is NaN or infinite. One of them makes every score of the image invalid."""
     sensor: Sensor
     """Of the target; says the unit of errors."""
 
@@ -82,6 +87,7 @@ class Scores:
             fractions={key: np.concatenate([part.fractions[key] for part in parts]) for key in first.fractions},
             sums={key: np.concatenate([part.sums[key] for part in parts]) for key in first.sums},
             energies={key: np.concatenate([part.energies[key] for part in parts]) for key in first.energies},
+            not_finite=np.concatenate([part.not_finite for part in parts]),
             sensor=first.sensor,
         )
 
@@ -90,7 +96,7 @@ class Scores:
 
         Per-image values of `all` are averaged plainly; those of changed or unchanged ground are weighted by how much of the
         image is such ground, and images without any are skipped. The other metrics are worked out once, on the group's
-        summed pixels.
+        summed pixels. Where one of the images has an invalid prediction, the group has no value.
 
         Args:
             group: (image,) bool.
@@ -98,18 +104,26 @@ class Scores:
         pooled = {column: self._mean(column, values, group) for column, values in self.per_image.items()}
         for (ground, band), sums in self.sums.items():
             total = sums[group].sum(axis=0)
-            n = int((sums[group, metrics.Sums.COUNT] > 0).sum())
+            members = group & (sums[:, metrics.Sums.COUNT] > 0)
             for metric, formula in self._formulas(band).items():
-                pooled[ScoreKey(metric, ground, band)] = _value(formula(total), n)
+                value = np.nan if self._is_invalid(members) else formula(total)
+                pooled[ScoreKey(metric, ground, band)] = _value(value, int(members.sum()))
         for band, energies in self.energies.items():
             predicted, wanted = energies[group].sum(axis=0)
-            n = int((self.fractions["all"][group] > 0).sum())
-            pooled[ScoreKey("hf_ratio", "all", band)] = _value(predicted / wanted if wanted > 0 else np.nan, n)
+            members = group & (self.fractions["all"] > 0)
+            ratio = predicted / wanted if wanted > 0 and not self._is_invalid(members) else np.nan
+            pooled[ScoreKey("hf_ratio", "all", band)] = _value(ratio, int(members.sum()))
         return pooled
+
+    def _is_invalid(self, members: NDArray[np.bool_]) -> bool:
+        return bool((self.not_finite[members] > 0).any())
 
     def _mean(self, column: ScoreKey, values: FloatArray, group: NDArray[np.bool_]) -> Value:
         weights = self.fractions[column.ground]
-        counted = group & (weights > 0) & np.isfinite(values)
+        members = group & (weights > 0)
+        if self._is_invalid(members):
+            return Value(None, int(members.sum()))
+        counted = members & np.isfinite(values)
         if not counted.any():
             return Value(None, 0)
         shares = np.ones(int(counted.sum())) if column.ground == "all" else weights[counted]
@@ -182,12 +196,17 @@ def score_batch(prediction: Prediction, observed: Tensor, batch: Batch, task: Ta
     if task.target.sensor == "s2" and len(task.target.bands) > 1:
         per_image.update(_angles(*comparisons[0].physical[:2], masks))
     pixels = valid[0].numel()
+    usable = (prediction.mean.float().abs() < LARGEST).all(dim=1, keepdim=True)  # NaN is not below it
+    broken = (valid & ~usable).sum(dim=(1, 2, 3)).cpu().numpy()
+    for values in per_image.values():
+        values[broken > 0] = np.nan
     return Scores(
         samples=batch["sample"].cpu().numpy(),
         per_image=per_image,
         fractions={ground: _numpy(mask.sum(dim=(1, 2, 3)) / pixels) for ground, mask in masks.items()},
         sums=sums,
         energies=energies,
+        not_finite=broken,
         sensor=task.target.sensor,
     )
 

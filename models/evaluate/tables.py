@@ -1,5 +1,6 @@
 """Tables and rankings from the rows of an evaluation."""
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +31,8 @@ class Cell(NamedTuple):
     seeds: int
     n: int
     """Fewest samples any seed's value rests on."""
+    invalid: bool = False
+    """A seed has no value because its predictions are not finite: neither has the network."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,7 +86,8 @@ def best_cells(table: Table) -> set[tuple[int, int]]:
 def rankings(evaluation: Evaluation) -> tuple[Ranking, ...]:
     """Rank the networks of each target by their mean rank over `RANKED_BY`, both directions and all ROIs together.
 
-    A criterion that some network has no value for (no changed ground in the split) is left out for all.
+    A criterion that some network has no value for (no changed ground in the split) is left out for all. A network with
+    predictions that are not finite is last in every criterion.
     """
     cells = _Cells(evaluation)
     return tuple(_rank(cells, target) for target in _targets(evaluation))
@@ -130,6 +134,9 @@ class _Cells:
 
     def __init__(self, evaluation: Evaluation) -> None:
         self.entries = evaluation.entries
+        self.invalid = frozenset(entry.label for entry in evaluation.entries if entry.not_finite)
+        """Labels of the networks that have predictions that are not finite."""
+        self._invalid_runs = frozenset(entry.run for entry in evaluation.entries if entry.not_finite)
         labels = {entry.run: entry.label for entry in evaluation.entries}
         self._rows: dict[tuple[str, _Wanted], list[Row]] = defaultdict(list)
         for row in evaluation.rows:
@@ -138,7 +145,10 @@ class _Cells:
 
     def cell(self, label: str, wanted: _Wanted) -> Cell:
         """Return mean and spread over the seeds of a network."""
-        rows = [row for row in self._rows.get((label, wanted), []) if row.value is not None]
+        found = self._rows.get((label, wanted), [])
+        if any(row.value is None and row.n and row.run in self._invalid_runs for row in found):
+            return Cell(None, None, 0, min(row.n for row in found), invalid=True)
+        rows = [row for row in found if row.value is not None]
         values = [row.value for row in rows if row.value is not None]
         if not values:
             return Cell(None, None, 0, 0)
@@ -201,15 +211,19 @@ def _rank(cells: _Cells, target: str) -> Ranking:
     criteria: list[tuple[str, Ground]] = []
     ranks: list[list[float]] = []
     for metric, ground in RANKED_BY:
-        values = [cells.cell(label, _Wanted(metric=metric, ground=ground)).mean for label in labels]
-        known = [METRICS[metric].better(value) for value in values if value is not None]
-        if len(known) == len(labels):
+        means = {label: cells.cell(label, _Wanted(metric=metric, ground=ground)).mean for label in labels}
+        scores = {label: METRICS[metric].better(mean) for label, mean in means.items() if mean is not None}
+        scores |= dict.fromkeys(cells.invalid.intersection(labels), -math.inf)
+        if len(scores) == len(labels):
+            known = [scores[label] for label in labels]
             criteria.append((metric, ground))
             ranks.append([1 + sum(o > v for o in known) + (known.count(v) - 1) / 2 for v in known])
     by_label = {label: tuple(column[i] for column in ranks) for i, label in enumerate(labels)}
-    means = {label: statistics.fmean(own) if own else 1.0 for label, own in by_label.items()}
+    order = {label: (label in cells.invalid, statistics.fmean(own) if own else 1.0) for label, own in by_label.items()}
     networks = [
-        RankedNetwork(1 + sum(other < means[label] for other in means.values()), label, means[label], by_label[label])
-        for label in sorted(labels, key=lambda label: means[label])
+        RankedNetwork(
+            1 + sum(other < order[label] for other in order.values()), label, order[label][1], by_label[label]
+        )
+        for label in sorted(labels, key=lambda label: order[label])
     ]
     return Ranking(target=target, criteria=tuple(criteria), networks=tuple(networks))

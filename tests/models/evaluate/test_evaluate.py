@@ -5,6 +5,7 @@ import io
 import json
 import math
 import re
+import shutil
 import statistics
 from dataclasses import asdict, fields, replace
 from html.parser import HTMLParser
@@ -22,7 +23,7 @@ from skimage.morphology import closing, remove_small_objects
 from models.data.dataset import PairDataset
 from models.evaluate import evaluate, page, tables
 from models.evaluate.entries import scored_task
-from models.evaluate.results import Entry, Evaluation, Row
+from models.evaluate.results import Entry, Evaluation, NotFinite, Row
 from models.evaluate.scores import ScoreKey, score_batch
 from models.metrics.names import METRICS
 from models.metrics.pixels import PSNR_CEILING_DB
@@ -399,6 +400,80 @@ def test_a_criterion_without_values_does_not_rank() -> None:
     )[0]
     assert ranking.criteria == (("psnr", "unchanged"),)
     assert [network.label for network in ranking.networks] == ["b", "a"]
+
+
+def test_a_network_with_invalid_scores_ranks_last() -> None:
+    criteria = [("psnr", "changed"), ("psnr", "unchanged")]
+    bad = (NotFinite(patch_id="p", direction="forward", pixels=3),)
+    found = made_up(
+        {
+            "broken": dict(zip(criteria, (None, 40.0), strict=True)),
+            "poor": dict(zip(criteria, (5.0, 6.0), strict=True)),
+            "good": dict(zip(criteria, (16.0, 29.0), strict=True)),
+        }
+    )
+    entries = tuple(replace(entry, not_finite=bad if entry.run == "broken" else ()) for entry in found.entries)
+    ranking = tables.rankings(replace(found, entries=entries))[0]
+    assert ranking.criteria == tuple(criteria), "it takes no criterion from the others"
+    assert [(network.place, network.label, network.ranks) for network in ranking.networks] == [
+        (1, "good", (1, 1)),
+        (2, "poor", (2, 2)),
+        (3, "broken", (3, 3)),
+    ]
+
+
+def test_predictions_that_are_not_finite_are_named_and_make_no_score(
+    runs: list[Path],
+    dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    evaluation: Evaluation,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """One pixel of one sample, in one of two seeds."""
+    from models.networks.tsgan import Network
+
+    shutil.copytree(runs[1], tmp_path / "v1-bad")
+    forward, calls = Network.forward, []
+
+    def broken(network: Network, batch: dict[str, torch.Tensor]) -> Prediction:
+        calls.append(network)
+        mean = forward(network, batch).mean.clone()
+        if network is not calls[0]:  # the second seed
+            mean[batch["sample"] == 2, :, 100, 100] = math.nan
+        return Prediction(mean)
+
+    monkeypatch.setattr(Network, "forward", broken)
+    found = evaluate.evaluate([runs[0], tmp_path / "v1-bad", runs[3]], dataset, device="cpu")
+    bad = next(entry for entry in found.entries if entry.run == "v1-bad")
+    data = PairDataset(dataset, scored_task(zoo.create("tsgan").task), split="test", scaling=Scaling())
+    sample = data.samples[2]
+    assert bad.not_finite == (NotFinite(patch_id=sample.patch_id, direction=sample.direction, pixels=1),)
+    assert all(entry.not_finite == () for entry in found.entries if entry is not bad)
+    rows, before = by_key(found.rows), by_key(evaluation.rows)
+    for key, row in rows.items():
+        if key[0] != "v1-bad":
+            assert row == before[key]
+        elif (row.roi in (None, sample.roi)) and row.direction in ("both", sample.direction):
+            assert row.value is None or row.ground == "changed"
+        else:
+            assert row.value == before[("v1-b", *key[1:])].value, "other ROIs and directions keep their values"
+    assert rows["v1-bad", "psnr", "all", "both", None, None].value is None
+    ranking = tables.rankings(found)[0]
+    assert ranking.networks[-1].label == bad.label, "the sound seed does not save it"
+
+    folder = page.write_results(found, tmp_path / "out")
+    document = json.loads((folder / page.JSON_NAME).read_text(), parse_constant=pytest.fail)
+    named = {entry["run"]: entry["not_finite"] for entry in document["entries"]}
+    assert named["v1-bad"] == [{"patch_id": sample.patch_id, "direction": sample.direction, "pixels": 1}]
+    assert named["copy_t1"] == []
+    for name in (page.HTML_NAME, page.MARKDOWN_NAME):
+        text = (folder / name).read_text()
+        assert f"v1-bad: NaN or infinity is predicted where the target is valid, in 1 sample: {sample.patch_id}" in text
+        assert "invalid" in text
+    assert (
+        f"v1-bad: NaN or infinity is predicted where the target is valid, in 1 sample: {sample.patch_id}" in caplog.text
+    )
 
 
 @pytest.mark.parametrize(

@@ -229,3 +229,40 @@ def test_scores_on_a_gpu_equal_those_on_the_cpu() -> None:
     result = _score(prediction.cuda(), there, OPTICAL)
     for column, value in _all(expected).items():
         assert _all(result)[column].value == pytest.approx(value.value, rel=1e-4, abs=1e-5), column
+
+
+class TestPredictionsThatAreNotFinite:
+    """They must not make any score better, nor any image vanish from a mean."""
+
+    @pytest.mark.parametrize("junk", [math.nan, math.inf, -math.inf, 1e30], ids=str)
+    @pytest.mark.parametrize("task", [RADAR, OPTICAL], ids=["radar", "optical"])
+    def test_one_pixel_takes_every_value_of_its_image(self, task: Task, junk: float) -> None:
+        batch = _batch(task, squares=(20, 10, 12))
+        prediction = batch[task.target.key] + 0.1
+        clean = _score(prediction, batch, task)
+        prediction[1, -1, 10, 10] = junk  # within the changed square, in one band
+        scores = _score(prediction, batch, task)
+        assert scores.not_finite.tolist() == [0, 1, 0]
+        for key, value in _all(scores).items():
+            assert value.value is None, key
+            assert value.n == _all(clean)[key].n
+        others = np.array([True, False, True])
+        assert scores.pool(others) == clean.pool(others)
+
+    def test_unchanged_ground_of_a_broken_image_is_invalid_too(self) -> None:
+        batch = _batch(RADAR, squares=(20, 0))
+        prediction = batch[RADAR.target.key].clone()
+        prediction[1, 0, 3, 3] = math.nan
+        pooled = _all(_score(prediction, batch, RADAR))
+        assert pooled[ScoreKey("psnr", "unchanged", None)] == Value(None, 2)
+        assert pooled[ScoreKey("psnr", "changed", None)] == Value(100.0, 1), "the broken image has no changed ground"
+
+    def test_missing_pixels_of_the_inputs_are_no_fault_of_the_prediction(self) -> None:
+        batch = _batch(RADAR)
+        batch["valid"][:, :, :6, :9] = False
+        prediction = batch[RADAR.target.key] + 0.1
+        clean = _score(prediction, batch, RADAR)
+        prediction[:, :, :6, :9] = math.nan
+        scores = _score(prediction, batch, RADAR)
+        assert scores.not_finite.tolist() == [0, 0]
+        assert _all(scores) == _all(clean)
