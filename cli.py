@@ -294,7 +294,8 @@ def train(
     precision: Annotated[
         str | None,
         typer.Option(
-            help="32-true, bf16-mixed or 16-mixed; else bf16-mixed on CUDA, 32-true elsewhere.", show_default=False
+            help="32-true, bf16-mixed or 16-mixed; else that of the resumed run, bf16-mixed on CUDA, or 32-true.",
+            show_default=False,
         ),
     ] = None,
     quiet: Quiet = False,

@@ -48,6 +48,20 @@ class Sample:
     """Index row of T1, T2, ...; the same for all in a task of one date, whichever it is."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """Samples to read, as reading needs to know them."""
+
+    rows: npt.NDArray[np.int_]
+    """(batch, date) index rows."""
+    days: npt.NDArray[np.float32]
+    """(batch, date) as in a `Batch`."""
+    numbers: tuple[int, ...]
+    """Numbers of the samples."""
+    crops: Sequence[Crop] | None
+    """Offset of the square to read, per sample; None reads whole patches."""
+
+
 class PairDataset(TorchDataset[Batch]):
     """Samples of one task and split, read from the dataset's packed cache.
 
@@ -89,7 +103,8 @@ class PairDataset(TorchDataset[Batch]):
         self.samples = _samples(dataset, task, split, two_way=two_way)
         """Every sample, in the order of the index; `batch["sample"]` counts in it."""
         cache = open_cache(dataset)
-        self._readers = {stack.key: _Reader(cache, stack) for stack in task.stacks}
+        self.patches = Patches(cache, task.stacks, crop)
+        """Reads pixels; small, so that it can be sent to other processes."""
         self._scalers = {stack.key: _Scaler(stack, scaling) for stack in task.stacks}
         self._days = _days(dataset, task)
         self.patch_size: tuple[int, int] = (cache.layout.height, cache.layout.width)
@@ -116,14 +131,12 @@ class PairDataset(TorchDataset[Batch]):
 
     def read(self, numbers: Sequence[int], crops: Sequence[Crop] | None = None) -> RawBatch:
         """Read samples as they are stored; arguments as for `batch`."""
-        rows = np.array([self.samples[number].rows for number in numbers])  # (batch, date)
-        if crops is None:
-            windows = [(slice(None), slice(None))] * len(rows)
-        else:
-            side = self.crop or min(self.patch_size)
-            windows = [(slice(row, row + side), slice(column, column + side)) for row, column in crops]
-        raw = {key: torch.from_numpy(reader.read(rows, windows)) for key, reader in self._readers.items()}
-        return {**raw, "days": torch.from_numpy(self._days[rows]), "sample": torch.tensor(list(numbers))}
+        return self.patches.read(self.request(numbers, crops))
+
+    def request(self, numbers: Sequence[int], crops: Sequence[Crop] | None = None) -> Request:
+        """Return what `patches` must know to read samples; arguments as for `batch`."""
+        rows = np.array([self.samples[number].rows for number in numbers])
+        return Request(rows=rows, days=self._days[rows], numbers=tuple(numbers), crops=crops)
 
     def scale(self, raw: RawBatch) -> Batch:
         """Turn what `read` gives into what a network takes, on the device where it is."""
@@ -145,6 +158,29 @@ class PairDataset(TorchDataset[Batch]):
         target = self.task.target
         values = raw[target.key].float()
         return values.nan_to_num(nan=0.0) if target.sensor == "s1" else values / REFLECTANCE_SCALE
+
+
+class Patches:
+    """Reads batches from the packed cache. Sent to another process, it is a path and names of bands, of whatever dataset."""
+
+    def __init__(self, cache: Cache, stacks: Sequence[Stack], crop: int | None) -> None:
+        """Read some stacks from a cache; `crop` as in `PairDataset`."""
+        self._cache, self._stacks, self._crop = cache, tuple(stacks), crop
+        self._readers = {stack.key: _Reader(cache, stack) for stack in stacks}
+
+    def __reduce__(self) -> tuple[type["Patches"], tuple[Cache, tuple[Stack, ...], int | None]]:
+        """Send no pixels to another process, which maps the cache itself."""
+        return Patches, (self._cache, self._stacks, self._crop)
+
+    def read(self, request: Request) -> RawBatch:
+        """Read samples as they are stored."""
+        if request.crops is None:
+            windows = [(slice(None), slice(None))] * len(request.rows)
+        else:
+            side = self._crop or min(self._cache.layout.height, self._cache.layout.width)
+            windows = [(slice(row, row + side), slice(column, column + side)) for row, column in request.crops]
+        raw = {key: torch.from_numpy(reader.read(request.rows, windows)) for key, reader in self._readers.items()}
+        return {**raw, "days": torch.from_numpy(request.days), "sample": torch.tensor(list(request.numbers))}
 
 
 class _Reader:

@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
 from s1s2pairs.errors import RunError
 
 from ..task import Batch
-from .dataset import Crop, PairDataset, RawBatch
+from .dataset import Crop, PairDataset, Patches, RawBatch, Request
 
 
 class EpochBatches:
@@ -74,16 +74,30 @@ class EpochBatches:
         return list(zip(*offsets, strict=True))
 
 
+class _Requests(Sampler[Request]):
+    """Turns the samples of each batch into what reading needs to know, so that reading processes need not know the dataset."""
+
+    def __init__(self, dataset: PairDataset, batches: EpochBatches | Sequence[Sequence[int]]) -> None:
+        self._dataset, self._batches = dataset, batches
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Request]:
+        for wanted in self._batches:
+            numbers = [item if isinstance(item, int) else item[0] for item in wanted]
+            crops = [item[1] for item in wanted if not isinstance(item, int)]
+            yield self._dataset.request(numbers, crops or None)
+
+
 class _Batches(TorchDataset[RawBatch]):
-    """Gives a batch for a list of samples, with or without crops."""
+    """Gives a batch for a request. All that a reading process is sent at its start."""
 
-    def __init__(self, dataset: PairDataset) -> None:
-        self._dataset = dataset
+    def __init__(self, patches: Patches) -> None:
+        self._patches = patches
 
-    def __getitem__(self, wanted: Sequence[int | tuple[int, Crop]]) -> RawBatch:
-        numbers = [item if isinstance(item, int) else item[0] for item in wanted]
-        crops = [item[1] for item in wanted if not isinstance(item, int)]
-        return self._dataset.read(numbers, crops or None)
+    def __getitem__(self, request: Request) -> RawBatch:
+        return self._patches.read(request)
 
 
 def make_loader(
@@ -98,8 +112,8 @@ def make_loader(
         pin_memory: Put batches where a GPU can fetch them while it computes.
     """
     return DataLoader(
-        _Batches(dataset),
-        sampler=batches,
+        _Batches(dataset.patches),
+        sampler=_Requests(dataset, batches),
         batch_size=None,
         num_workers=workers,
         pin_memory=pin_memory,
