@@ -188,7 +188,7 @@ def find(run_or_checkpoint: Path, which: Literal["best", "last"]) -> Path:
     if not (folder / JSON_NAME).is_file():
         raise RunError(
             f"{run_or_checkpoint} has no checkpoint {which!r} yet: there is no {folder / JSON_NAME}. "
-            "Wait for the first epoch to end, or train again."
+            "Wait for the first epoch to end; a run that was stopped before starts anew by `s1s2 train NETWORK --resume RUN`."
         )
     return folder
 

@@ -431,6 +431,7 @@ def test_predictions_that_are_not_finite_are_named_and_make_no_score(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """One pixel of one sample, in one of two seeds."""
+    from models import zoo
     from models.networks.tsgan import Network
 
     shutil.copytree(runs[1], tmp_path / "v1-bad")

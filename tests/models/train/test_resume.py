@@ -21,11 +21,12 @@ from models.data.dataset import PairDataset
 from models.data.loader import EpochBatches
 from models.hardware import choose_hardware
 from models.runs import checkpoint
-from models.runs.folder import LOCK_FILE, occupied
+from models.runs.folder import LOCK_FILE
 from models.runs.record import read_record
 from models.scaling import Scaling
 from models.train.loop import RunResult, train
 from s1s2pairs.errors import RunError
+from tests.refusals import refuses
 
 pytestmark = pytest.mark.usefixtures("toy_networks")
 RUN_TOY = Path(__file__).parents[1] / "run_toy.py"
@@ -158,7 +159,7 @@ class TestPrecision:
         assert "precision" not in caplog.text
 
     def test_one_that_the_device_lacks_is_refused(self) -> None:
-        with pytest.raises(RunError, match=r"needs a GPU.*The run has trained in it so far: go on with another"):
+        with refuses(RunError, "16-mixed", "GPU", "--precision"):
             choose_hardware("cpu", None, None, kept="16-mixed")
         assert choose_hardware("cpu", None, "bf16", kept="16-mixed").precision == "bf16-mixed"
 
@@ -197,19 +198,18 @@ class TestBeforeTheFirstCheckpoint:
         assert read_record(killed).resumed == ()
 
     def test_other_settings_do_not_delete_it(self, killed: Path, toy: Trainer) -> None:
-        with pytest.raises(
-            RunError, match=r"a run with other settings \(training\) was stopped there before its first"
-        ):
+        with refuses(RunError, killed, "training", "--resume", "--out"):
             toy("killed", dropout=0.5, log_every_steps=1, seed=3)
-        with pytest.raises(RunError, match=r"dropout cannot be changed|seed cannot be changed"):
+        with refuses(RunError, "seed", "epochs"):
             toy("killed", resume=killed, seed=3)
         assert (killed / "metrics.csv").stat().st_size > 100
 
-    def test_a_run_under_way_is_left_alone(self, toy: Trainer, tiny_dataset: Path, tmp_path: Path) -> None:
-        settings = ["epochs=6", "workers=0", "pictures=0", "step_seconds=5"]
+    def test_a_run_under_way_is_left_alone_until_it_is_killed(
+        self, toy: Trainer, tiny_dataset: Path, tmp_path: Path
+    ) -> None:
         run = tmp_path / "busy"
-        command = [sys.executable, str(RUN_TOY), "toy", str(tiny_dataset), str(run), *settings]
-        busy = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        command = [sys.executable, str(RUN_TOY), "toy", str(tiny_dataset), str(run), "workers=0", "pictures=0"]
+        busy = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT), "TOY_STALLS_AT": "3"})
         try:
             deadline = time.monotonic() + 120
             while not (run / "metrics.csv").exists():
@@ -217,20 +217,20 @@ class TestBeforeTheFirstCheckpoint:
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
             for resume in (None, run):
-                with pytest.raises(RunError, match="busy is in use: another process trains there"):
-                    toy("busy", resume=resume, **({} if resume else {"epochs": 6, "step_seconds": 5}))
+                with refuses(RunError, run, "--out"):
+                    toy("busy", resume=resume)
             assert (run / "metrics.csv").exists()
         finally:
             busy.send_signal(signal.SIGKILL)
             busy.wait()
-        with occupied(run):
-            pass
+        toy("busy")
+        assert_same_run(run, toy("whole").run)
         assert not (run / LOCK_FILE).exists()
 
     def test_a_folder_with_a_checkpoint_is_never_begun_again(self, toy: Trainer, tmp_path: Path) -> None:
         run = toy("run", max_steps=1).run
         for which in ("best", "last"):
-            with pytest.raises(RunError, match=r"run is not empty.*--resume"):
+            with refuses(RunError, run, "--out", "--resume"):
                 toy("run", max_steps=1)
             if which == "best":
                 shutil.rmtree(run / "checkpoints" / which)
@@ -243,7 +243,7 @@ def test_a_flipped_byte_in_the_weights_stops_a_resumed_run(toy: Trainer, caplog:
         whole = path.read_bytes()
         path.unlink()  # `best` may be the same file
         path.write_bytes(whole[:-3] + bytes([whole[-3] ^ 1]) + whole[-2:])
-        with caplog.at_level(logging.WARNING), pytest.raises(RunError, match=rf"last/{kind}-.* is damaged or changed"):
+        with caplog.at_level(logging.WARNING), refuses(RunError, path, "SHA-256"):
             toy("run", resume=run, max_steps="none")
         path.write_bytes(whole)
     assert toy("run", resume=run, max_steps="none").epochs == 2
