@@ -294,28 +294,23 @@ def train(
     precision: Annotated[
         str | None,
         typer.Option(
-            help="32-true, bf16-mixed or 16-mixed; else that of the resumed run, bf16-mixed on CUDA, or 32-true.",
-            show_default=False,
+            help="32-true, bf16-mixed or 16-mixed; else the resumed run's, or bf16-mixed on CUDA.", show_default=False
         ),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Train a network on a dataset."""
-    from models.network_names import check_name
-    from models.processes import failing_once, is_first_process
+    from models import network_names, processes
 
-    with failing_once():
-        check_name(network)  # before PyTorch is loaded, which takes seconds
+    with processes.one_voice():
+        network_names.check_name(network)  # before PyTorch is loaded, which takes seconds
         from models.runs.record import default_dataset
         from models.train.loop import train as run_training
 
         logging.getLogger("lightning_fabric").setLevel(logging.getLogger().level)  # importing it has set INFO
-        if not is_first_process():
-            logging.disable(logging.WARNING)  # the first says the same
-        dataset = data or (default_dataset() if resume is None else None)
         result = run_training(
             network,
-            dataset,
+            data or (default_dataset() if resume is None else None),
             settings=_settings(given),
             out=out,
             resume=resume,
@@ -324,7 +319,7 @@ def train(
             precision=precision,
             quiet=quiet,
         )
-    say(str(result), quiet=quiet or not is_first_process())
+    say(str(result), quiet=quiet or not processes.is_first_process())
 
 
 def _settings(given: list[str] | None) -> dict[str, str]:

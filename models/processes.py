@@ -1,6 +1,7 @@
 """Which of several training processes this is, and how they speak with one voice. Loads without PyTorch."""
 
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -16,15 +17,18 @@ def is_first_process() -> bool:
 
 
 @contextlib.contextmanager
-def failing_once() -> Iterator[None]:
-    """Let a failure that all processes of a machine share come out of the first one only.
+def one_voice() -> Iterator[None]:
+    """Let warnings, and a failure that all processes of a machine share, come out of the first one only.
 
     A further process that fails waits before it says so. If the first has failed too, that one, or torchrun, ends it meanwhile.
     If nobody does, the failure is its own, and comes out.
     """
+    further = int(os.environ.get("LOCAL_RANK", "0")) > 0
+    if further:
+        logging.disable(logging.WARNING)
     try:
         yield
     except Exception:
-        if int(os.environ.get("LOCAL_RANK", "0")):
+        if further:
             time.sleep(WAIT_S)
         raise
