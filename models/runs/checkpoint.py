@@ -135,6 +135,13 @@ def copy(source: Path, target: Path) -> None:
     _commit(target, checkpoint)
 
 
+def sweep(folder: Path) -> None:
+    """Delete what a killed process left beside a whole checkpoint. Without one, or with a damaged one, nothing is touched."""
+    if (folder / JSON_NAME).is_file():
+        with contextlib.suppress(RunError):  # told to whoever wants to use it
+            _sweep(folder, read(folder))
+
+
 def read(folder: Path) -> Checkpoint:
     """Read what a checkpoint says of itself, and check that its files are whole.
 
@@ -274,10 +281,13 @@ def _commit(folder: Path, checkpoint: Checkpoint) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.replace(folder / JSON_NAME)
-    for path in folder.glob("*.safetensors*"):
+    _sweep(folder, checkpoint)
+
+
+def _sweep(folder: Path, checkpoint: Checkpoint) -> None:
+    for path in (*folder.glob("*.safetensors*"), folder / f"{JSON_NAME}.partial"):
         if path.name not in checkpoint.files.values():
-            with contextlib.suppress(FileNotFoundError):
-                path.unlink()
+            path.unlink(missing_ok=True)
 
 
 def _refuse_pickle(path: Path) -> None:

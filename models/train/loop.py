@@ -29,7 +29,16 @@ from ..hardware import choose_hardware, default_workers, explain_failure, is_fir
 from ..runs import checkpoint
 from ..runs.record import RunResult, claim_folder, kept_record
 from .log import LossMeter, RunLog
-from .setup import Start, begin_record, make_fabric, make_optimizers, set_learning_rates, start_new, start_resumed
+from .setup import (
+    Start,
+    begin_record,
+    how_to_go_on,
+    make_fabric,
+    make_optimizers,
+    set_learning_rates,
+    start_new,
+    start_resumed,
+)
 from .validation import draw, validate
 
 
@@ -88,6 +97,11 @@ def train(
         try:
             with kept_record(folder, begin_record(start, hardware), enabled=fabric.is_global_zero) as finish:
                 return finish(_Loop(fabric, start, batches, folder, quiet=quiet).run())
+        except KeyboardInterrupt as stop:
+            for process in getattr(fabric.strategy.launcher, "procs", ()):  # which may wait for this one for ever
+                process.kill()
+            stop.add_note(how_to_go_on(folder, network, device=device, devices=devices, precision=precision))
+            raise
         except (RuntimeError, MemoryError) as error:
             explained = explain_failure(error)
             if explained is None:
@@ -170,11 +184,11 @@ class _Loop:
             )
             if self.position.step % self.training.log_every_steps == 0:
                 self._log_losses()
+            if self.position.step == self.last_step or self.position.step_in_epoch == len(self.batches):
+                break  # the end of the epoch validates and saves
             if every is not None and self.position.step % every == 0:
                 self._log_losses()
                 self._save(best=False)
-            if self.position.step == self.last_step:
-                break
         self._log_losses()
 
     def _step(self, raw: RawBatch) -> None:
@@ -199,17 +213,20 @@ class _Loop:
             self.meter.add(step, name, value)
 
     def _end_epoch(self) -> None:
-        """Validate, save, draw; also after an epoch that `max_steps` cut short."""
+        """Validate, draw, save; also after an epoch that `max_steps` cut short.
+
+        Saving comes last: a run that goes on from a checkpoint makes up for nothing before it.
+        """
         trained = self.position
         improved = self._validate()
         # The checkpoint stands at the beginning of the next epoch, unless this one was cut short.
         if trained.step_in_epoch == len(self.batches):
             self.position = replace(self.position, epoch=trained.epoch + 1, step_in_epoch=0)
-        self._save(best=improved)
         if self.log is not None and self.training.pictures:
             data = self.start.val_data or self.start.train_data
             for name, png in draw(self.translator, data, self.fabric.device, self.training.pictures):
                 self.log.picture(name, trained, png)
+        self._save(best=improved)
         self.logged_at = (time.monotonic(), self.position.step)
 
     # ---- What the loop does now and then --------------------------------------------------------------------------
@@ -279,6 +296,8 @@ class _Loop:
     def _complete_best(self) -> None:
         """Make up for a kill between the writing of `last`, the best so far, and of `best`."""
         source, best = self.start.checkpoint_folder, self.folder / "checkpoints" / "best"
+        for kept in (self.folder / "checkpoints" / "last", best):
+            checkpoint.sweep(kept)
         if source not in (None, best) and self.position.step == self.position.best_step:
             checkpoint.copy(source, best)
 

@@ -5,7 +5,6 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final, Literal
 
 import numpy as np
@@ -17,6 +16,7 @@ from rasterio.windows import Window
 
 from s1s2pairs.dataset.storage import Storage
 from s1s2pairs.errors import RunError
+from s1s2pairs.files import scratch_folder
 from s1s2pairs.progress import Progress, Silence, stage
 
 from ..hardware import memory_advice
@@ -191,10 +191,9 @@ def _whole(out: str | Path) -> Iterator[Path]:
     """Lend an empty folder; the `finished.tif` that is in it at the end becomes `out`."""
     if Storage(str(out)).is_local:
         file = Storage(str(out)).local_root
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=file.parent, prefix=f".{file.name}.") as folder:
-            yield Path(folder)
-            (Path(folder) / "finished.tif").replace(file)
+        with scratch_folder(file) as scratch:
+            yield scratch
+            (scratch / "finished.tif").replace(file)
         return
     storage, name = Storage.of_file(str(out))
     storage.prepare()  # a storage that takes nothing shall say so before hours of work
