@@ -58,6 +58,7 @@ def scratch_folder(file: Path) -> Iterator[Path]:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             held.enter_context(_held(folder / "lock", wait=False))
+            held.callback(shutil.rmtree, folder, ignore_errors=True)
             for left in folder.iterdir():
                 if left.name != "lock":
                     left.unlink()
@@ -65,7 +66,6 @@ def scratch_folder(file: Path) -> Iterator[Path]:
             raise DatasetError(f"{file}: another process is writing it; wait for it, or choose another name") from error
         except OSError as error:
             raise _refusal(file, error) from error
-        held.callback(shutil.rmtree, folder, ignore_errors=True)
         yield folder
 
 

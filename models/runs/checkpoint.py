@@ -261,7 +261,10 @@ def _shape(tensors: Mapping[str, Tensor], key: str) -> tuple[int, ...] | None:
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     partial = path.with_name(f"{path.name}.partial")
-    save_file({key: value.detach().contiguous() for key, value in tensors.items()}, partial)
+    try:
+        save_file({key: value.detach().contiguous() for key, value in tensors.items()}, partial)
+    except SafetensorError as error:  # the disk is full, or broken
+        raise OSError(str(error)) from error
     with partial.open("rb+") as file:
         os.fsync(file.fileno())
     partial.replace(path)

@@ -5,6 +5,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final, Literal
 
 import numpy as np
@@ -28,6 +29,7 @@ from ..task import Batch
 from ..translator import Translator
 from .blend import blend_rows
 from .checks import check_grid, check_values
+from .disk import check_end, disk_advice
 from .inputs import Scene, SceneWindow, input_paths
 
 logger = logging.getLogger(__name__)
@@ -204,7 +206,7 @@ def _whole(out: str | Path) -> Iterator[Path]:
 
 def _write(predictor: _Predictor, out: str | Path, *, overlap: int, progress: Progress) -> int:
     """Check, predict, blend and write; `out` appears when it is whole. Returns how many of its pixels have no value."""
-    with _whole(out) as folder:
+    with disk_advice(out), _whole(out) as folder:
         check_values(predictor.scene, progress)
         rows_file = folder / "rows.tif"
         missing = _write_rows(predictor, rows_file, overlap=overlap, progress=progress)
@@ -218,6 +220,7 @@ def _write(predictor: _Predictor, out: str | Path, *, overlap: int, progress: Pr
             overview_resampling="AVERAGE",
             bigtiff="IF_SAFER",
         )
+        check_end(folder / "finished.tif")
     return missing
 
 

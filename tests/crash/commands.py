@@ -29,10 +29,10 @@ def build() -> Crash:
         name="build",
         words=["build", RECIPE, "--source", "fake:notes", "--out", "out", "--workers", "2", "--quiet"],
         prepare=lambda folder: write_recipe(folder, side_deg=0.004),
-        made=lambda folder: frozenset(p.relative_to(folder / "out").as_posix() for p in folder.glob("out/rasters/**/*.tif")),
-        fetched=lambda folder: [
-            line.removeprefix("fetch ") for line in notes(folder) if line.startswith("fetch ")
-        ],
+        made=lambda folder: frozenset(
+            p.relative_to(folder / "out").as_posix() for p in folder.glob("out/rasters/**/*.tif")
+        ),
+        fetched=lambda folder: [line.removeprefix("fetch ") for line in notes(folder) if line.startswith("fetch ")],
     )
 
 

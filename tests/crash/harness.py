@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -63,8 +64,19 @@ class Figures:
         )
 
 
-def start(words: Sequence[str], folder: Path) -> subprocess.Popen[str]:
-    """Start a command as a process of its own, and the leader of its own group."""
+def start(words: Sequence[str], folder: Path, *, most_bytes: int | None = None) -> subprocess.Popen[str]:
+    """Start a command as a process of its own, and the leader of its own group.
+
+    Args:
+        words: The command.
+        folder: Where it runs.
+        most_bytes: The size from which on it cannot write to a file, as if the disk were full.
+    """
+
+    def limit() -> None:
+        if most_bytes is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [sys.executable, str(COMMAND), *words],
@@ -74,6 +86,7 @@ def start(words: Sequence[str], folder: Path) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=limit,
     )
 
 

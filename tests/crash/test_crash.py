@@ -3,42 +3,47 @@
 The full counts take about half an hour on two cores: `make torture`.
 """
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from models import networks
-from tests.crash import commands
-from tests.crash.harness import ROOT, Crash, crash
+from tests.crash.harness import Crash, crash, start
 
 FEW = {"build": 2, "train": 1, "simulate": 1, "evaluate": 1, "translate": 1}
 MANY = {"build": 100, "train": 40, "simulate": 20, "evaluate": 20, "translate": 20}
 
 
-@pytest.fixture
-def make(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[str], Crash]]:
-    """Return a command by its name."""
-    monkeypatch.setattr(networks, "__path__", [*networks.__path__, str(ROOT / "tests/models/toy")])
-    made = {
-        "build": commands.build,
-        "simulate": commands.simulate,
-        "train": lambda: commands.train(tmp_path / "parts"),
-        "evaluate": lambda: commands.evaluate(tmp_path / "parts"),
-        "translate": lambda: commands.translate(tmp_path / "parts"),
-    }
-    yield lambda name: made[name]()
-
-
 def check(command: Crash, folder: Path, times: int) -> None:
     figures = crash(command, folder, times=times)
-    print(figures)
+    print(figures)  # noqa: T201 - what `make torture` is for
     assert not figures.faults, "\n".join([str(figures), *figures.faults])
 
 
 @pytest.mark.parametrize("name", FEW)
 def test_killed_now_and_then(make: Callable[[str], Crash], tmp_path: Path, name: str) -> None:
     check(make(name), tmp_path / "here", FEW[name])
+
+
+@pytest.mark.xfail(
+    strict=True, reason="a run without a checkpoint can neither go on nor be started again in its folder"
+)
+def test_a_run_killed_before_its_first_checkpoint_starts_again(make: Callable[[str], Crash], tmp_path: Path) -> None:
+    train, here = make("train"), tmp_path / "here"
+    here.mkdir()
+    train.prepare(here)
+    slow = [*train.words, "step_seconds=60"]
+    process = start(slow, here)
+    deadline = time.monotonic() + 60
+    while not (here / "run/metrics.csv").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    again = start(train.words, here)
+    said = again.communicate(timeout=120)[1]
+    assert again.returncode == 0, said
 
 
 @pytest.mark.torture
