@@ -86,7 +86,7 @@ def start(words: Sequence[str], folder: Path, *, most_bytes: int | None = None) 
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=limit,
+        preexec_fn=limit,  # noqa: PLW1509 - there are no other threads here
     )
 
 
