@@ -1,6 +1,6 @@
 """Every long command, killed at any moment and started again, ends as if nothing had happened.
 
-The full counts take about half an hour on two cores: `make torture`.
+The full counts take about an hour on two cores: `make torture`.
 """
 
 import time
