@@ -65,7 +65,8 @@ def stoppable(words: Sequence[str]) -> Iterator[None]:
         yield
         return
     stop = _Stop(next((GO_ON[word] for word in words[:1] if word in GO_ON), AGAIN))
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in heard}  # `nohup` and `&` of scripts ignore some
     try:
         yield
     except BaseException:  # a library may have turned the interrupt into an error of its own
