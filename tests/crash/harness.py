@@ -64,13 +64,16 @@ class Figures:
         )
 
 
-def start(words: Sequence[str], folder: Path, *, most_bytes: int | None = None) -> subprocess.Popen[str]:
+def start(
+    words: Sequence[str], folder: Path, *, most_bytes: int | None = None, stalls_at: int | None = None
+) -> subprocess.Popen[str]:
     """Start a command as a process of its own, and the leader of its own group.
 
     Args:
         words: The command.
         folder: Where it runs.
         most_bytes: The size from which on it cannot write to a file, as if the disk were full.
+        stalls_at: The step at which the toy network waits for its end.
     """
 
     def limit() -> None:
@@ -78,6 +81,8 @@ def start(words: Sequence[str], folder: Path, *, most_bytes: int | None = None) 
             resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
 
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    if stalls_at is not None:
+        environment["TOY_STALLS_AT"] = str(stalls_at)
     return subprocess.Popen(
         [sys.executable, str(COMMAND), *words],
         cwd=folder,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.harness import Crash, crash, start
+from tests.crash.harness import DEADLINE_S, Crash, crash, start
 
 FEW = {"build": 2, "train": 1, "simulate": 1, "evaluate": 1, "translate": 1}
 MANY = {"build": 100, "train": 40, "simulate": 20, "evaluate": 20, "translate": 20}
@@ -33,16 +33,16 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(make: Callable[[s
     train, here = make("train"), tmp_path / "here"
     here.mkdir()
     train.prepare(here)
-    slow = [*train.words, "step_seconds=60"]
-    process = start(slow, here)
-    deadline = time.monotonic() + 60
+    process = start(train.words, here, stalls_at=1)
+    deadline = time.monotonic() + DEADLINE_S
     while not (here / "run/metrics.csv").exists():
-        assert time.monotonic() < deadline
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError("the run did not begin")  # which is not what is expected to fail
         time.sleep(0.02)
     process.kill()
     process.communicate()
     again = start(train.words, here)
-    said = again.communicate(timeout=120)[1]
+    said = again.communicate(timeout=DEADLINE_S)[1]
     assert again.returncode == 0, said
 
 
