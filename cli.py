@@ -12,7 +12,6 @@ from typing import Annotated, Any
 import typer
 
 from s1s2pairs.errors import NoAcquisitions, RunError, S1S2Error, SourceError
-from s1s2pairs.files import DISK_ERRORS, disk_advice
 from s1s2pairs.stopping import stoppable
 from s1s2pairs.terminal import EXTRA_OF, log_to_stderr, spread
 from s1s2pairs.untrusted import printable
@@ -399,24 +398,20 @@ def translate(
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 all done, 1 some ROIs failed, 2 wrong input, 3 the source cannot be used.
-
-    130 and 143 say that Ctrl-C (SIGINT) or SIGTERM stopped it.
-    """
+    """Run the command line and exit: 0 all done, 1 some ROIs failed, 2 wrong input, 3 the source cannot be used, 130 stopped."""
     words = spread(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     log_to_stderr(logging.INFO if debug else logging.WARNING)
     # rasterio silences this itself while it creates a file, but threads share the list of filters and it leaks.
     warnings.filterwarnings("ignore", message="Dataset has no geotransform")
-    words = [word for word in words if word != "--debug"]
     try:
         with stoppable(words):
-            app(args=words, prog_name="s1s2")
-    except (S1S2Error, OSError) as error:
-        if debug or (isinstance(error, OSError) and error.errno not in DISK_ERRORS):
+            app(args=[word for word in words if word != "--debug"], prog_name="s1s2")
+    except S1S2Error as error:
+        if debug:
             raise
-        complain(disk_advice(error) if isinstance(error, OSError) else str(error))
-        sys.exit(next((code for kind, code in EXIT_CODES if isinstance(error, kind)), WRONG_INPUT))
+        complain(str(error))
+        sys.exit(next(code for kind, code in EXIT_CODES if isinstance(error, kind)))
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if debug or package not in EXTRA_OF:

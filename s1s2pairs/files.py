@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from .errors import DatasetError
+from .errors import DatasetError, S1S2Error
 
 if sys.platform != "win32":
     import fcntl
@@ -106,10 +106,22 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return False
 
 
-def disk_advice(error: OSError) -> str:
-    """Return the message for one of `DISK_ERRORS` that was met somewhere: which file, why, and what to do."""
-    where = f"{error.filename}: " if error.filename else ""
-    return f"{where}cannot be read or written: {error.strerror}; make room or free it for writing, then start again"
+@contextlib.contextmanager
+def disk_explained() -> Iterator[None]:
+    """Turn one of `DISK_ERRORS` that nobody has explained into a message: which file, why, and what to do.
+
+    Raises:
+        S1S2Error: A file cannot be read or written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        raise S1S2Error(
+            f"{where}cannot be read or written: {error.strerror}; make room or free it for writing, then start again"
+        ) from error
 
 
 def _refusal(file: Path, error: OSError) -> DatasetError:

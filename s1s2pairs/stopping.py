@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Final, NoReturn
 
+from .files import disk_explained
+
 GRACE_S: Final = 5.0
 """Work under way may end by itself for so long; then the process ends, which harms nothing: every file is whole or not there."""
 GO_ON: Final = {
@@ -60,15 +62,20 @@ class _Stop:
 
 @contextlib.contextmanager
 def stoppable(words: Sequence[str]) -> Iterator[None]:
-    """Let SIGINT and SIGTERM end a command, typed as `words`, with exit code 130 or 143 and without a traceback."""
+    """Let SIGINT and SIGTERM end a command, typed as `words`, with exit code 130 or 143 and without a traceback.
+
+    Raises:
+        S1S2Error: The disk is full or broken, where nobody else has said so.
+    """
     if threading.current_thread() is not threading.main_thread():  # only there can signals be handled
         yield
         return
-    stop = _Stop(next((GO_ON[word] for word in words[:1] if word in GO_ON), AGAIN))
+    stop = _Stop(next((GO_ON.get(word, AGAIN) for word in words if not word.startswith("-")), AGAIN))
     heard = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, stop) for number in heard}  # `nohup` and `&` of scripts ignore some
     try:
-        yield
+        with disk_explained():
+            yield
     except BaseException:  # a library may have turned the interrupt into an error of its own
         if stop.error is None:
             raise
