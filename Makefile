@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DELETE_ON_ERROR:
-.PHONY: setup demo test check format clean constraints
+.PHONY: setup demo test torture check format clean constraints
 
 # The demo needs the data half only; training, Earth Engine, maps and the checks come with `setup`.
 .venv/base: pyproject.toml
@@ -31,6 +31,9 @@ check: .venv/all
 
 test: check
 	$(BIN)/pytest
+
+torture: .venv/all
+	$(BIN)/pytest -m torture -s
 
 format: .venv/all
 	$(BIN)/ruff format .

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from s1s2pairs.errors import NoAcquisitions, RunError, S1S2Error, SourceError
+from s1s2pairs.stopping import stoppable
 from s1s2pairs.terminal import EXTRA_OF, log_to_stderr, spread
 from s1s2pairs.untrusted import printable
 
@@ -399,14 +400,15 @@ def translate(
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 all done, 1 some ROIs failed, 2 wrong input, 3 the source cannot be used."""
+    """Run the command line and exit: 0 all done, 1 some ROIs failed, 2 wrong input, 3 the source cannot be used, 130 stopped."""
     words = spread(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     log_to_stderr(logging.INFO if debug else logging.WARNING)
     # rasterio silences this itself while it creates a file, but threads share the list of filters and it leaks.
     warnings.filterwarnings("ignore", message="Dataset has no geotransform")
     try:
-        app(args=[word for word in words if word != "--debug"], prog_name="s1s2")
+        with stoppable(words):
+            app(args=[word for word in words if word != "--debug"], prog_name="s1s2")
     except S1S2Error as error:
         if debug:
             raise

@@ -140,6 +140,13 @@ def copy(source: Path, target: Path) -> None:
     _commit(target, checkpoint)
 
 
+def sweep(folder: Path) -> None:
+    """Delete what a killed process left beside a whole checkpoint. Without one, or with a damaged one, nothing is touched."""
+    if (folder / JSON_NAME).is_file():
+        with contextlib.suppress(RunError):  # told to whoever wants to use it
+            _sweep(folder, read(folder))
+
+
 def read(folder: Path) -> Checkpoint:
     """Read what a checkpoint says of itself, and check that its files are whole.
 
@@ -267,7 +274,10 @@ def _shape(tensors: Mapping[str, Tensor], key: str) -> tuple[int, ...] | None:
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     partial = path.with_name(f"{path.name}.partial")
-    save_file({key: value.detach().contiguous() for key, value in tensors.items()}, partial)
+    try:
+        save_file({key: value.detach().contiguous() for key, value in tensors.items()}, partial)
+    except SafetensorError as error:  # the disk is full, or broken
+        raise OSError(str(error)) from error
     with partial.open("rb+") as file:
         os.fsync(file.fileno())
     partial.replace(path)
@@ -280,10 +290,13 @@ def _commit(folder: Path, checkpoint: Checkpoint) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.replace(folder / JSON_NAME)
-    for path in folder.glob("*.safetensors*"):
+    _sweep(folder, checkpoint)
+
+
+def _sweep(folder: Path, checkpoint: Checkpoint) -> None:
+    for path in (*folder.glob("*.safetensors*"), folder / f"{JSON_NAME}.partial"):
         if path.name not in checkpoint.files.values():
-            with contextlib.suppress(FileNotFoundError):
-                path.unlink()
+            path.unlink(missing_ok=True)
 
 
 def _refuse_pickle(path: Path) -> None:

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from s1s2pairs.errors import RunError
+from s1s2pairs.files import write_whole
 
 from ..data.dataset import Sample
 from ..runs.checkpoint import Position
@@ -164,7 +165,7 @@ class RunLog:
 
     def picture(self, name: str, position: Position, png: bytes) -> None:
         """Keep a sample's picture, as `samples/<epoch>_<name>.png` and in TensorBoard."""
-        (self._run / SAMPLES / f"epoch{position.epoch + 1:04d}_{name}.png").write_bytes(png)
+        write_whole(self._run / SAMPLES / f"epoch{position.epoch + 1:04d}_{name}.png", png)
         pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
         self._board.add_image(name, pixels, position.step, dataformats="HWC")
 
@@ -194,5 +195,6 @@ def _drop_rows_after(path: Path, step: int) -> None:
     if path.is_file():
         with path.open(newline="", encoding="utf-8") as file:
             kept = [row for row in csv.reader(file) if len(row) == len(COLUMNS) and row[0].isdecimal()]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([COLUMNS, *(row for row in kept if int(row[0]) <= step)])
+    text = io.StringIO()
+    csv.writer(text).writerows([COLUMNS, *(row for row in kept if int(row[0]) <= step)])
+    write_whole(path, text.getvalue().encode())

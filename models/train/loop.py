@@ -96,7 +96,11 @@ def train(
         until_end.push(lambda kind, *_: setup.end_others(fabric) if kind else None)
         folder = Path(fabric.broadcast(str(folder)))
         batches.rank = fabric.global_rank
-        return _run(fabric, start, batches, folder, record, quiet=quiet)
+        try:
+            return _run(fabric, start, batches, folder, record, quiet=quiet)
+        except KeyboardInterrupt as stop:
+            stop.add_note(setup.how_to_go_on(folder, network, device=device, devices=devices, precision=precision))
+            raise
 
 
 def _run(
@@ -189,11 +193,11 @@ class _Loop:
             self.position = replace(self.position, step=self.position.step + 1, samples_in_epoch=used)
             if self.position.step % self.training.log_every_steps == 0:
                 self._log_losses()
+            if self.position.step == self.last_step or not self.batches.left(used):
+                break  # the end of the epoch validates and saves
             if every is not None and self.position.step % every == 0:
                 self._log_losses()
                 self._save(best=False)
-            if self.position.step == self.last_step:
-                break
         self._log_losses()
 
     def _step(self, raw: RawBatch) -> None:
@@ -218,17 +222,20 @@ class _Loop:
             self.meter.add(step, name, value)
 
     def _end_epoch(self) -> None:
-        """Validate, save, draw; also after an epoch that `max_steps` cut short."""
+        """Validate, draw, save; also after an epoch that `max_steps` cut short.
+
+        Saving comes last: a run that goes on from a checkpoint makes up for nothing before it.
+        """
         trained = self.position
         improved = self._validate()
         # The checkpoint stands at the beginning of the next epoch, unless this one was cut short.
         if not self.batches.left(trained.samples_in_epoch):
             self.position = replace(self.position, epoch=trained.epoch + 1, samples_in_epoch=0)
-        self._save(best=improved)
         if self.log is not None and self.training.pictures:
             data = self.start.val_data or self.start.train_data
             for name, png in draw(self.translator, data, self.fabric.device, self.training.pictures):
                 self.log.picture(name, trained, png)
+        self._save(best=improved)
         self.logged_at = (time.monotonic(), self.position.step)
 
     # ---- What the loop does now and then --------------------------------------------------------------------------
@@ -298,6 +305,8 @@ class _Loop:
     def _complete_best(self) -> None:
         """Make up for a kill between the writing of `last`, the best so far, and of `best`."""
         source, best = self.start.checkpoint_folder, self.folder / CHECKPOINTS / "best"
+        for kept in (self.folder / CHECKPOINTS / "last", best):
+            checkpoint.sweep(kept)
         if source not in (None, best) and self.position.step == self.position.best_step:
             checkpoint.copy(source, best)
 

@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import logging
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -128,7 +129,8 @@ def start_resumed(network: str, earlier: Earlier, dataset: str | Path | None, gi
         return replace(start, run=run)
     checkpoint.load_weights(folder, saved, translator)
     position = _counted_in_samples(saved.position, translator.config.batch_size, record)
-    if position.epoch >= translator.config.epochs or position.step >= (training.max_steps or position.step + 1):
+    ended = position.epoch >= translator.config.epochs or position.step >= (training.max_steps or position.step + 1)
+    if ended and record.status == "finished":  # a run killed after its last step has still to say so
         raise RunError(
             f"{run} is finished after {position.step} steps, {position.epoch} epochs. Train on with --set epochs=N or "
             "--set max_steps=N above that."
@@ -262,6 +264,20 @@ def _pixel_sizes(dataset: Dataset) -> tuple[float, ...]:
     """Return the pixel sizes of the training patches; a build lays them in UTM, so that they are square and in metres."""
     transforms = dataset.index.loc[dataset.index["split"] == "train", "transform"]
     return tuple(sorted({round(abs(float(transform[0])), 6) for transform in transforms}))
+
+
+def how_to_go_on(run: Path, network: str, **options: str | int | None) -> str:
+    """Return what to type after a run was stopped.
+
+    Args:
+        run: Its folder.
+        network: The network as it was typed.
+        options: Those of the command that a resumed run is to be given again, None or `auto` where not typed.
+    """
+    if not (run / "checkpoints" / "last" / checkpoint.JSON_NAME).is_file():
+        return f"there is no checkpoint yet; start it anew by: s1s2 train {network} --resume {run}"
+    typed = [word for key, value in options.items() if value not in (None, "auto") for word in (f"--{key}", str(value))]
+    return f"go on with: {shlex.join(['s1s2', 'train', network, '--resume', str(run), *typed])}"
 
 
 def begin_record(start: Start, hardware: Hardware) -> RunRecord:

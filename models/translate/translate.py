@@ -17,6 +17,7 @@ from rasterio.windows import Window
 
 from s1s2pairs.dataset.storage import Storage
 from s1s2pairs.errors import RunError
+from s1s2pairs.files import scratch_folder
 from s1s2pairs.progress import Progress, Silence, stage
 
 from ..hardware import memory_advice
@@ -28,6 +29,7 @@ from ..task import Batch
 from ..translator import Translator
 from .blend import blend_rows
 from .checks import check_grid, check_values
+from .disk import check_end, disk_advice
 from .inputs import Scene, SceneWindow, input_paths
 
 logger = logging.getLogger(__name__)
@@ -191,10 +193,9 @@ def _whole(out: str | Path) -> Iterator[Path]:
     """Lend an empty folder; the `finished.tif` that is in it at the end becomes `out`."""
     if Storage(str(out)).is_local:
         file = Storage(str(out)).local_root
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=file.parent, prefix=f".{file.name}.") as folder:
-            yield Path(folder)
-            (Path(folder) / "finished.tif").replace(file)
+        with scratch_folder(file) as scratch:
+            yield scratch
+            (scratch / "finished.tif").replace(file)
         return
     storage, name = Storage.of_file(str(out))
     storage.prepare()  # a storage that takes nothing shall say so before hours of work
@@ -205,7 +206,7 @@ def _whole(out: str | Path) -> Iterator[Path]:
 
 def _write(predictor: _Predictor, out: str | Path, *, overlap: int, progress: Progress) -> int:
     """Check, predict, blend and write; `out` appears when it is whole. Returns how many of its pixels have no value."""
-    with _whole(out) as folder:
+    with disk_advice(out), _whole(out) as folder:
         check_values(predictor.scene, progress)
         rows_file = folder / "rows.tif"
         missing = _write_rows(predictor, rows_file, overlap=overlap, progress=progress)
@@ -219,6 +220,7 @@ def _write(predictor: _Predictor, out: str | Path, *, overlap: int, progress: Pr
             overview_resampling="AVERAGE",
             bigtiff="IF_SAFER",
         )
+        check_end(folder / "finished.tif")
     return missing
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import rasterio
 import shapely
 import shapely.geometry
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio.io import MemoryFile
 
 from ..files import write_whole
 from ..sensors import S2_BANDS
@@ -165,23 +165,26 @@ def write_catalog(root: Path, description: str, items: Sequence[WrittenItem], ex
 
 
 def write_cog(path: Path, image: NDArray[Any], epsg: int, transform: Affine, *, nodata: float) -> None:
-    """Write one band as a cloud optimised GeoTIFF (DEFLATE, fast rather than small)."""
-    with rasterio.open(
-        path,
-        "w",
-        driver="COG",
-        width=image.shape[1],
-        height=image.shape[0],
-        count=1,
-        dtype=image.dtype,
-        crs=f"EPSG:{epsg}",
-        transform=transform,
-        nodata=nodata,
-        compress="DEFLATE",
-        level=1,
-        predictor="YES",
-    ) as dataset:
-        dataset.write(image, 1)
+    """Write one band as a cloud optimised GeoTIFF (DEFLATE, fast rather than small).
+
+    GDAL keeps silent about a disk that has no room for the last bytes of a file, so it writes into memory.
+    """
+    with MemoryFile() as memory:
+        with memory.open(
+            driver="COG",
+            width=image.shape[1],
+            height=image.shape[0],
+            count=1,
+            dtype=image.dtype,
+            crs=f"EPSG:{epsg}",
+            transform=transform,
+            nodata=nodata,
+            compress="DEFLATE",
+            level=1,
+            predictor="YES",
+        ) as dataset:
+            dataset.write(image, 1)
+        write_whole(path, memory.read())
 
 
 def _optical_properties(scene: OpticalScene, scl: NDArray[np.uint8], sun_deg: tuple[float, float]) -> Json:

@@ -1,5 +1,6 @@
 """Simulating a recipe's places into a STAC archive on disk, with the truth beside it."""
 
+import contextlib
 import datetime as dt
 import hashlib
 import json
@@ -7,6 +8,7 @@ import logging
 import multiprocessing
 import os
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -20,7 +22,7 @@ import numpy as np
 from affine import Affine
 
 from ..errors import S1S2Error
-from ..files import write_whole
+from ..files import unfinished, write_whole
 from ..progress import Progress, Silence, stage
 from ..recipe.settings import Period, Recipe, Roi
 from . import archive, truth
@@ -151,14 +153,32 @@ def _rendered(work: Sequence[SiteYear], workers: int) -> Iterator[tuple[SiteYear
     # Processes, as drawing many small images holds Python's lock most of the time; started afresh, not forked, as the
     # caller may have threads.
     context = multiprocessing.get_context("spawn")
+    others = multiprocessing.active_children()
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with, initargs=(os.getpid(),)) as pool:
-        waiting = {pool.submit(render, part): part for part in work}
         try:
+            with _signals_held_back():
+                waiting = {pool.submit(render, part): part for part in work}
             for future in as_completed(waiting):
                 yield waiting[future], future.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for child in multiprocessing.active_children():
+                if child not in others:
+                    child.kill()
             raise
+
+
+@contextlib.contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Start processes that hear no Ctrl-C and no SIGTERM, which terminals send to all: this one ends them."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end_with(parent: int) -> None:
@@ -253,7 +273,8 @@ def _is_finished(catalog: Path, fingerprint: str) -> bool:
 def _clear(out: Path) -> None:
     """Make room in the output folder, removing only what an interrupted simulation leaves."""
     out.mkdir(parents=True, exist_ok=True)
-    foreign = sorted(path.name for path in out.iterdir() if path.name not in _OWN_NAMES)
+    own = {*_OWN_NAMES, *(unfinished(out / name).name for name in ("truth.json", "catalog.json"))}
+    foreign = sorted(path.name for path in out.iterdir() if path.name not in own)
     if foreign:
         raise S1S2Error(f"{out} is not empty ({', '.join(foreign[:3])}): a simulation needs a folder of its own")
     for path in out.iterdir():

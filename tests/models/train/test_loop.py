@@ -434,6 +434,23 @@ def test_compiled_run_comes_near_and_its_checkpoint_fits_a_plain_one(toy: Traine
     assert toy("compiled", resume=compiled, compile="false", epochs=2).epochs == 2
 
 
+def test_a_run_killed_after_its_last_step_is_completed(toy: Trainer) -> None:
+    run = toy("run").run
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(record | {"status": "running", "result": {}}))
+    last = run / "checkpoints" / "last"
+    whole = sorted(path.name for path in last.iterdir())
+    (last / "weights-00000001.safetensors").write_bytes(b"of the checkpoint before")
+    (last / "checkpoint.json.partial").write_bytes(b"{")
+    toy("run", resume=run)
+    again = json.loads((run / "run.json").read_text())
+    assert again["status"] == "finished"
+    assert again["result"]["steps"] == record["result"]["steps"]
+    assert sorted(path.name for path in last.iterdir()) == whole
+    with pytest.raises(RunError):
+        toy("run", resume=run)
+
+
 def test_best_is_made_up_for_after_a_kill_between_last_and_best(toy: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     run = toy("run", epochs=1).run
     shutil.rmtree(run / "checkpoints/best")

@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -369,3 +371,17 @@ def test_windows_must_fit_the_network() -> None:
         tiling(network, 60, None)
     with refuses(RunError, "overlap", 64, "0 to 63"):
         tiling(network, 64, 64)
+
+
+def test_a_disk_without_room_for_the_last_bytes_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = rasterio.shutil.copy
+
+    def short_of_room(source: Path, target: Path, **options: Any) -> None:
+        copy(source, target, **options)
+        with target.open("rb+") as file:
+            file.truncate(target.stat().st_size - 1)
+
+    monkeypatch.setattr(rasterio.shutil, "copy", short_of_room)
+    with pytest.raises(RunError, match=r"out\.tif cannot be written .*last bytes are missing"):
+        run_identity(tmp_path, radar(40, 40), Identity())
+    assert [path.name for path in tmp_path.iterdir()] == ["in.tif"]
