@@ -308,7 +308,6 @@ def train(
         from models.runs.record import default_dataset
         from models.train.loop import train as run_training
 
-        logging.getLogger("lightning_fabric").setLevel(logging.getLogger().level)  # importing it has set INFO
         result = run_training(
             network,
             data or (default_dataset() if resume is None else None),

@@ -10,6 +10,7 @@ is a function of (seed, epoch), and torch's random numbers are seeded anew at ea
 
 import contextlib
 import dataclasses
+import logging
 import os
 import time
 from collections.abc import Mapping
@@ -34,6 +35,8 @@ from . import setup
 from .log import LossMeter, RunLog
 from .setup import Start
 from .validation import draw, validate
+
+logging.getLogger("lightning_fabric").setLevel(logging.getLogger().level)  # importing it has set INFO
 
 
 def train(
@@ -171,14 +174,8 @@ class _Loop:
             while self.position.epoch < self.translator.config.epochs and self.position.step != self.training.max_steps:
                 self._train_epoch()
                 self._end_epoch()
-        position = self.position
-        return RunResult(
-            run=self.folder,
-            steps=position.step,
-            epochs=position.epoch,
-            best_l1=position.best_value,
-            best_step=position.best_step,
-        )
+        at = self.position
+        return RunResult(run=self.folder, steps=at.step, epochs=at.epoch, best_l1=at.best_value, best_step=at.best_step)
 
     def _train_epoch(self) -> None:
         """Train on the batches that are left of an epoch."""
