@@ -294,9 +294,7 @@ def train(
     ] = None,
     precision: Annotated[
         str | None,
-        typer.Option(
-            help="32-true, bf16-mixed or 16-mixed; else the resumed run's, or bf16-mixed on CUDA.", show_default=False
-        ),
+        typer.Option(help="32-true, bf16-mixed or 16-mixed; else the run's, or bf16 on CUDA.", show_default=False),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
