@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from s1s2pairs.errors import RunError
 from s1s2pairs.sensors import DEFAULT_S2_BANDS
+from s1s2pairs.untrusted import cut
 
 from .network_names import nearest
 from .task import Task
@@ -102,7 +103,7 @@ def parse(settings: type, given: Mapping[str, object]) -> dict[str, Any]:
             values[key] = TypeAdapter(kind).validate_python(items if is_typed_list else value)
         except ValidationError as error:
             wanted = _in_words(kind) + (" or none" if optional else "")
-            raise RunError(f"{key}={value} does not fit, {wanted} is needed.") from error
+            raise RunError(f"{key}={cut(str(value))} does not fit, {wanted} is needed.") from error
     return values
 
 

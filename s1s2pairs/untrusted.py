@@ -74,6 +74,18 @@ def parse_json(content: bytes | str, *, constants: bool = True) -> Any:
     return value
 
 
+def parse_object(content: bytes | str) -> dict[str, Any]:
+    """Parse JSON that is an object, as `parse_json` does.
+
+    Raises:
+        Unusable: It is no JSON, nested deeper than `MAX_JSON_DEPTH`, or something else than an object.
+    """
+    value = parse_json(content)
+    if not isinstance(value, dict):
+        raise Unusable(f"expected an object, found {shown(value)}")
+    return value
+
+
 def _no_constant(word: str) -> None:
     raise ValueError(f"{word} is not a number in JSON")
 

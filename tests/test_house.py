@@ -99,6 +99,7 @@ FROM_THE_DATA_HALF = {
     "s1s2pairs.files",
     "s1s2pairs.progress",
     "s1s2pairs.report.inline",
+    "s1s2pairs.untrusted",
 }
 """All that the models know of datasets."""
 MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in SOURCES}

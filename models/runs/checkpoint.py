@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import save_file
@@ -27,6 +28,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from s1s2pairs.errors import RunError
+from s1s2pairs.untrusted import cut
 
 from .. import zoo
 from ..hardware import choose_device
@@ -166,6 +168,12 @@ def read(folder: Path) -> Checkpoint:
         raise RunError(
             f"{path} has format {checkpoint.format}, this version reads 1 and {FORMAT}. Use the version that wrote it."
         )
+    if any(said.keys() != {"weights", "optimizers"} for said in (checkpoint.files, checkpoint.sizes_bytes)) or any(
+        Path(file).name != file for file in checkpoint.files.values()
+    ):
+        raise RunError(
+            f"{path} does not name the files weights and optimizers beside it. Use the run's other checkpoint."
+        )
     if checkpoint.format == FORMAT and checkpoint.sha256.keys() != checkpoint.files.keys():
         raise RunError(f"{path} is damaged: it lacks hashes of its files. Use the run's other checkpoint.")
     for name, file in checkpoint.files.items():
@@ -230,9 +238,28 @@ def load_translator(run_or_checkpoint: Path, which: Literal["best", "last"] = "b
     target = choose_device(device)
     folder = find(run_or_checkpoint, which)
     checkpoint = read(folder)
-    translator = zoo.load(checkpoint.network).make(checkpoint.config)
+    info = zoo.load(checkpoint.network)
+    _check_size(folder, checkpoint, info)
+    translator = info.make(checkpoint.config)
     load_weights(folder, checkpoint, translator)
     return Loaded(translator=translator.to(target).eval(), scaling=checkpoint.scaling, checkpoint=checkpoint)
+
+
+def _check_size(folder: Path, checkpoint: Checkpoint, info: zoo.NetworkInfo) -> None:
+    """Refuse settings of another network than the weights are of, before room is made for it."""
+    try:
+        with torch.device("meta"):
+            own = info.make(checkpoint.config).state_dict()
+    except (RuntimeError, ValueError, TypeError, ArithmeticError) as error:  # of torch, for sizes that cannot be
+        raise RunError(
+            f"{folder / JSON_NAME}: its config makes no network ({cut(str(error))}). Train again."
+        ) from error
+    needed = sum(value.numel() * value.element_size() for value in own.values())
+    if needed > checkpoint.sizes_bytes["weights"]:
+        raise RunError(
+            f"{folder / JSON_NAME}: its config makes a network of {needed:,} bytes, its weights have "
+            f"{checkpoint.sizes_bytes['weights']:,}. Use the run's other checkpoint, or train again."
+        )
 
 
 def load_weights(folder: Path, checkpoint: Checkpoint, translator: Translator) -> None:

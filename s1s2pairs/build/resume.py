@@ -29,6 +29,7 @@ from ..errors import DatasetError
 from ..plan.choices import Plan, RoiPlan
 from ..plan.lock import digest, roi_from_json, roi_to_json
 from ..recipe.settings import Roi
+from ..untrusted import parse_object
 
 log = logging.getLogger(__name__)
 
@@ -185,7 +186,7 @@ def _read_index(existing: Plan | None, present: frozenset[str], storage: Storage
         content, index = storage.read(CARD_FILE), storage.read(INDEX_FILE)
         if seal_state(content) == "broken":
             raise DatasetError(f"{storage.where(CARD_FILE)}: damaged")
-        card = json.loads(content)
+        card = parse_object(content)
         if card["distribution"][0]["sha256"] != hashlib.sha256(index).hexdigest():
             raise DatasetError(f"{storage.where(INDEX_FILE)}: its SHA-256 is not the one in the card")
         rows = read_rows(index, file=storage.where(INDEX_FILE))

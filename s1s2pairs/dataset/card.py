@@ -13,8 +13,8 @@ from typing import Any, Final
 from ..plan.choices import Plan
 from ..plan.lock import roi_to_json
 from ..sensors import Band, Layout
+from .columns import COLUMNS
 from .contents import Unit, units_of
-from .index import COLUMNS
 from .layout import INDEX_FILE, LOCK_FILE, patches_pattern, rasters_pattern
 from .left_out import CARD_LEFT_OUT_KEY, LeftOut
 from .seal import seal

@@ -1,7 +1,6 @@
 """A built dataset, opened."""
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +12,8 @@ import geopandas as gpd
 from ..errors import DatasetError, RecipeError
 from ..plan.choices import Plan
 from ..plan.lock import parse_lock
-from .index import COLUMNS, UNREADABLE, read_geoparquet
+from ..untrusted import Unusable, parse_object
+from .index import read_index
 from .layout import CARD_FILE, INDEX_FILE, LOCK_FILE
 from .storage import Storage
 
@@ -32,12 +32,11 @@ class Dataset:
     @cached_property
     def card(self) -> Mapping[str, Any]:
         """The dataset card (`dataset.json`)."""
+        file = self.storage.where(CARD_FILE)
         try:
-            card: dict[str, Any] = json.loads(self.storage.read(CARD_FILE))
-        except (DatasetError, ValueError) as error:
-            file = self.storage.where(CARD_FILE)
+            return parse_object(self.storage.read(CARD_FILE))
+        except (DatasetError, Unusable) as error:
             raise DatasetError(f"{file}: cannot be read ({error}); build the dataset again") from error
-        return card
 
     @cached_property
     def plan(self) -> Plan:
@@ -103,11 +102,5 @@ def open_dataset(path: str | Path) -> Dataset:
         raise DatasetError(
             f"{path}: no dataset here ({INDEX_FILE} {reason}); build one with `s1s2 build RECIPE --out {path}`"
         ) from error
-    try:
-        index = read_geoparquet(content)
-    except UNREADABLE as error:
-        raise DatasetError(f"{file}: expected a GeoParquet file ({error}); build the dataset again") from error
-    missing = [column for column in COLUMNS if column not in index.columns]
-    if missing:
-        raise DatasetError(f"{file}: lacks the columns {', '.join(missing)}; build the dataset again with this version")
+    index = read_index(content, file=file, remedy="build the dataset again")
     return Dataset(storage=storage, index=index, sha256=hashlib.sha256(content).hexdigest())

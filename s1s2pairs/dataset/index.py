@@ -7,55 +7,20 @@ from typing import Any, Final
 import geopandas as gpd
 import pandas as pd
 import pyarrow
+import pyarrow.parquet
 from pyproj.exceptions import CRSError
 from shapely.errors import ShapelyError
 
 from ..errors import DatasetError
 from ..grid import footprint_lonlat
 from ..sensors import SENSORS
+from ..untrusted import cut
+from .columns import COLUMNS, column_problem
 from .contents import PatchRecord, Unit, UnitRecord
 from .layout import raster_path
 from .left_out import LeftOut
 from .patches import patch_grid, patch_id
 
-COLUMNS: Final = {
-    "patch_id": "name of the patch, `<roi>_<row>_<column>` of its first pixel; the same in all periods",
-    "roi": "name of the ROI",
-    "split": "train, val or test",
-    "period": "label of the period",
-    "row_off": "first row of the patch in the ROI's grid",
-    "col_off": "first column of the patch in the ROI's grid",
-    "height": "rows",
-    "width": "columns",
-    "geometry": "outline of the patch, lon/lat",
-    "crs": "of the patch's pixels, e.g. EPSG:32631",
-    "transform": "affine transform of the patch: six numbers, as rasterio's Affine",
-    "s1_path": "GeoTIFF of the radar patch, relative to the dataset",
-    "s2_path": "GeoTIFF of the optical patch, relative to the dataset",
-    "s1_sha256": "SHA-256 of that file",
-    "s2_sha256": "SHA-256 of that file",
-    "s1_bands": "bands of the radar patch in order (dB), without `count`",
-    "s2_bands": "bands of the optical patch in order (reflectance x 10000), without `clear`",
-    "s1_valid_fraction": "pixels of the patch with radar values",
-    "s2_valid_fraction": "pixels of the patch with optical values",
-    "cloud_fraction": "mean cloud fraction over the ROI of the optical acquisitions used",
-    "s1_scene_ids": "scenes averaged",
-    "s2_scene_ids": "scenes composited",
-    "s1_mean_time": "mean acquisition time of the radar acquisitions, UTC",
-    "s2_mean_time": "mean acquisition time of the optical acquisitions, UTC",
-    "lag_days": "s1_mean_time - s2_mean_time, days",
-    "relative_orbit": "Sentinel-1 relative orbit, 1..175",
-    "orbit_pass": "ascending or descending",
-    "mean_incidence_deg": "mean incidence angle over the ROI, degrees from the ellipsoid normal",
-    "incidence_source": "raster, property, annotation or model",
-    "backscatter": "sigma0 or gamma0",
-    "s1_count": "radar acquisitions averaged",
-    "s2_count": "optical acquisitions composited",
-    "s2_composite": "median or least_cloudy",
-    "month_shift": "whole months by which the optical window was moved",
-    "season_locked": "whether all periods of the ROI were moved alike",
-}
-"""Column -> what it holds, in the file's order."""
 _TIMES: Final = ("s1_mean_time", "s2_mean_time")
 _LISTS: Final = ("transform", "s1_bands", "s2_bands", "s1_scene_ids", "s2_scene_ids")
 
@@ -75,13 +40,36 @@ def dump_index(rows: Iterable[Mapping[str, Any]]) -> bytes:
     return buffer.getvalue()
 
 
-UNREADABLE: Final = (pyarrow.ArrowException, OSError, ValueError, KeyError, TypeError, CRSError, ShapelyError)
+UNREADABLE: Final = (
+    *(pyarrow.ArrowException, CRSError, ShapelyError),
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError),
+)
 """Everything that reading a damaged index raises, depending on where the damage is."""
 
 
-def read_geoparquet(content: bytes) -> gpd.GeoDataFrame:
-    """Read the bytes of an index; one of `UNREADABLE` is raised when they are none."""
-    return gpd.read_parquet(io.BytesIO(content))
+def read_index(content: bytes, *, file: str, remedy: str) -> gpd.GeoDataFrame:
+    """Read the bytes of an index.
+
+    Args:
+        content: Of the file.
+        file: Its name, for messages.
+        remedy: What to do with one that cannot be used, for messages.
+
+    Raises:
+        DatasetError: They are no GeoParquet, or a column is missing, or holds something else than `COLUMNS` says.
+    """
+    try:
+        frame = gpd.read_parquet(io.BytesIO(content))
+        table = pyarrow.parquet.read_table(io.BytesIO(content))
+    except UNREADABLE as error:
+        raise DatasetError(f"{file}: expected a GeoParquet file ({cut(str(error))}); {remedy}") from error
+    missing = [column for column in COLUMNS if column not in table.column_names]
+    if missing:
+        raise DatasetError(f"{file}: lacks the columns {', '.join(missing)}; {remedy} with this version")
+    for column in COLUMNS:
+        if problem := column_problem(table, column):
+            raise DatasetError(f"{file}: the column {column} {problem}; {remedy}")
+    return frame
 
 
 def period_rows(s1: Unit, s2: Unit, records: tuple[UnitRecord, UnitRecord]) -> Iterator[dict[str, Any]]:
@@ -162,19 +150,8 @@ def read_rows(content: bytes, *, file: str) -> list[dict[str, Any]]:
     Raises:
         DatasetError: It is no index.
     """
-    try:
-        frame = read_geoparquet(content)
-    except UNREADABLE as error:
-        raise DatasetError(f"{file}: expected a GeoParquet file ({error}); delete it and build again") from error
-    missing = [column for column in COLUMNS if column not in frame.columns]
-    if missing:
-        raise DatasetError(f"{file}: lacks the columns {', '.join(missing)}; delete it and build again")
-    try:
-        return [_plain(row) for row in frame[list(COLUMNS)].to_dict("records")]
-    except (AttributeError, TypeError, ValueError) as error:
-        raise DatasetError(
-            f"{file}: a row holds no list or time where it should ({error}); delete it and build again"
-        ) from error
+    frame = read_index(content, file=file, remedy="delete it and build again")
+    return [_plain(row) for row in frame[list(COLUMNS)].to_dict("records")]
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:

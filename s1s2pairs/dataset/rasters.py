@@ -19,6 +19,8 @@ DIGEST_TAG: Final = "S1S2_PLAN_DIGEST"
 """TIFF tag with the digest of the part of the plan a raster was made from."""
 
 _BLOCK_PX: Final = 256
+_MOST_PER_BYTE: Final = 1100
+"""Bytes that a byte of Deflate may unfold to are 1032; a pixel has two bytes or four."""
 _DEFLATE_LEVEL: Final = 1
 """Higher levels gain under 2 % on these noisy data and take up to twice the time."""
 
@@ -85,6 +87,7 @@ def opened(content: bytes, *, name: str) -> Iterator[rasterio.DatasetReader]:
         raise DatasetError(f"{name}: the raster is damaged: the file is empty; delete it and build again")
     try:
         with MemoryFile(content) as memory, memory.open() as file:
+            _check_size(file, len(content), name)
             yield file
     except (rasterio.errors.RasterioError, rasterio.errors.CRSError, UnicodeDecodeError) as error:
         detail = str(error).rpartition(".tif: ")[2]  # without the made-up name of the file in memory
@@ -103,11 +106,23 @@ def opened_in(storage: Storage, path: str) -> Iterator[rasterio.DatasetReader]:
             yield file
         return
     try:
-        with rasterio.open(storage.local_root / path) as file:
+        local = storage.local_root / path
+        with rasterio.open(local) as file:
+            _check_size(file, local.stat().st_size, storage.where(path))
             yield file
-    except rasterio.errors.RasterioError as error:
+    except (rasterio.errors.RasterioError, UnicodeDecodeError) as error:
         where = storage.where(path)
         raise DatasetError(f"{where}: cannot be read ({error}); run `s1s2 verify`, then build again") from error
+
+
+def _check_size(file: rasterio.DatasetReader, stored_bytes: int, name: str) -> None:
+    """Refuse a damaged header before room is made for what it promises."""
+    pixels = file.width * file.height * file.count
+    if pixels > _MOST_PER_BYTE * stored_bytes:
+        raise DatasetError(
+            f"{name}: the raster is damaged: {stored_bytes:,} bytes cannot hold {file.count} bands of {file.height} x "
+            f"{file.width} pixels; delete it and build again"
+        )
 
 
 def digest_of(content: bytes) -> str | None:

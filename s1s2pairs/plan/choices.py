@@ -1,6 +1,7 @@
 """The plan: every choice made for every ROI, before the first pixel is fetched."""
 
 import datetime as dt
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -21,9 +22,10 @@ from ..acquisitions import (
     SearchWindow,
 )
 from ..errors import GridError
-from ..grid import analysis_grid, footprint_lonlat, grid_from_json, grid_to_json, roi_grid
+from ..grid import MAX_GRID_PIXELS, analysis_grid, footprint_lonlat, grid_from_json, grid_to_json, roi_grid
 from ..recipe.settings import Recipe, Roi, Settings
 from ..sensors import Backscatter, OrbitPass
+from ..untrusted import cut
 from .optical import OpticalChoice, is_locked, mean_time, moved, shifts, span_of
 from .radar import OrbitCandidate, OrbitChoice, search_span
 
@@ -32,9 +34,12 @@ _PLAIN = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
 def _grid(value: Any) -> GeoBox:
     try:
-        return grid_from_json(value)
-    except (KeyError, TypeError, CRSError) as error:
-        raise ValueError(f"no pixel grid ({error!r})") from error
+        grid = grid_from_json(value)
+    except (KeyError, TypeError, OverflowError, CRSError) as error:
+        raise ValueError(f"no pixel grid ({cut(repr(error))})") from error
+    if not all(map(math.isfinite, grid.transform)) or not 0 < grid.height * grid.width <= MAX_GRID_PIXELS:
+        raise ValueError(f"no pixel grid of up to {MAX_GRID_PIXELS:.2g} pixels")
+    return grid
 
 
 _Grid = Annotated[GeoBox, PlainValidator(_grid), PlainSerializer(grid_to_json)]

@@ -207,7 +207,9 @@ def _polygon(geometry: object, location: _Location) -> BaseGeometry:
     try:
         polygon = shapely.force_2d(shapely.geometry.shape(dict(geometry)))
     except (ValueError, TypeError, AttributeError, LookupError, OverflowError, shapely.errors.ShapelyError) as error:
-        raise location.at("coordinates").refuse(f"no polygon can be made of these coordinates: {error}") from error
+        raise location.at("coordinates").refuse(
+            f"no polygon can be made of these coordinates: {cut(str(error))}"
+        ) from error
     if polygon.is_empty:
         raise location.at("coordinates").refuse("the polygon is empty")
     west, south, east, north = polygon.bounds

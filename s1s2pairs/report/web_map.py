@@ -5,7 +5,6 @@ The only module that touches geemap, and that inside one function: it takes seco
 
 import datetime as dt
 import html
-import json
 import os
 import sys
 import warnings
@@ -29,6 +28,7 @@ from ..plan import lock
 from ..plan.choices import Plan, RoiPlan, rois_of
 from ..recipe.settings import Roi
 from ..sources.registry import Access, kind_of
+from ..untrusted import parse_json
 from .layers import drawings
 from .overlays import overlays
 
@@ -109,8 +109,8 @@ def read_subject(path: str | Path) -> tuple[tuple[Roi, ...], Plan | None, Storag
 
 
 def _lists_periods(path: Path) -> bool:
-    collection = json.loads(path.read_text(encoding="utf-8"))
-    own = [feature.get("properties", {}) for feature in collection["features"]]
+    collection = parse_json(path.read_bytes())  # a recipe that has been read without fault
+    own = [feature.get("properties") or {} for feature in collection["features"]]
     return "periods" in collection.get("s1s2", {}) or all("periods" in properties for properties in own)
 
 

@@ -24,7 +24,8 @@ from models.runs import checkpoint
 from models.runs.record import RunRecord, write_record
 from models.runs.settings import TrainSettings
 from models.scaling import Scaling
-from s1s2pairs.dataset.index import COLUMNS, dump_index
+from s1s2pairs.dataset.columns import COLUMNS
+from s1s2pairs.dataset.index import dump_index
 from s1s2pairs.dataset.layout import CARD_FILE, INDEX_FILE
 from s1s2pairs.sensors import DEFAULT_S2_BANDS
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import shapely
 import shapely.geometry
 from shapely.geometry.base import BaseGeometry
 
@@ -14,6 +15,7 @@ from ...acquisitions import Incidence, OpticalAcquisition, OpticalScene, RoiGrid
 from ...errors import SourceError
 from ...grid import incidence_points
 from ...sensors import OrbitPass
+from ...untrusted import cut, shown
 from ..grouping import outline_wkt
 from .expressions import CLASSES, SENSOR, angle_band, counted_band
 from .geodesic import along_geodesics
@@ -21,6 +23,13 @@ from .geodesic import along_geodesics
 _STRIP = re.compile(r"_S(\d{8}T\d{6})_")
 _RESOLUTION_M = 10
 """IW scenes in Earth Engine have 10 m pixels; other modes are left out."""
+
+_MOST = 1e15
+"""No number that is answered is larger: times of processing, milliseconds, have 13 digits."""
+_MOST_CHARACTERS = 1000
+_FARTHEST_LON = 540.0
+"""Footprints across the 180th meridian go on beyond it."""
+_LAST_MS = 4_102_444_800_000
 
 Row = Mapping[str, Any]
 
@@ -51,32 +60,36 @@ def scenes(table: Any) -> tuple[list[SarScene], list[OpticalScene]]:
 
 
 def _sar_scene(row: Row, footprint: BaseGeometry) -> SarScene:
-    absolute = row.get("absolute_orbit")
+    orbit = _needed_whole(row, "relative_orbit")
+    if not 1 <= orbit <= s1_orbits.ORBITS_PER_CYCLE:
+        raise _fault(row, "relative_orbit", f"an orbit of 1 to {s1_orbits.ORBITS_PER_CYCLE}")
+    held = row.get("polarisations") or []
+    if not isinstance(held, list) or not all(isinstance(name, str) for name in held):
+        raise _fault(row, "polarisations", "a list of texts")
     return SarScene(
-        id=str(_needed(row, "scene")),
+        id=_needed_text(row, "scene"),
         acquired_at=_time(row),
-        platform=f"sentinel-1{_needed(row, 'platform')}".lower(),
-        relative_orbit=int(_needed(row, "relative_orbit")),
-        absolute_orbit=None if absolute is None else int(absolute),
+        platform=f"sentinel-1{_needed_text(row, 'platform')}".lower(),
+        relative_orbit=orbit,
+        absolute_orbit=_whole(row, "absolute_orbit"),
         orbit_pass=_orbit_pass(row),
-        polarisations=tuple(row.get("polarisations") or ()),
+        polarisations=tuple(held),
         footprint=footprint,
     )
 
 
 def _optical_scene(row: Row, footprint: BaseGeometry) -> OpticalScene:
-    orbit, baseline = row.get("relative_orbit"), row.get("baseline")
-    strip = _STRIP.search(str(row.get("datastrip") or ""))
+    strip = _STRIP.search(_text(row, "datastrip") or "")
     return OpticalScene(
-        id=str(_needed(row, "scene")),
+        id=_needed_text(row, "scene"),
         acquired_at=_time(row),
-        platform=str(_needed(row, "platform")).lower(),
-        relative_orbit=None if orbit is None else int(orbit),
-        datatake_id=row.get("datatake"),
-        tile=str(row.get("tile") or ""),
+        platform=_needed_text(row, "platform").lower(),
+        relative_orbit=_whole(row, "relative_orbit"),
+        datatake_id=_text(row, "datatake"),
+        tile=_text(row, "tile") or "",
         strip=strip.group(1) if strip else "",
         # Milliseconds since 1970, of equal length since 2001.
-        processed=f"{baseline or '00.00'} {int(row.get('generated_ms') or 0):015d}",
+        processed=f"{_text(row, 'baseline') or '00.00'} {_whole(row, 'generated_ms') or 0:015d}",
         footprint=footprint,
     )
 
@@ -130,44 +143,95 @@ def optical_acquisition(
 
 
 def _rows(table: Any) -> Iterator[tuple[Row, BaseGeometry]]:
-    try:
-        features = [(feature["properties"], feature.get("geometry")) for feature in table["features"]]
-    except (TypeError, KeyError) as error:
-        raise SourceError(f"expected a table of scenes of Earth Engine, found something else ({error!r})") from error
-    for row, outline in features:
+    features = table.get("features") if isinstance(table, dict) else None
+    if not isinstance(features, list) or not all(
+        isinstance(feature, dict) and isinstance(feature.get("properties"), dict) for feature in features
+    ):
+        raise SourceError(f"expected a table of scenes of Earth Engine, found {shown(table)}")
+    for feature in features:
+        row, outline = feature["properties"], feature.get("geometry")
         if outline is None:
-            raise SourceError(f"Earth Engine: scene {row.get('scene')} has no footprint")
-        yield row, along_geodesics(_shape(outline)) if outline.get("geodesic", True) else _shape(outline)
+            raise SourceError(f"Earth Engine: scene {shown(row.get('scene'))} has no footprint")
+        yield row, _footprint(row, outline)
 
 
-def _shape(outline: Row) -> BaseGeometry:
+def _footprint(row: Row, outline: object) -> BaseGeometry:
+    """Return a footprint as GeoJSON has it, its edges as Earth Engine means them."""
+    problem = "no footprint can be made of it"
+    try:
+        shape = _shape(outline)
+        west, south, east, north = shape.bounds if not shape.is_empty else (0.0, 0.0, 0.0, 0.0)
+        if -_FARTHEST_LON <= west <= east <= _FARTHEST_LON and -90 <= south <= north <= 90:
+            return along_geodesics(shape) if outline.get("geodesic", True) and not shape.is_empty else shape  # type: ignore[attr-defined]
+        problem = "it lies outside longitudes and latitudes"
+    except (ValueError, TypeError, AttributeError, LookupError, OverflowError, shapely.errors.ShapelyError) as error:
+        problem = f"{problem} ({cut(str(error))})"
+    raise SourceError(f"Earth Engine: scene {shown(row.get('scene'))} has the footprint {shown(outline)}: {problem}")
+
+
+def _shape(outline: Any) -> BaseGeometry:
     if outline["type"] == "LinearRing":  # Earth Engine gives some footprints as the ring around them
         return shapely.geometry.Polygon(outline["coordinates"])
     return shapely.geometry.shape(dict(outline))
 
 
+def _fault(row: Row, column: str, wanted: str) -> SourceError:
+    return SourceError(
+        f"Earth Engine: scene {shown(row.get('scene'))} has {shown(row.get(column))} for `{column}`; expected {wanted}"
+    )
+
+
 def _needed(row: Row, column: str) -> Any:
     value = row.get(column)
     if value is None:
-        raise SourceError(f"Earth Engine: scene {row.get('scene')} has no value for `{column}`")
+        raise SourceError(f"Earth Engine: scene {shown(row.get('scene'))} has no value for `{column}`")
     return value
+
+
+def _text(row: Row, column: str) -> str | None:
+    value = row.get(column)
+    if value is None or (isinstance(value, str) and len(value) <= _MOST_CHARACTERS):
+        return value
+    raise _fault(row, column, f"text of at most {_MOST_CHARACTERS} characters")
+
+
+def _needed_text(row: Row, column: str) -> str:
+    _needed(row, column)
+    return _text(row, column) or ""
+
+
+def _whole(row: Row, column: str) -> int | None:
+    value = row.get(column)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _MOST or value != int(value):
+        raise _fault(row, column, "a whole number")
+    return int(value)
+
+
+def _needed_whole(row: Row, column: str) -> int:
+    _needed(row, column)
+    return _whole(row, column) or 0
 
 
 def _measured(reply: Any, name: str) -> float:
     value = reply.get(name) if isinstance(reply, dict) else None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise SourceError(f"Earth Engine's measurements hold {value!r} for {name!r}; expected a number")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MOST:
+        raise SourceError(f"Earth Engine's measurements hold {shown(value)} for {name!r}; expected a number from 0")
     return value
 
 
 def _time(row: Row) -> dt.datetime:
-    return dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(milliseconds=_needed(row, "time_ms"))
+    time_ms = _needed(row, "time_ms")
+    if isinstance(time_ms, bool) or not isinstance(time_ms, int | float) or not 0 <= time_ms <= _LAST_MS:
+        raise _fault(row, "time_ms", "milliseconds since 1970, of a year before 2100")
+    return dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(milliseconds=time_ms)
 
 
 def _orbit_pass(row: Row) -> OrbitPass:
-    direction = str(_needed(row, "orbit_pass")).lower()
+    direction = _needed_text(row, "orbit_pass").lower()
     if direction == "ascending":
         return "ascending"
     if direction == "descending":
         return "descending"
-    raise SourceError(f"Earth Engine: scene {row.get('scene')} has the pass {direction!r}")
+    raise _fault(row, "orbit_pass", "ascending or descending")

@@ -4,6 +4,7 @@ import datetime as dt
 import threading
 from collections.abc import Iterable, Sequence
 from http.client import responses
+from typing import Any
 from urllib.parse import urlsplit
 
 import pystac
@@ -12,6 +13,7 @@ import shapely.geometry
 from pystac.errors import STACError, STACTypeError
 from pystac_client.errors import ClientTypeError
 from pystac_client.exceptions import APIError
+from pystac_client.warnings import DoesNotConformTo
 from requests import RequestException
 from shapely.geometry.base import BaseGeometry
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
@@ -77,10 +79,8 @@ class ApiCatalogue:
         found: dict[str, Item] = {}
         for span in spans:
             times = f"{_rfc3339(span.start)}/{_rfc3339(span.end)}"
-            query = self._client().search(collections=[collection], intersects=outline, datetime=times, limit=_PAGE)
-            found.update(
-                (item.id, item) for item in self._fetch(query, collection) if span.start <= item.acquired_at < span.end
-            )
+            items = self._fetch(collection, intersects=outline, datetime=times)
+            found.update((item.id, item) for item in items if span.start <= item.acquired_at < span.end)
         return [item for item in found.values() if item.footprint.intersects(roi)]
 
     def items(self, collection: str, ids: Iterable[str]) -> dict[str, Item]:
@@ -89,12 +89,12 @@ class ApiCatalogue:
         unknown = [id_ for id_ in wanted if (collection, id_) not in self._known]
         for start in range(0, len(unknown), _PAGE):
             chunk = unknown[start : start + _PAGE]
-            self._fetch(self._client().search(collections=[collection], ids=chunk, limit=_PAGE), collection)
+            self._fetch(collection, ids=chunk)
         return {id_: self._known[collection, id_] for id_ in wanted if (collection, id_) in self._known}
 
     def some(self, collection: str, most: int) -> list[Item]:
         """Fetch the first few items that the server gives."""
-        return self._fetch(self._client().search(collections=[collection], max_items=most, limit=most), collection)
+        return self._fetch(collection, max_items=most, limit=most)
 
     def signed(self, href: str) -> str:
         """Return the URL of an asset, signed anew where the host wants that: signatures last less than an hour."""
@@ -138,9 +138,10 @@ class ApiCatalogue:
         except _BAD_ANSWER as error:
             raise self._fault(error) from error
 
-    def _fetch(self, query: pystac_client.ItemSearch, collection: str) -> list[Item]:
+    def _fetch(self, collection: str, **query: Any) -> list[Item]:
         try:
-            values = list(query.items_as_dicts())
+            search = self._client().search(collections=[collection], **{"limit": _PAGE, **query})
+            values = list(search.items_as_dicts())
         except _BAD_ANSWER as error:
             raise self._fault(error) from error
         items = [item_from_json(value, href=_self_link(value) or self._url, collection=collection) for value in values]
@@ -167,7 +168,7 @@ def _said(error: Exception) -> str:
 
 
 _BAD_ANSWER = (
-    *(APIError, STACError, STACTypeError, ClientTypeError, RequestException),
+    *(APIError, STACError, STACTypeError, ClientTypeError, DoesNotConformTo, RequestException),
     *(LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError),
 )
 """Everything pystac-client raises when a server is out of reach, refuses, or answers something that is no STAC."""

@@ -16,7 +16,7 @@ from shapely.geometry.base import BaseGeometry
 
 from ...errors import SourceError
 from ...sensors import S1_POLARISATIONS, S2_BANDS, asset_names
-from ...untrusted import shown
+from ...untrusted import cut, shown
 from .properties import Asset, Properties, asset_of_json, properties_of
 from .raster import Raster
 
@@ -30,6 +30,8 @@ _OF_CONTENT = (
 """Fields of an asset that say what its file holds."""
 _NAMES_SHOWN = 12
 """Of an item's assets, in messages."""
+_MOST_ID_CHARACTERS = 1000
+"""Real ones have up to 100."""
 _SATELLITE = re.compile(r"S([12][A-D])_")
 _WANTED = {name for band in (*S2_BANDS, *S1_POLARISATIONS, "SCL", "angle") for name in asset_names(band)}
 
@@ -124,6 +126,8 @@ def outline_from_json(value: object, *, href: str, collection: str | None = None
     """
     if not isinstance(value, dict) or value.get("type") != "Feature" or not isinstance(value.get("id"), str):
         raise SourceError(f"{href}: expected a STAC item (a GeoJSON Feature with an id)")
+    if len(value["id"]) > _MOST_ID_CHARACTERS:
+        raise SourceError(f"{href}: the id {cut(value['id'])} is too long; at most {_MOST_ID_CHARACTERS} are allowed")
     if not isinstance(value.get("properties"), dict) or not isinstance(value.get("assets"), dict):
         raise SourceError(f"{href}: item {value['id']} has no `properties` or no `assets`")
     footprint = _footprint(value.get("geometry"))

@@ -35,7 +35,8 @@ DRIVERS: Final = ("GTiff", "JP2OpenJPEG", "JP2KAK", "JP2ECW", "JPEG2000")
 MAX_BLOCK_BYTES: Final = 512 << 20
 """Decoded at once, however little of it is wanted; real files have blocks of some hundred kilobytes. What is compressed well may
 unfold to this."""
-
+MAX_BANDS: Final = 1000
+"""Of one file; real ones have one, or three."""
 
 _NO_CONNECTION = (
     "Could not resolve host",
@@ -101,7 +102,7 @@ def opened(raster: Raster) -> Iterator[DatasetReader]:
             _check_pixels(raster, dataset)
             _check_crs(raster, dataset)
             yield dataset
-    except RasterioError as error:
+    except (RasterioError, UnicodeDecodeError) as error:  # the latter for a header whose texts are no UTF-8
         raise _fault(raster, str(error.__cause__ or error)) from error
 
 
@@ -135,6 +136,11 @@ def _without_query(href: str) -> str:
 
 
 def _check_pixels(raster: Raster, dataset: DatasetReader) -> None:
+    if dataset.count > MAX_BANDS:  # each is looked at before any is read
+        raise SourceError(
+            f"{raster.label}: {_without_query(raster.href)} has {dataset.count} bands; an asset is read as one band, and "
+            f"files of up to {MAX_BANDS} are taken"
+        )
     numbers = dataset.transform[:6]
     if not all(map(math.isfinite, numbers)) or abs(dataset.transform.determinant) < _LEAST_PIXEL_AREA:
         raise SourceError(

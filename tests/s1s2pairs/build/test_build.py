@@ -15,8 +15,8 @@ from shapely.geometry import box, mapping
 
 from s1s2pairs.build.build import BuildReport, plan_only
 from s1s2pairs.build.despeckle import GRD_LOOKS, despeckle, to_db
+from s1s2pairs.dataset.columns import COLUMNS
 from s1s2pairs.dataset.dataset import open_dataset
-from s1s2pairs.dataset.index import COLUMNS
 from s1s2pairs.errors import DatasetError, RecipeError
 from s1s2pairs.plan.choices import Plan
 from s1s2pairs.plan.lock import dump_lock, parse_lock

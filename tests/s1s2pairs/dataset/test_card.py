@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from s1s2pairs.dataset.card import attribution, dump_card
+from s1s2pairs.dataset.columns import COLUMNS
 from s1s2pairs.dataset.dataset import open_dataset
-from s1s2pairs.dataset.index import COLUMNS, read_rows
+from s1s2pairs.dataset.index import read_rows
 from tests.s1s2pairs.conftest import Built
 
 
