@@ -13,7 +13,7 @@ from ..errors import DatasetError, RecipeError
 from ..plan.choices import Plan
 from ..plan.lock import parse_lock
 from ..untrusted import Unusable, parse_object
-from .index import read_index
+from .index import checked_index
 from .layout import CARD_FILE, INDEX_FILE, LOCK_FILE
 from .storage import Storage
 
@@ -102,5 +102,5 @@ def open_dataset(path: str | Path) -> Dataset:
         raise DatasetError(
             f"{path}: no dataset here ({INDEX_FILE} {reason}); build one with `s1s2 build RECIPE --out {path}`"
         ) from error
-    index = read_index(content, file=file, remedy="build the dataset again")
+    index = checked_index(content, file=file, remedy="build the dataset again")
     return Dataset(storage=storage, index=index, sha256=hashlib.sha256(content).hexdigest())

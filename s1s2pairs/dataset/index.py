@@ -47,7 +47,7 @@ UNREADABLE: Final = (
 """Everything that reading a damaged index raises, depending on where the damage is."""
 
 
-def read_index(content: bytes, *, file: str, remedy: str) -> gpd.GeoDataFrame:
+def checked_index(content: bytes, *, file: str, remedy: str) -> gpd.GeoDataFrame:
     """Read the bytes of an index.
 
     Args:
@@ -150,7 +150,7 @@ def read_rows(content: bytes, *, file: str) -> list[dict[str, Any]]:
     Raises:
         DatasetError: It is no index.
     """
-    frame = read_index(content, file=file, remedy="delete it and build again")
+    frame = checked_index(content, file=file, remedy="delete it and build again")
     return [_plain(row) for row in frame[list(COLUMNS)].to_dict("records")]
 
 

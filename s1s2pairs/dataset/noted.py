@@ -1,13 +1,13 @@
 """What a dataset notes of its own files, in the card and in the index, and whether that can be relied on."""
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ..errors import DatasetError
 from ..sensors import SENSORS
+from ..untrusted import parse_object
 from .card import CARD_RASTERS_KEY
 from .index import read_rows
 from .layout import CARD_FILE, INDEX_FILE, LOCK_FILE
@@ -63,7 +63,7 @@ def read_card(storage: Storage) -> tuple[CardNotes, list[Problem]]:
         return CardNotes(), [Problem(kind="missing", path=CARD_FILE, detail="missing")]
     state = seal_state(content)
     try:
-        card = json.loads(content)
+        card = parse_object(content)
         files = {file["@id"]: file["sha256"] for file in card["distribution"] if file["@type"] == "cr:FileObject"}
         notes = CardNotes(
             sure=state != "broken",

@@ -110,7 +110,7 @@ def opened_in(storage: Storage, path: str) -> Iterator[rasterio.DatasetReader]:
         with rasterio.open(local) as file:
             _check_size(file, local.stat().st_size, storage.where(path))
             yield file
-    except (rasterio.errors.RasterioError, UnicodeDecodeError) as error:
+    except (rasterio.errors.RasterioError, rasterio.errors.CRSError, UnicodeDecodeError) as error:
         where = storage.where(path)
         raise DatasetError(f"{where}: cannot be read ({error}); run `s1s2 verify`, then build again") from error
 

@@ -151,7 +151,7 @@ def mutate_parquet(rng: random.Random, content: bytes) -> bytes:
         if table.num_columns == 0:
             break
     buffer = io.BytesIO()
-    pyarrow.parquet.write_table(table, buffer, compression="zstd")
+    pyarrow.parquet.write_table(table, buffer, compression="zstd", write_statistics=False, use_dictionary=False)
     return buffer.getvalue()
 
 

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import random
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,17 +16,19 @@ from models.scaling import Scaling
 from models.train.log import METRICS_FILE, _drop_rows_after
 from models.zoo import create
 from s1s2pairs.build.build import build
+from s1s2pairs.build.resume import finished_units
 from s1s2pairs.dataset import rasters as raster_files
 from s1s2pairs.dataset.contents import units_of
 from s1s2pairs.dataset.dataset import open_dataset
 from s1s2pairs.dataset.layout import CARD_FILE, INDEX_FILE, LOCK_FILE
+from s1s2pairs.dataset.seal import SEAL_KEY, seal
 from s1s2pairs.dataset.storage import Storage
 from s1s2pairs.dataset.verify import verify
 from s1s2pairs.plan.choices import Plan, place, rois_of
 from s1s2pairs.plan.lock import dump_lock, load, parse_lock
 from tests.fuzz.containers import CSV, PARQUET, SAFETENSORS, TIFF
 from tests.fuzz.harness import Part, Target
-from tests.fuzz.mutate import JSON
+from tests.fuzz.mutate import JSON, mutate_json, some_of
 from tests.s1s2pairs.conftest import tiny_recipe
 from tests.s1s2pairs.fake_source import FakeOpener
 
@@ -87,12 +90,16 @@ def indexes(folder: Path) -> Target:
     task = create("toy", {"s2_bands": "B4,B8"}).task
     sound = {name: (root / name).read_bytes() for name in (INDEX_FILE, CARD_FILE)}
 
+    plan, storage = open_dataset(root).plan, Storage(str(root))
+    units = units_of(plan)
+
     def read(part: str, content: bytes) -> None:
         try:
             (root / part).write_bytes(content)
             dataset = open_dataset(root)
             _ = dataset.periods, dataset.s1_bands, dataset.s2_bands
             verify(root, workers=1)
+            finished_units(units, existing=plan, storage=storage)
             if part == CARD_FILE:
                 _ = dataset.card, dataset.card.get("creditText")
             else:
@@ -103,9 +110,19 @@ def indexes(folder: Path) -> Target:
 
     parts = {
         INDEX_FILE: Part(sound=sound[INDEX_FILE], mutator=PARQUET),
-        CARD_FILE: Part(sound=sound[CARD_FILE], mutator=JSON, weight=0.6),
+        CARD_FILE: Part(sound=sound[CARD_FILE], mutator=some_of((1, JSON), (2, _sealed)), weight=0.6),
     }
     return Target(name="indexes", parts=parts, read=read)
+
+
+def _sealed(rng: random.Random, content: bytes) -> bytes:
+    """Spoil a card, and seal it as if it were sound."""
+    spoilt = mutate_json(rng, content)
+    try:
+        card = json.loads(spoilt)
+        return seal({key: value for key, value in card.items() if key != SEAL_KEY})
+    except (ValueError, RecursionError, AttributeError):
+        return spoilt
 
 
 def own_rasters(folder: Path) -> Target:

@@ -172,12 +172,13 @@ def _alarm() -> Iterator[None]:
         raise TooSlow
 
     previous = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, MOST_S)
+    others = signal.setitimer(signal.ITIMER_REAL, MOST_S)  # of pytest-timeout
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
+        signal.setitimer(signal.ITIMER_REAL, *others)
 
 
 def _unprintable(message: str) -> str:

@@ -38,6 +38,7 @@ def load(folder: Path, name: str) -> tuple[Tally, int]:
     for number, kept in enumerate(state["findings"]):
         content = (folder / f"finding-{number}").read_bytes()
         tally.findings[kept["problem"]] = Finding(content=content, **kept)
+    tally.inputs = state["done"]  # those lost with a process that died among them
     return tally, state["done"]
 
 
