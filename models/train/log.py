@@ -26,6 +26,8 @@ from ..data.dataset import Sample
 from ..runs.checkpoint import Position
 from ..runs.folder import METRICS_FILE, SAMPLES, TENSORBOARD
 
+_MOST_DIGITS: Final = 18
+"""Of a step."""
 COLUMNS: Final = ("step", "epoch", "split", "metric", "value")
 PLAIN_LINE_EVERY_S: Final = 30.0
 """Least time between two plain lines within an epoch."""
@@ -190,11 +192,19 @@ def _named_values(values: Mapping[str, float]) -> str:
 
 
 def _drop_rows_after(path: Path, step: int) -> None:
-    """Keep the head and the rows up to `step`."""
+    """Keep the head and the rows up to `step`.
+
+    Raises:
+        RunError: The file is no table of text.
+    """
     kept = []
     if path.is_file():
-        with path.open(newline="", encoding="utf-8") as file:
-            kept = [row for row in csv.reader(file) if len(row) == len(COLUMNS) and row[0].isdecimal()]
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                rows = [row for row in csv.reader(file) if len(row) == len(COLUMNS)]
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise RunError(f"{path} is damaged ({error}). Move it away to go on without the rows so far.") from error
+        kept = [row for row in rows if row[0].isdecimal() and len(row[0]) <= _MOST_DIGITS]
     text = io.StringIO()
     csv.writer(text).writerows([COLUMNS, *(row for row in kept if int(row[0]) <= step)])
     write_whole(path, text.getvalue().encode())

@@ -13,7 +13,8 @@ from models.runs.checkpoint import Position
 from models.runs.record import RUN_FILE, RunRecord, read_record, write_record
 from models.runs.settings import TrainSettings
 from models.scaling import Scaling
-from models.train.log import METRICS_FILE, _drop_rows_after
+from models.runs.folder import METRICS_FILE
+from models.train.log import _drop_rows_after
 from models.zoo import create
 from s1s2pairs.build.build import build
 from s1s2pairs.build.resume import finished_units

