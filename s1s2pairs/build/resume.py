@@ -190,11 +190,13 @@ def _read_index(existing: Plan | None, present: frozenset[str], storage: Storage
         if card["distribution"][0]["sha256"] != hashlib.sha256(index).hexdigest():
             raise DatasetError(f"{storage.where(INDEX_FILE)}: its SHA-256 is not the one in the card")
         rows = read_rows(index, file=storage.where(INDEX_FILE))
-        left_out = left_out_of_card(card)
+        left_out, rasters = left_out_of_card(card), card.get(CARD_RASTERS_KEY, {})
+        if not isinstance(rasters, dict):
+            raise DatasetError(f"{storage.where(CARD_FILE)}: `{CARD_RASTERS_KEY}` is no object")
     except (DatasetError, ValueError, LookupError, TypeError) as error:
         log.warning("%s; patches are cut again", error)
         return _Indexed()
     if card.get(CARD_VERSION_KEY) != software_version():
         return _Indexed()
     plans = {plan.roi.name: digest(roi_to_json(plan)) for plan in existing.rois}
-    return _Indexed(plans, card.get(CARD_RASTERS_KEY, {}), patch_records_of(rows, left_out), left_out)
+    return _Indexed(plans, rasters, patch_records_of(rows, left_out), left_out)

@@ -6,8 +6,6 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute
 
-from .layout import is_made
-
 COLUMNS: Final = {
     "patch_id": "name of the patch, `<roi>_<row>_<column>` of its first pixel; the same in all periods",
     "roi": "name of the ROI",
@@ -103,9 +101,13 @@ def _value_problem(column: pa.ChunkedArray, name: str) -> str | None:
         return f"has numbers beyond {_MOST}"
     if name in _TIMES and not _within(column.cast(pa.int64()), _FIRST_US, _LAST_US):
         return f"has times outside {_YEARS[0]} to {_YEARS[1]}"
-    if name in ("s1_path", "s2_path") and not all(is_made(path) for path in column.to_pylist()):
-        return "names a file that is no patch of a dataset"
+    if name in ("s1_path", "s2_path") and not all(map(_is_inside, column.to_pylist())):
+        return "names a file that lies outside the dataset"
     return None
+
+
+def _is_inside(path: str) -> bool:
+    return path.isprintable() and not path.startswith("/") and ".." not in path.split("/")
 
 
 def _within(column: pa.ChunkedArray, least: int, most: int) -> bool:

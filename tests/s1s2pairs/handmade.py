@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import shapely
-from odc.geo.geobox import GeoBox
 
 from s1s2pairs.acquisitions import OpticalAcquisition, SarAcquisition
-from s1s2pairs.dataset.index import dump_index
+from s1s2pairs.dataset.contents import PatchRecord, UnitRecord, units_of
+from s1s2pairs.dataset.index import dataset_rows, dump_index
 from s1s2pairs.dataset.rasters import encode
-from s1s2pairs.grid import footprint_lonlat, roi_grid
+from s1s2pairs.grid import roi_grid
 from s1s2pairs.plan.choices import Plan, RoiPlan, assemble
 from s1s2pairs.plan.lock import dump_lock
 from s1s2pairs.plan.optical import OpticalChoice, mean_time
@@ -25,6 +25,8 @@ from s1s2pairs.sensors import s1_layout, s2_layout
 
 SIZE = 48
 """Side of each ROI's grid and only patch, pixels."""
+NOWHERE = PatchRecord(sha256="0" * 64, valid_fraction=1.0)
+"""The index names patches, but no files of them are written."""
 
 
 def make_dataset(
@@ -45,14 +47,16 @@ def make_dataset(
         patch=PatchSettings(size=SIZE),
     )
     rois = [_plan(name, split, lon, settings) for name, split, lon in (("gent", "train", 3.7), ("lier", "test", 4.6))]
-    rows = [row for plan in rois for row in _write_roi(root, plan)]
+    for roi in rois:
+        _write_roi(root, roi)
     if failure is not None:
         failed = Roi(name="brugge", split="train", polygon=shapely.box(3.2, 51.2, 3.205, 51.203), settings=settings)
         rois.append(RoiPlan(roi=failed, choices=None, failure=failure))
     plan = Plan(name="handmade", source="catalogue:made-up", rois=tuple(rois))
     (root / "recipe.lock.geojson").write_bytes(dump_lock(plan))
     (root / "dataset.json").write_text(json.dumps({"name": "handmade", "creditText": attribution}))
-    (root / "index.parquet").write_bytes(dump_index(rows))
+    records = {unit: UnitRecord(sha256="", patches=(NOWHERE,) * len(unit.windows)) for unit in units_of(plan)}
+    (root / "index.parquet").write_bytes(dump_index(dataset_rows(records, ())))
     return plan
 
 
@@ -131,11 +135,10 @@ def _candidate(orbit: int, angle: float, counts: dict[str, int], *, coverage: fl
     )
 
 
-def _write_roi(root: Path, plan: RoiPlan) -> list[dict[str, object]]:
+def _write_roi(root: Path, plan: RoiPlan) -> None:
     assert plan.choices
     rng = np.random.default_rng(len(plan.roi.name) + ord(plan.roi.name[0]))
     settings, grid = plan.roi.settings, plan.choices.grid
-    rows = []
     for number, period in enumerate(plan.choices.periods):
         radar = rng.normal(-12, 2, (len(settings.s1_polarisations) + 1, *grid.shape)).astype(np.float32)
         radar[-1] = 3
@@ -149,20 +152,3 @@ def _write_roi(root: Path, plan: RoiPlan) -> list[dict[str, object]]:
         s2 = encode(optical, grid=grid, layout=s2_layout(settings.s2_bands))
         (folder / "s1.tif").write_bytes(s1)
         (folder / "s2.tif").write_bytes(s2)
-        rows.append(_row(plan, period.label, grid))
-    return rows
-
-
-def _row(plan: RoiPlan, label: str, grid: GeoBox) -> dict[str, object]:
-    """Return an index row with what the report and the map read; the rest stays empty."""
-    assert plan.choices
-    period = next(p for p in plan.choices.periods if p.label == label)
-    return {
-        "patch_id": f"{plan.roi.name}_0_0",
-        "roi": plan.roi.name,
-        "split": plan.roi.split,
-        "period": label,
-        "geometry": footprint_lonlat(grid),
-        "s1_mean_time": period.sar_mean_time,
-        "s2_mean_time": period.optical_mean_time,
-    }

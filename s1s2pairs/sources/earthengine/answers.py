@@ -147,7 +147,7 @@ def _rows(table: Any) -> Iterator[tuple[Row, BaseGeometry]]:
     if not isinstance(features, list) or not all(
         isinstance(feature, dict) and isinstance(feature.get("properties"), dict) for feature in features
     ):
-        raise SourceError(f"expected a table of scenes of Earth Engine, found {shown(table)}")
+        raise SourceError(f"expected a table of scenes of Earth Engine with a list `features`, found {shown(table)}")
     for feature in features:
         row, outline = feature["properties"], feature.get("geometry")
         if outline is None:
