@@ -50,7 +50,12 @@ def restore(optimizer: Optimizer, part: str, tensors: Mapping[str, Tensor], desc
         # Which implementation runs is a matter of this device, not of the one that saved.
         saved.update({name: now[name] for name in ("fused", "foreach", "capturable") if name in now})
         saved.update({name: tuple(value) for name, value in saved.items() if isinstance(now.get(name), tuple)})
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    try:
+        optimizer.load_state_dict({"state": state, "param_groups": groups})
+    except (LookupError, ValueError, TypeError, RuntimeError) as error:  # of torch, for states that lack something
+        raise RunError(
+            f"The saved state of optimizer {part} does not fit: {cut(repr(error))}. Use the run's other checkpoint."
+        ) from error
     _match_memory_format(optimizer)
 
 

@@ -114,8 +114,7 @@ def attempt(read: Reader, part: str, content: bytes) -> Outcome:
             read(part, content)
         accepted = True
     except S1S2Error as error:
-        detail = str(error)
-        problem = _unprintable(detail)
+        detail = printable(str(error))
     except TooSlow:
         problem, detail = f"hang in {_where(sys.exc_info()[2])}", traceback.format_exc()
     except Exception as error:
@@ -179,12 +178,6 @@ def _alarm() -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
         signal.setitimer(signal.ITIMER_REAL, *others)
-
-
-def _unprintable(message: str) -> str:
-    """Say what is wrong with a message of ours, if anything: it must fit a terminal, and be text that can be written."""
-    printable(message).encode()
-    return f"message of {len(message) // 1000},000 characters: {message[:40]}" if len(message) > 10_000 else ""
 
 
 def _where(trace: object) -> str:
