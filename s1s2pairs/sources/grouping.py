@@ -23,6 +23,16 @@ PASS_GAP = dt.timedelta(minutes=10)
 """Scenes of one platform and orbit closer in time than this belong to one overflight."""
 
 
+_FARTHEST_LON = 540.0
+"""Footprints across the 180th meridian may go on beyond it."""
+
+
+def is_on_earth(footprint: BaseGeometry) -> bool:
+    """Tell whether a footprint in lon/lat lies where there is ground; GEOS takes for ever over coordinates of 1e308."""
+    west, south, east, north = footprint.bounds
+    return -_FARTHEST_LON <= west <= east <= _FARTHEST_LON and -90 <= south <= north <= 90
+
+
 def outline_wkt(footprints: Iterable[BaseGeometry]) -> str:
     """Return the union of footprints as WKT rounded to 1e-4 degrees (10 m), for maps."""
     return str(shapely.to_wkt(shapely.normalize(shapely.simplify(_union(footprints), 1e-4)), rounding_precision=4))

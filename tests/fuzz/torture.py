@@ -13,6 +13,7 @@ from tests.fuzz.run import NOTE, load, save
 from tests.fuzz.targets import TARGETS
 
 ROOT: Final = Path(__file__).parents[2]
+MEMORY: Final = Path("/dev/shm")
 HANG_S: Final = 30.0
 """A process in which no input is done for so long hangs where Python cannot break it off."""
 _STARTING_S: Final = 120.0
@@ -59,9 +60,9 @@ def _noted(note: Path) -> tuple[int, str, bytes]:
     return int(number), part, content
 
 
-def main(names: list[str], *, seed: int = 1, at_once: int = 2) -> list[Tally]:
+def main(names: list[str], *, seed: int = 1, at_once: int = 4) -> list[Tally]:
     """Run targets in full, print a line for each, and leave what was found in a folder that is named."""
-    folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
+    folder = Path(tempfile.mkdtemp(prefix="fuzz-", dir=MEMORY if MEMORY.is_dir() else None))
     with ThreadPoolExecutor(at_once) as pool:
         runs = [pool.submit(torture, name, TARGETS[name][2], seed=seed, folder=folder / name) for name in names]
         tallies = [run.result() for run in runs]

@@ -16,7 +16,7 @@ from ...errors import SourceError
 from ...grid import incidence_points
 from ...sensors import OrbitPass
 from ...untrusted import cut, shown
-from ..grouping import outline_wkt
+from ..grouping import is_on_earth, outline_wkt
 from .expressions import CLASSES, SENSOR, angle_band, counted_band
 from .geodesic import along_geodesics
 
@@ -27,8 +27,6 @@ _RESOLUTION_M = 10
 _MOST = 1e15
 """No number that is answered is larger: times of processing, milliseconds, have 13 digits."""
 _MOST_CHARACTERS = 1000
-_FARTHEST_LON = 540.0
-"""Footprints across the 180th meridian go on beyond it."""
 _LAST_MS = 4_102_444_800_000
 
 Row = Mapping[str, Any]
@@ -160,8 +158,7 @@ def _footprint(row: Row, outline: object) -> BaseGeometry:
     problem = "no footprint can be made of it"
     try:
         shape = _shape(outline)
-        west, south, east, north = shape.bounds if not shape.is_empty else (0.0, 0.0, 0.0, 0.0)
-        if -_FARTHEST_LON <= west <= east <= _FARTHEST_LON and -90 <= south <= north <= 90:
+        if shape.is_empty or is_on_earth(shape):
             return along_geodesics(shape) if outline.get("geodesic", True) and not shape.is_empty else shape  # type: ignore[attr-defined]
         problem = "it lies outside longitudes and latitudes"
     except (ValueError, TypeError, AttributeError, LookupError, OverflowError, shapely.errors.ShapelyError) as error:

@@ -3,7 +3,6 @@
 import datetime as dt
 import hashlib
 import json
-import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from shapely.geometry.base import BaseGeometry
 from ...errors import SourceError
 from ...sensors import S1_POLARISATIONS, S2_BANDS, asset_names
 from ...untrusted import cut, shown
+from ..grouping import is_on_earth
 from .properties import Asset, Properties, asset_of_json, properties_of
 from .raster import Raster
 
@@ -183,7 +183,7 @@ def _footprint(outline: object) -> BaseGeometry:
         outline = outline | {"coordinates": [part for part in outline["coordinates"] if part and part[0]]}
     try:
         footprint = shapely.force_2d(shapely.geometry.shape(outline))
-        usable = footprint.is_empty or all(map(math.isfinite, footprint.bounds))
+        usable = footprint.is_empty or is_on_earth(footprint)
         return (
             shapely.make_valid(footprint)
             if usable and not footprint.is_valid
