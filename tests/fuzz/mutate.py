@@ -50,7 +50,7 @@ def mutate_json(rng: random.Random, content: bytes) -> bytes:
     for _ in range(rng.choice((1, 1, 1, 2, 3, _MOST_CHANGES))):
         _change(rng, whole)
     text = json.dumps(whole[0])
-    return _MARK.sub(lambda mark: RAW[int(mark.group(1))], text).encode()
+    return _MARK.sub(lambda mark: RAW[int(mark.group(1)) % len(RAW)], text).encode()
 
 
 def _change(rng: random.Random, whole: list[Any]) -> None:

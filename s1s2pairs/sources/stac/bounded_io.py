@@ -2,6 +2,7 @@
 
 import time
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import pystac
 import requests
@@ -31,7 +32,9 @@ class BoundedIO(StacApiIO):
             ValueError: It is no address.
         """
         href = str(source.href if isinstance(source, pystac.Link) else source)
-        if not href.startswith(("http://", "https://")):
+        if (
+            not href.startswith(("http://", "https://")) or not urlsplit(href).netloc
+        ):  # without a host, pystac opens a file
             raise ValueError(f"{href}: expected an http or https address")
         return str(super().read_text(source, *args, **kwargs))
 
