@@ -52,6 +52,19 @@ class NetworkInfo:
         refuse_unknown(given, {self.name: self.config.names()})
         return self.network(self.config(**parse(self.config, given)))
 
+    def size_bytes(self, settings: Mapping[str, object]) -> int:
+        """Return the size of the weights of the network that `make` would make, without making room for them.
+
+        Raises:
+            RunError: As for `make`, or no network can be of that size.
+        """
+        try:
+            with torch.device("meta"):
+                weights = self.make(settings).state_dict().values()
+        except (RuntimeError, ValueError, TypeError, ArithmeticError) as error:  # of torch, for sizes that cannot be
+            raise RunError(f"Network {self.name} cannot be made with its settings: {_in_a_line(error)}.") from error
+        return sum(weight.numel() * weight.element_size() for weight in weights)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Description:

@@ -116,6 +116,8 @@ def shown(value: object) -> str:
         text = repr(value)
     except ValueError:  # a whole number of more digits than Python prints
         text = "a number of thousands of digits"
+    except RecursionError:
+        text = "something nested deeply"
     return cut(text)
 
 

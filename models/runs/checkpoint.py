@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import save_file
@@ -239,27 +238,14 @@ def load_translator(run_or_checkpoint: Path, which: Literal["best", "last"] = "b
     folder = find(run_or_checkpoint, which)
     checkpoint = read(folder)
     info = zoo.load(checkpoint.network)
-    _check_size(folder, checkpoint, info)
+    needed, held = info.size_bytes(checkpoint.config), checkpoint.sizes_bytes["weights"]
+    if needed > held:  # said before room is made for it
+        raise RunError(
+            f"{folder / JSON_NAME}: its config is of a network of {needed:,} bytes, its weights have {held:,}."
+        )
     translator = info.make(checkpoint.config)
     load_weights(folder, checkpoint, translator)
     return Loaded(translator=translator.to(target).eval(), scaling=checkpoint.scaling, checkpoint=checkpoint)
-
-
-def _check_size(folder: Path, checkpoint: Checkpoint, info: zoo.NetworkInfo) -> None:
-    """Refuse settings of another network than the weights are of, before room is made for it."""
-    try:
-        with torch.device("meta"):
-            own = info.make(checkpoint.config).state_dict()
-    except (RuntimeError, ValueError, TypeError, ArithmeticError) as error:  # of torch, for sizes that cannot be
-        raise RunError(
-            f"{folder / JSON_NAME}: its config makes no network ({cut(str(error))}). Train again."
-        ) from error
-    needed = sum(value.numel() * value.element_size() for value in own.values())
-    if needed > checkpoint.sizes_bytes["weights"]:
-        raise RunError(
-            f"{folder / JSON_NAME}: its config makes a network of {needed:,} bytes, its weights have "
-            f"{checkpoint.sizes_bytes['weights']:,}. Use the run's other checkpoint, or train again."
-        )
 
 
 def load_weights(folder: Path, checkpoint: Checkpoint, translator: Translator) -> None:

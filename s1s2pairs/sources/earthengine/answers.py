@@ -15,7 +15,7 @@ from ...acquisitions import Incidence, OpticalAcquisition, OpticalScene, RoiGrid
 from ...errors import SourceError
 from ...grid import incidence_points
 from ...sensors import OrbitPass
-from ...untrusted import cut, shown
+from ...untrusted import Unusable, check_depth, cut, shown
 from ..grouping import is_on_earth, outline_wkt
 from .expressions import CLASSES, SENSOR, angle_band, counted_band
 from .geodesic import along_geodesics
@@ -141,6 +141,10 @@ def optical_acquisition(
 
 
 def _rows(table: Any) -> Iterator[tuple[Row, BaseGeometry]]:
+    try:
+        check_depth(table)
+    except Unusable as error:
+        raise SourceError(f"expected a table of scenes of Earth Engine, found one that is {error}") from error
     features = table.get("features") if isinstance(table, dict) else None
     if not isinstance(features, list) or not all(
         isinstance(feature, dict) and isinstance(feature.get("properties"), dict) for feature in features
