@@ -63,7 +63,7 @@ def checked_index(content: bytes, *, file: str, remedy: str) -> gpd.GeoDataFrame
         table = pyarrow.parquet.read_table(io.BytesIO(content))
     except UNREADABLE as error:
         raise DatasetError(f"{file}: expected a GeoParquet file ({cut(str(error))}); {remedy}") from error
-    missing = [column for column in COLUMNS if column not in table.column_names]
+    missing = [column for column in COLUMNS if column not in table.column_names or column not in frame.columns]
     if missing:
         raise DatasetError(f"{file}: lacks the columns {', '.join(missing)}; {remedy} with this version")
     for column in COLUMNS:
