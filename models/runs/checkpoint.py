@@ -27,7 +27,6 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from s1s2pairs.errors import RunError
-from s1s2pairs.untrusted import cut
 
 from .. import zoo
 from ..hardware import choose_device
@@ -170,9 +169,7 @@ def read(folder: Path) -> Checkpoint:
     if any(said.keys() != {"weights", "optimizers"} for said in (checkpoint.files, checkpoint.sizes_bytes)) or any(
         Path(file).name != file for file in checkpoint.files.values()
     ):
-        raise RunError(
-            f"{path} does not name the files weights and optimizers beside it. Use the run's other checkpoint."
-        )
+        raise RunError(f"{path} does not name weights and optimizers beside it. Use the run's other checkpoint.")
     if checkpoint.format == FORMAT and checkpoint.sha256.keys() != checkpoint.files.keys():
         raise RunError(f"{path} is damaged: it lacks hashes of its files. Use the run's other checkpoint.")
     for name, file in checkpoint.files.items():

@@ -1,6 +1,7 @@
 """What is fuzzed of datasets and runs: recipes, locks, index, card, rasters, records, checkpoints."""
 
 import datetime as dt
+import hashlib
 import json
 import random
 import shutil
@@ -10,10 +11,10 @@ from typing import Any
 from models.data.dataset import PairDataset
 from models.runs import checkpoint
 from models.runs.checkpoint import Position
+from models.runs.folder import METRICS_FILE
 from models.runs.record import RUN_FILE, RunRecord, read_record, write_record
 from models.runs.settings import TrainSettings
 from models.scaling import Scaling
-from models.runs.folder import METRICS_FILE
 from models.train.log import _drop_rows_after
 from models.zoo import create
 from s1s2pairs.build.build import build
@@ -183,8 +184,9 @@ def checkpoints(folder: Path) -> Target:
         try:
             where = folder / "last"
             (where / files.get(part, part)).write_bytes(content)
-            if part in files:  # what is of another size is refused before it is read
-                sized = {**text, "sizes_bytes": {**text["sizes_bytes"], part: len(content)}}
+            if part in files:  # what is of another size or hash is refused before it is read
+                hashes = {**text["sha256"], part: hashlib.sha256(content).hexdigest()}
+                sized = {**text, "sizes_bytes": {**text["sizes_bytes"], part: len(content)}, "sha256": hashes}
                 (where / checkpoint.JSON_NAME).write_text(json.dumps(sized))
             loaded = checkpoint.load_translator(where, device="cpu")
             checkpoint.load_optimizers(where, loaded.checkpoint, loaded.translator.optimizers(fused=False))
