@@ -56,7 +56,6 @@ def train(parts: Path) -> Crash:
             return []  # killed while the process was ending
         if (folder / "run/checkpoints/last" / checkpoint.JSON_NAME).exists():
             return [*words, "--resume", "run"]
-        shutil.rmtree(folder / "run", ignore_errors=True)  # as the message says
         return [*words, "--out", "run", "--set", *TRAINING]
 
     return Crash(

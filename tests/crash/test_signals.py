@@ -110,7 +110,8 @@ def test_training_without_a_checkpoint_says_so(make: Callable[[str], Crash], tmp
     train = filled(make("train"), here)
     words = [*train.words[: train.words.index("--set")], "--set", "workers=0"]
     said = stopped(words, here, signal.SIGTERM, when=(here / "run/metrics.csv").exists, stalls_at=1)
-    assert "no checkpoint yet: delete run and type the same command again" in said
+    assert "no checkpoint yet" in said
+    assert "s1s2 train toy --resume run" in said
 
 
 @pytest.mark.parametrize(
