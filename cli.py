@@ -123,10 +123,10 @@ def build(
 ) -> None:
     """Build a dataset from a recipe."""
     from s1s2pairs.build import text as build_text
-    from s1s2pairs.build.order import Order
+    from s1s2pairs.build.request import BuildRequest
     from s1s2pairs.report import text as summary
 
-    order = Order.of(
+    request = BuildRequest.of(
         recipe,
         years=years or (),
         source=source,
@@ -139,17 +139,17 @@ def build(
         allow_hosts=allow_host or (),
     )
     bar = _bar(quiet=quiet or as_json)
-    for warning in order.warnings():
+    for warning in request.warnings():
         complain(f"warning: {warning}")
     if plan:
-        made = order.plan(bar)
+        made = request.plan(bar)
         if as_json:
             say_json(summary.plan_json(made))
         else:
             say("\n".join(summary.plan_lines(made)), quiet=quiet)
         failed = {roi.roi.name: roi.failure for roi in made.rois if roi.choices is None}
     else:
-        report = order.build(bar)
+        report = request.build(bar)
         if as_json:
             say_json(build_text.build_json(report))
         else:

@@ -10,8 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from .build.order import build_dataset as build_dataset
     from .build.repair import repair_dataset as repair_dataset
+    from .build.request import build_dataset as build_dataset
     from .dataset.dataset import open_dataset as open_dataset
     from .dataset.verify import verify as verify_dataset
     from .plan.lock import load as load_recipe
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["build_dataset", "load_recipe", "open_dataset", "repair_dataset", "verify_dataset"]
 
 _FRONT: Final = {
-    "build_dataset": ("build.order", "build_dataset"),
+    "build_dataset": ("build.request", "build_dataset"),
     "load_recipe": ("plan.lock", "load"),
     "open_dataset": ("dataset.dataset", "open_dataset"),
     "repair_dataset": ("build.repair", "repair_dataset"),

@@ -84,7 +84,7 @@ PLATFORMS = (
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class View:
+class ViewingGeometry:
     """How one relative orbit sees one place on one of its two passes."""
 
     relative_orbit: int
@@ -118,7 +118,7 @@ def relative_orbit(absolute_orbit: int, platform: str) -> int:
     return (absolute_orbit - _platform(platform).orbit_offset) % ORBITS_PER_CYCLE + 1
 
 
-def views(lon: float, lat: float, *, swath_deg: tuple[float, float] = SWATH_INCIDENCE_DEG) -> list[View]:
+def views(lon: float, lat: float, *, swath_deg: tuple[float, float] = SWATH_INCIDENCE_DEG) -> list[ViewingGeometry]:
     """List the views of a place within the swath, the highest incidence angle first.
 
     Args:
@@ -148,7 +148,7 @@ def seconds_after_node(relative_orbit: int, orbit_pass: OrbitPass, lon: ArrayLik
     return _closest_approach(relative_orbit, orbit_pass, lon, lat).argument / (2 * np.pi) * PERIOD_S
 
 
-def overflights(view: View, start: datetime, end: datetime) -> list[Overflight]:
+def overflights(view: ViewingGeometry, start: datetime, end: datetime) -> list[Overflight]:
     """List every overflight with this view from `start` to `end` (excluded), in time order.
 
     The satellites are those that flew then: a 6 day repeat with two of them, 12 days with one.
@@ -194,7 +194,7 @@ def _platform(name: str) -> Platform:
     raise S1S2Error(f"Sentinel-1 platform {name!r}: its orbit numbering is unknown; known are {allowed}")
 
 
-def _views_of_pass(orbit_pass: OrbitPass, lon: float, lat: float) -> list[View]:
+def _views_of_pass(orbit_pass: OrbitPass, lon: float, lat: float) -> list[ViewingGeometry]:
     tracks = np.arange(1, ORBITS_PER_CYCLE + 1)
     coarse = _search_grid(orbit_pass, np.radians(1.0))
     distance = np.linalg.norm(_satellite(tracks[:, None], coarse) - _ground(np.array(lon), np.array(lat)), axis=-1)
@@ -204,7 +204,7 @@ def _views_of_pass(orbit_pass: OrbitPass, lon: float, lat: float) -> list[View]:
         at = _closest_approach(int(track), orbit_pass, lon, lat)
         if at.rightness > 0:
             found.append(
-                View(
+                ViewingGeometry(
                     relative_orbit=int(track),
                     orbit_pass=orbit_pass,
                     incidence_deg=float(at.incidence_deg),

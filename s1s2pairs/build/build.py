@@ -18,7 +18,7 @@ from ..plan.choices import Plan
 from ..progress import Progress, Silence, stage
 from ..recipe.settings import Recipe
 from .opener import Opener, Session, source_of
-from .planning import Planned, Work, fails_one_roi, make_plan
+from .planning import BuildContext, Planned, fails_one_roi, make_plan
 from .raster import RasterTask, run_raster
 from .resume import check_folder, finished_units
 from .workers import open_pool
@@ -86,10 +86,10 @@ def build(
         RecipeError: A given plan was made from another source, or there is no cluster at `dask`.
         DatasetError: The folder cannot be written to, or holds something else.
     """
-    with _begun(Storage(out), opener, workers, dask, progress) as work:
-        planned = make_plan(work, subject)
-        made = _make_rasters(work, planned)
-        _finish(planned, made, work.storage)
+    with _begun(Storage(out), opener, workers, dask, progress) as context:
+        planned = make_plan(context, subject)
+        made = _make_rasters(context, planned)
+        _finish(planned, made, context.storage)
     return _report(planned.plan, made, out)
 
 
@@ -106,17 +106,17 @@ def plan_only(
 
     Arguments and errors as for `build`.
     """
-    with _begun(Storage(out), opener, workers, dask, progress) as work:
-        plan = make_plan(work, subject).plan
-        work.storage.remove_tree(PLANS)  # the lock has them all now
-        work.storage.sweep()
+    with _begun(Storage(out), opener, workers, dask, progress) as context:
+        plan = make_plan(context, subject).plan
+        context.storage.remove_tree(PLANS)  # the lock has them all now
+        context.storage.sweep()
         return plan
 
 
 @contextmanager
 def _begun(
     storage: Storage, opener: Opener, workers: int, dask: str | None, progress: Progress | None
-) -> Iterator[Work]:
+) -> Iterator[BuildContext]:
     with open_pool(workers=workers, dask=dask, most_processes=opener.most_processes) as pool:
         session = Session(opener=opener.share(pool.processes), token=uuid.uuid4().hex)
         source_of(session)  # a source that cannot be used is found out before anything is written
@@ -124,7 +124,7 @@ def _begun(
         storage.prepare()
         with storage.exclusive():
             storage.sweep()
-            yield Work(session=session, storage=storage, pool=pool, progress=progress or Silence())
+            yield BuildContext(session=session, storage=storage, pool=pool, progress=progress or Silence())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,20 +148,20 @@ class _Made:
         return left_out(self.whole)
 
 
-def _make_rasters(work: Work, planned: Planned) -> _Made:
+def _make_rasters(context: BuildContext, planned: Planned) -> _Made:
     units = units_of(planned.plan)
-    records = finished_units(units, existing=planned.existing, storage=work.storage)
+    records = finished_units(units, existing=planned.existing, storage=context.storage)
     fetched: set[Unit] = set()
     broken: dict[str, str] = {}
-    with stage(work.progress, "building rasters", len(units)):
+    with stage(context.progress, "building rasters", len(units)):
         for unit in records:
-            work.progress.step(unit.raster_path)
+            context.progress.step(unit.raster_path)
         missing = (unit for unit in units if unit not in records)
-        tasks = (RasterTask(session=work.session, storage=work.storage, unit=unit) for unit in missing)
-        for done in work.pool.run(run_raster, (task for task in tasks if task.unit.roi.name not in broken)):
+        tasks = (RasterTask(session=context.session, storage=context.storage, unit=unit) for unit in missing)
+        for done in context.pool.run(run_raster, (task for task in tasks if task.unit.roi.name not in broken)):
             unit = done.task.unit
             if done.error is None:
-                records[unit] = done.value or load_record(work.storage.read(unit.record_path))
+                records[unit] = done.value or load_record(context.storage.read(unit.record_path))
                 if records[unit].fetched:
                     fetched.add(unit)
             elif fails_one_roi(done.error):
@@ -169,7 +169,7 @@ def _make_rasters(work: Work, planned: Planned) -> _Made:
                 broken.setdefault(unit.roi.name, f"{unit.period.label} {unit.sensor}: {done.error}")
             else:
                 raise done.error
-            work.progress.step(unit.raster_path)
+            context.progress.step(unit.raster_path)
     unplanned = {plan.roi.name: plan.failure for plan in planned.plan.rois if plan.choices is None}
     failed = unplanned | broken | _without_patches(records, broken)
     failures = {plan.roi.name: str(failed[plan.roi.name]) for plan in planned.plan.rois if plan.roi.name in failed}

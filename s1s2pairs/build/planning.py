@@ -14,7 +14,7 @@ from ..progress import Progress, stage
 from ..recipe.settings import Recipe, Roi
 from .opener import Session, source_of
 from .raster import PlanTask, run_plan
-from .resume import KeptPlans, Sources, check_same_dataset, told
+from .resume import CachedPlans, Sources, check_same_dataset, quoted
 from .workers import Pool
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ def fails_one_roi(error: S1S2Error) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Work:
+class BuildContext:
     """What every step of a build works with."""
 
     session: Session
@@ -46,7 +46,7 @@ class Planned:
     """ROIs that failed because the source did; a later start tries them again."""
 
 
-def make_plan(work: Work, subject: Recipe | Plan) -> Planned:
+def make_plan(context: BuildContext, subject: Recipe | Plan) -> Planned:
     """Plan every ROI, or take over a plan that is given, and write the lock file.
 
     Raises:
@@ -54,22 +54,22 @@ def make_plan(work: Work, subject: Recipe | Plan) -> Planned:
         SourceError: No ROI could be searched.
         DatasetError: The folder holds another dataset.
     """
-    source = source_of(work.session)
+    source = source_of(context.session)
     names = (source.name, source.radar_name)
-    existing = locked_plan(work.storage)
+    existing = locked_plan(context.storage)
     rois = rois_of(subject)
-    check_same_dataset(existing, name=subject.name, sources=names, rois=rois, storage=work.storage)
+    check_same_dataset(existing, name=subject.name, sources=names, rois=rois, storage=context.storage)
     unsearched: frozenset[str] = frozenset()
     if isinstance(subject, Plan):
         check_sources(subject, names)
         plan = subject
     else:
-        kept = KeptPlans(work.storage, names, existing)
-        plans, unsearched = _search(work, rois, kept)
+        kept = CachedPlans(context.storage, names, existing)
+        plans, unsearched = _search(context, rois, kept)
         plan = Plan(name=subject.name, source=source.name, rois=plans, radar_source=source.radar_name)
     lock = dump_lock(plan)
-    if work.storage.read_if_there(LOCK_FILE) != lock:
-        work.storage.write(LOCK_FILE, lock)
+    if context.storage.read_if_there(LOCK_FILE) != lock:
+        context.storage.write(LOCK_FILE, lock)
     return Planned(plan=plan, existing=existing, unsearched=unsearched)
 
 
@@ -81,20 +81,24 @@ def check_sources(plan: Plan, names: Sources) -> None:
     """
     if plan.sources != names:
         raise RecipeError(
-            f"the locked recipe {plan.name!r} was made from {told(plan.sources)}, not {told(names)}: "
+            f"the locked recipe {plan.name!r} was made from {quoted(plan.sources)}, not {quoted(names)}: "
             f"name that source with --source{'' if plan.radar_source is None else ' and --radar-source'}"
         )
 
 
-def _search(work: Work, rois: Sequence[Roi], kept: KeptPlans) -> tuple[tuple[RoiPlan, ...], frozenset[str]]:
+def _search(
+    context: BuildContext, rois: Sequence[Roi], kept: CachedPlans
+) -> tuple[tuple[RoiPlan, ...], frozenset[str]]:
     plans = {roi.name: plan for roi in rois if (plan := kept.get(roi)) is not None}
     unsearched: dict[str, S1S2Error] = {}
-    with stage(work.progress, "choosing scenes", len(rois)):
+    with stage(context.progress, "choosing scenes", len(rois)):
         for name in plans:
-            work.progress.step(name)
+            context.progress.step(name)
         todo = [roi for roi in rois if roi.name not in plans]
-        tasks = [PlanTask(session=work.session, storage=work.storage, roi=roi, path=kept.path(roi)) for roi in todo]
-        for done in work.pool.run(run_plan, tasks):
+        tasks = [
+            PlanTask(session=context.session, storage=context.storage, roi=roi, path=kept.path(roi)) for roi in todo
+        ]
+        for done in context.pool.run(run_plan, tasks):
             name = done.task.roi.name
             if done.error is None:
                 plans[name] = done.value or kept.made(done.task.roi)
@@ -104,7 +108,7 @@ def _search(work: Work, rois: Sequence[Roi], kept: KeptPlans) -> tuple[tuple[Roi
                 plans[name] = RoiPlan(roi=done.task.roi, choices=None, failure=str(done.error))
             else:
                 raise done.error
-            work.progress.step(name)
+            context.progress.step(name)
     if len(unsearched) == len(rois) and all(isinstance(error, SourceError) for error in unsearched.values()):
         raise next(iter(unsearched.values()))
     return tuple(plans[roi.name] for roi in rois), frozenset(unsearched)

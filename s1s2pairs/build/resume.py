@@ -37,7 +37,7 @@ Sources = tuple[str, str | None]
 """`Source.name` and `Source.radar_name`."""
 
 
-def told(sources: Sources) -> str:
+def quoted(sources: Sources) -> str:
     """Name sources in a message."""
     source, radar = sources
     return repr(source) if radar is None else f"{source!r} with radar from {radar!r}"
@@ -82,7 +82,7 @@ def check_same_dataset(
     if existing.name != name:
         raise DatasetError(f"{storage.url} holds the dataset {existing.name!r}, not {name!r}: {way_out}")
     if existing.sources != sources:
-        raise DatasetError(f"{storage.url} was built from {told(existing.sources)}, not {told(sources)}: {way_out}")
+        raise DatasetError(f"{storage.url} was built from {quoted(existing.sources)}, not {quoted(sources)}: {way_out}")
     wanted = {roi.name: roi_key(roi) for roi in rois}
     for old in built:
         if old.roi.name not in wanted:
@@ -108,7 +108,7 @@ def _difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
     return None if old["geometry"] == new["geometry"] else "polygon"
 
 
-class KeptPlans:
+class CachedPlans:
     """The plans of single ROIs that a build finds before the lock file is written."""
 
     def __init__(self, storage: Storage, sources: Sources, existing: Plan | None) -> None:

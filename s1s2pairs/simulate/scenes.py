@@ -8,7 +8,15 @@ from typing import Final
 import numpy as np
 
 from ..recipe.settings import Period
-from ..s1_orbits import SWATH_INCIDENCE_DEG, Overflight, View, incidence_deg, overflights, seconds_after_node, views
+from ..s1_orbits import (
+    SWATH_INCIDENCE_DEG,
+    Overflight,
+    ViewingGeometry,
+    incidence_deg,
+    overflights,
+    seconds_after_node,
+    views,
+)
 from . import noise
 from .s2_orbits import SWATH_HALF_KM, Datatake, Tile, datatakes, swath_offset_km, tiles
 from .site import Bounds, Limit, Outline, Plane, Site, fit_plane, outline
@@ -34,7 +42,7 @@ _OFFSET_FROM: Final = dt.datetime(2022, 1, 25, tzinfo=dt.UTC)
 class SarOrbit:
     """One relative orbit over a site."""
 
-    view: View
+    view: ViewingGeometry
     """From the middle of the site."""
     incidence: Plane
     """Incidence angle, degrees."""
@@ -196,7 +204,7 @@ def reprocessed_day(period: Period, found: Sequence[OpticalOverflight]) -> dt.da
     return min(inside)[1] if inside else None
 
 
-def _sar_orbit(site: Site, view: View, seed: int) -> SarOrbit:
+def _sar_orbit(site: Site, view: ViewingGeometry, seed: int) -> SarOrbit:
     left, bottom, right, top = site.bounds
     x, y = (a.ravel() for a in np.meshgrid(np.linspace(left, right, 4), np.linspace(bottom, top, 4)))
     lon, lat = site.lonlat(x, y)

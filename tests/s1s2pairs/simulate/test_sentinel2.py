@@ -86,7 +86,7 @@ def test_cloud_shadows_lie_away_from_the_sun(town: Ground) -> None:
 
 
 def test_sun_is_where_real_products_say() -> None:
-    # View of S2A over Belgium: sun azimuth and elevation as its products state them.
+    # ViewingGeometry of S2A over Belgium: sun azimuth and elevation as its products state them.
     for day, time, azimuth, elevation in (
         ("2018-06-30", "10:54:40", 152.9, 60.1),
         ("2017-09-23", "10:50:22", 165.4, 37.9),

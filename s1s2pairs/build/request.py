@@ -14,7 +14,7 @@ from .opener import SourceOpener
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Order:
+class BuildRequest:
     """One build."""
 
     subject: Recipe | Plan
@@ -106,12 +106,12 @@ def build_dataset(
 ) -> BuildReport:
     """Build a dataset, or finish one that was begun: `s1s2 build` from Python.
 
-    Arguments and errors as for `Order.of` and `build.build`.
+    Arguments and errors as for `BuildRequest.of` and `build.build`.
 
     Returns:
         What became of each ROI, and the plan.
     """
-    return Order.of(
+    return BuildRequest.of(
         recipe,
         years=years,
         source=source,
