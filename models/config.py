@@ -50,10 +50,10 @@ class NetworkConfig(abc.ABC):
         require_positive(self, "width", "learning_rate", "epochs", "batch_size")
         if not 0 <= self.decay_epochs <= self.epochs:
             raise RunError(
-                f"Setting decay_epochs={self.decay_epochs}: must be from 0 to the {self.epochs} epochs of training."
+                f"setting decay_epochs={self.decay_epochs}: must be from 0 to the {self.epochs} epochs of training"
             )
         if not all(0 <= beta < 1 for beta in self.betas):
-            raise RunError(f"Setting betas={self.betas}: both must be at least 0 and below 1.")
+            raise RunError(f"setting betas={self.betas}: both must be at least 0 and below 1")
         _ = self.task  # refuses unknown bands
 
     @classmethod
@@ -76,7 +76,7 @@ def require_positive(config: NetworkConfig, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
         if not value > 0:
-            raise RunError(f"Setting {name}={value}: must be above zero.")
+            raise RunError(f"setting {name}={value}: must be above zero")
 
 
 def parse(settings: type, given: Mapping[str, object]) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def parse(settings: type, given: Mapping[str, object]) -> dict[str, Any]:
             values[key] = TypeAdapter(kind).validate_python(items if is_typed_list else value)
         except ValidationError as error:
             wanted = _in_words(kind) + (" or none" if optional else "")
-            raise RunError(f"{key}={cut(str(value))} does not fit, {wanted} is needed.") from error
+            raise RunError(f"{key}={cut(str(value))} does not fit, {wanted} is needed") from error
     return values
 
 
@@ -121,7 +121,7 @@ def refuse_unknown(given: Iterable[str], known: Mapping[str, Sequence[str]]) -> 
     for key in given:
         if key not in choices:
             listed = "; ".join(f"{owner} has {', '.join(names)}" for owner, names in known.items())
-            raise RunError(f"There is no setting {key!r}.{nearest(key, choices)} {listed}.")
+            raise RunError(f"there is no setting {key!r}.{nearest(key, choices)} {listed}")
 
 
 def _in_words(hint: Any) -> str:

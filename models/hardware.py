@@ -59,13 +59,13 @@ def choose_device(word: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind, _, number = word.partition(":")
     if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
-        raise RunError(f"Unknown device {word!r}: choose auto, cpu, cuda or cuda:N.")
+        raise RunError(f"unknown device {word!r}: choose auto, cpu, cuda or cuda:N")
     if kind == "cuda":
         found = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if found <= int(number or 0):
             raise RunError(
-                f"Device {word!r} asked for, but PyTorch {torch.__version__} sees {found} CUDA devices here. "
-                "Use --device cpu or auto, or install a CUDA build of PyTorch and check `nvidia-smi`."
+                f"device {word!r} asked for, but PyTorch {torch.__version__} sees {found} CUDA devices here; "
+                "use --device cpu or auto, or install a CUDA build of PyTorch and check `nvidia-smi`"
             )
     return torch.device(word)
 
@@ -86,13 +86,13 @@ def choose_hardware(device: str, devices: int | None, precision: str | None, *, 
     started, nodes = _started_by_torchrun()
     if started and devices not in (None, started):
         raise RunError(
-            f"--devices {devices} contradicts the {started} processes torchrun started here; leave out one of them."
+            f"--devices {devices} contradicts the {started} processes torchrun started here; leave out one of them"
         )
     count = started or devices or 1
     if count < 1 or (chosen.index is not None and count > 1):
-        raise RunError(f"--devices {count} does not fit device {device!r}: give 1 or more, and cuda without a number.")
+        raise RunError(f"--devices {count} does not fit device {device!r}: give 1 or more, and cuda without a number")
     if chosen.type == "cuda" and count > torch.cuda.device_count():
-        raise RunError(f"--devices {count} asked for, but there are {torch.cuda.device_count()} CUDA devices here.")
+        raise RunError(f"--devices {count} asked for, but there are {torch.cuda.device_count()} CUDA devices here")
     return Hardware(device=chosen, devices=count, nodes=nodes, precision=_choose_precision(precision, kept, chosen))
 
 
@@ -161,8 +161,8 @@ def memory_advice(what: str) -> Iterator[None]:
             raise
         first = (str(error).splitlines() or ["no details"])[0]
         raise RunError(
-            f"Out of memory with {what} at once ({first}). Use --device cpu where a GPU was too small, close what else runs, "
-            "or, from Python, lower batch_size."
+            f"out of memory with {what} at once ({first}); use --device cpu where a GPU was too small, close what else runs, "
+            "or, from Python, lower batch_size"
         ) from error
 
 
@@ -171,13 +171,13 @@ def explain_failure(error: Exception) -> RunError | None:
     text = str(error)
     if is_out_of_memory(error):
         return RunError(
-            "Out of memory. Train anew with less: --set batch_size=N, then --set crop=N, then --set width=N. "
-            "On a GPU, --precision bf16-mixed needs less too, and a run that has a checkpoint can --resume with it."
+            "out of memory; train anew with less: --set batch_size=N, then --set crop=N, then --set width=N; "
+            "on a GPU, --precision bf16-mixed needs less too, and a run that has a checkpoint can --resume with it"
         )
     if "DataLoader worker" in text:
         return RunError(
-            f"A reading process died ({text.splitlines()[0]}): most often main or shared memory is full. Use fewer by "
-            "--set workers=N (0 reads in the training process), or enlarge /dev/shm."
+            f"a reading process died ({text.splitlines()[0]}): most often main or shared memory is full; use fewer by "
+            "--set workers=N (0 reads in the training process), or enlarge /dev/shm"
         )
     return None
 
@@ -196,9 +196,9 @@ def _choose_precision(given: str | None, kept: str | None, device: torch.device)
     if word is None:
         return "bf16-mixed" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "32-true"
     if word not in PRECISIONS:
-        raise RunError(f"Unknown precision {word!r}: choose {', '.join(sorted(set(PRECISIONS.values())))}.")
+        raise RunError(f"unknown precision {word!r}: choose {', '.join(sorted(set(PRECISIONS.values())))}")
     precision = PRECISIONS[word]
     if precision == "16-mixed" and device.type == "cpu":
         why = "" if given else " The run has trained in it so far: go on with another --precision, or on a GPU."
-        raise RunError(f"Precision 16-mixed needs a GPU: on a CPU choose 32-true or bf16-mixed.{why}")
+        raise RunError(f"precision 16-mixed needs a GPU: on a CPU choose 32-true or bf16-mixed.{why}")
     return precision

@@ -35,7 +35,7 @@ def check_name(name: str) -> None:
 def unknown(name: str) -> RunError:
     """Return what to say of a name that no network has."""
     choices = (*names(), *ALIASES)
-    return RunError(f"There is no network {name!r}.{nearest(name, choices)} Choose from {', '.join(choices)}.")
+    return RunError(f"there is no network {name!r}.{nearest(name, choices)} Choose from {', '.join(choices)}")
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

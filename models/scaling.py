@@ -48,7 +48,7 @@ class Scaling:
     def __post_init__(self) -> None:
         for name, (low, high) in (*self.s1_ranges_db.items(), ("s2", self.s2_range)):
             if not low < high:
-                raise RunError(f"Scaling range of {name} is ({low}, {high}): the first value must be the lower one.")
+                raise RunError(f"scaling range of {name} is ({low}, {high}): the first value must be the lower one")
 
     def scale(self, values: Tensor, stack: Stack) -> Tensor:
         """Map physical values to [-1, 1].
@@ -80,14 +80,14 @@ class Scaling:
         missing = [band for band in stack.bands if band not in self.s1_ranges_db]
         if missing:
             raise RunError(
-                f"No scaling range for S1 {', '.join(missing)}; there is one for {', '.join(self.s1_ranges_db)}."
+                f"no scaling range for S1 {', '.join(missing)}; there is one for {', '.join(self.s1_ranges_db)}"
             )
         return tuple(self.s1_ranges_db[band] for band in stack.bands)
 
     def _limits(self, stack: Stack, values: Tensor) -> tuple[Tensor, Tensor]:
         """Return low and high, each (band, 1, 1), on the device of `values`."""
         if values.ndim < 3 or values.shape[-3] != len(stack.bands):
-            raise RunError(f"{stack.key} has bands {', '.join(stack.bands)}, but the array is {tuple(values.shape)}.")
+            raise RunError(f"{stack.key} has bands {', '.join(stack.bands)}, but the array is {tuple(values.shape)}")
         limits = torch.tensor(self._ranges(stack), dtype=values.dtype, device=values.device)
         low, high = limits[:, :, None, None].unbind(dim=1)
         return low, high

@@ -39,15 +39,15 @@ class Stack:
 
     def __post_init__(self) -> None:
         if self.sensor not in KNOWN_BANDS:
-            raise RunError(f"Stack of unknown sensor {self.sensor!r}: a sensor is one of {', '.join(KNOWN_BANDS)}.")
+            raise RunError(f"stack of unknown sensor {self.sensor!r}: a sensor is one of {', '.join(KNOWN_BANDS)}")
         if self.date < 0:
-            raise RunError(f"Stack {self.sensor} at date {self.date}: dates count from 0.")
+            raise RunError(f"stack {self.sensor} at date {self.date}: dates count from 0")
         known = KNOWN_BANDS[self.sensor]
         wrong = [band for band in self.bands if band not in known]
         if wrong:
-            raise RunError(f"{self.sensor} has no band {', '.join(wrong)}: choose from {', '.join(known)}.")
+            raise RunError(f"{self.sensor} has no band {', '.join(wrong)}: choose from {', '.join(known)}")
         if not self.bands or len(set(self.bands)) != len(self.bands):
-            raise RunError(f"Stack {self.key} needs one or more bands, each once, got {list(self.bands)}.")
+            raise RunError(f"stack {self.key} needs one or more bands, each once, got {list(self.bands)}")
 
     @property
     def key(self) -> str:
@@ -74,7 +74,7 @@ class Task:
     def __post_init__(self) -> None:
         keys = [stack.key for stack in self.stacks]
         if len(set(keys)) != len(keys):
-            raise RunError(f"Task {self.name} names a stack twice: {', '.join(keys)}; each sensor and date goes once.")
+            raise RunError(f"task {self.name} names a stack twice: {', '.join(keys)}; each sensor and date goes once")
 
     @property
     def inputs(self) -> tuple[Stack, ...]:

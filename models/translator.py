@@ -87,8 +87,8 @@ class Translator(nn.Module, abc.ABC):
         multiple = self.config.patch_multiple
         if height % multiple or width % multiple or not height or not width:
             raise RunError(
-                f"Patches of {height} x {width} px do not fit: both sides must be multiples of {multiple} px. "
-                "Build the dataset with a fitting patch size, or choose another network."
+                f"patches of {height} x {width} px do not fit: both sides must be multiples of {multiple} px; "
+                "build the dataset with a fitting patch size, or choose another network"
             )
 
 

@@ -47,7 +47,7 @@ class NetworkInfo:
         for key, value in self.preset.items():
             if str(given[key]) != value:
                 raise RunError(
-                    f"{key}={given[key]} contradicts the alias, which stands for {self.name} with {key}={value}."
+                    f"{key}={given[key]} contradicts the alias, which stands for {self.name} with {key}={value}"
                 )
         refuse_unknown(given, {self.name: self.config.names()})
         return self.network(self.config(**parse(self.config, given)))
@@ -62,7 +62,7 @@ class NetworkInfo:
             with torch.device("meta"):
                 weights = self.make(settings).state_dict().values()
         except (RuntimeError, ValueError, TypeError, ArithmeticError) as error:  # of torch, for sizes that cannot be
-            raise RunError(f"Network {self.name} cannot be made with its settings: {_in_a_line(error)}.") from error
+            raise RunError(f"network {self.name} cannot be made with its settings: {_in_a_line(error)}") from error
         return sum(weight.numel() * weight.element_size() for weight in weights)
 
 
@@ -108,7 +108,7 @@ def load(name: str) -> NetworkInfo:
             network=module.Network,
         )
     except Exception as error:  # whatever a file under construction may raise
-        raise RunError(f"Network {name} cannot be loaded: {_in_a_line(error)}.") from error
+        raise RunError(f"network {name} cannot be loaded: {_in_a_line(error)}") from error
 
 
 def resolve(name: str) -> NetworkInfo:

@@ -108,8 +108,8 @@ def open_cache(dataset: Dataset) -> Cache:
                     _pack(dataset, folder)
         except OSError as error:
             raise DatasetError(
-                f"{folder}: the packed cache cannot be written ({error.strerror or error}). It needs "
-                f"{_needed_bytes(dataset) / 1e9:.2f} GB and write access there; make room, or copy the dataset."
+                f"{folder}: the packed cache cannot be written ({error.strerror or error}); it needs "
+                f"{_needed_bytes(dataset) / 1e9:.2f} GB and write access there; make room, or copy the dataset"
             ) from error
     return Cache(folder)
 
@@ -164,11 +164,11 @@ def _read_bands(
     try:
         content = dataset.storage.read(file)
     except DatasetError as error:
-        raise DatasetError(f"{error}. Build the dataset again to restore it.") from error
+        raise DatasetError(f"{error}; build the dataset again to restore it") from error
     if hashlib.sha256(content).hexdigest() != sha256:
         raise DatasetError(
             f"{path}: damaged or changed, its SHA-256 is not the index's. "
-            "`s1s2 verify` names all such files; delete them and build again."
+            "`s1s2 verify` names all such files; delete them and build again"
         )
     try:
         with MemoryFile(content) as memory, memory.open() as raster:
@@ -177,11 +177,11 @@ def _read_bands(
             if missing or (raster.height, raster.width) != size:
                 raise DatasetError(
                     f"{path}: has bands {', '.join(map(str, names))} and {raster.height} x {raster.width} px, the index "
-                    f"says {', '.join(bands)} and {size[0]} x {size[1]} px. Build the dataset again."
+                    f"says {', '.join(bands)} and {size[0]} x {size[1]} px; build the dataset again"
                 )
             values: npt.NDArray[Any] = raster.read([names.index(band) + 1 for band in bands])
     except rasterio.errors.RasterioError as error:
-        raise DatasetError(f"{path}: no readable GeoTIFF ({error}). Delete it and build again.") from error
+        raise DatasetError(f"{path}: no readable GeoTIFF ({error}); delete it and build again") from error
     return values
 
 
@@ -233,8 +233,8 @@ def _common_size(dataset: Dataset) -> tuple[int, int]:
     if len(sizes) != 1:
         listed = ", ".join(f"{row.height} x {row.width}" for row in sizes.itertuples())
         raise DatasetError(
-            f"{dataset.storage.url}: patches of {len(sizes)} sizes ({listed} px) cannot go into one batch. "
-            "Build it with one patch size for all ROIs."
+            f"{dataset.storage.url}: patches of {len(sizes)} sizes ({listed} px) cannot go into one batch; "
+            "build it with one patch size for all ROIs"
         )
     return int(sizes["height"].iloc[0]), int(sizes["width"].iloc[0])
 
@@ -248,7 +248,7 @@ def _read_layout(folder: Path) -> CacheLayout:
     try:
         return TypeAdapter(CacheLayout).validate_json((folder / LAYOUT_FILE).read_bytes())
     except (OSError, ValidationError) as error:
-        raise DatasetError(f"{folder}: the packed cache is damaged. Delete this folder; it is packed again.") from error
+        raise DatasetError(f"{folder}: the packed cache is damaged; delete this folder; it is packed again") from error
 
 
 def _map(folder: Path, sensor: str, layout: CacheLayout) -> npt.NDArray[Any]:
@@ -257,7 +257,7 @@ def _map(folder: Path, sensor: str, layout: CacheLayout) -> npt.NDArray[Any]:
     found = path.stat().st_size if path.is_file() else 0
     if found != expected:
         raise DatasetError(
-            f"{path}: has {found} bytes instead of {expected}. Delete the folder {folder}; it is packed again."
+            f"{path}: has {found} bytes instead of {expected}; delete the folder {folder}; it is packed again"
         )
     return np.memmap(path, dtype=dtype, mode="r", shape=shape).view(np.ndarray)
 

@@ -110,7 +110,7 @@ class PairDataset(TorchDataset[Batch]):
         self.patch_size: tuple[int, int] = (cache.layout.height, cache.layout.width)
         """Height and width of the patches, before cropping."""
         if crop is not None and not 0 < crop <= min(self.patch_size):
-            raise RunError(f"crop = {crop} px does not fit into the dataset's patches of {self.patch_size} px.")
+            raise RunError(f"crop = {crop} px does not fit into the dataset's patches of {self.patch_size} px")
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -242,7 +242,7 @@ def _check_bands(dataset: Dataset, task: Task) -> None:
         if missing:
             raise RunError(
                 f"{dataset.storage.url} lacks {stack.sensor.upper()} band {', '.join(missing)}, which task {task.name} needs; "
-                f"it has {', '.join(there[stack.sensor])}. Build it with these bands, or choose others with --set."
+                f"it has {', '.join(there[stack.sensor])}; build it with these bands, or choose others with --set"
             )
 
 
@@ -250,14 +250,14 @@ def _samples(dataset: Dataset, task: Task, split: str, *, two_way: bool) -> list
     periods, needed = dataset.periods, task.n_periods
     if len(periods) < needed:
         raise RunError(
-            f"{dataset.storage.url} lacks a period: task {task.name} needs {needed}, it has {', '.join(periods)}. "
-            "Build it with more, as in `s1s2 build RECIPE --years 2019 2021`."
+            f"{dataset.storage.url} lacks a period: task {task.name} needs {needed}, it has {', '.join(periods)}; "
+            "build it with more, as in `s1s2 build RECIPE --years 2019 2021`"
         )
     index = dataset.index.reset_index(drop=True)
     chosen = index[index["split"] == split]
     if chosen.empty:
         there = ", ".join(sorted(index["split"].unique()))
-        raise RunError(f"{dataset.storage.url} has no patches in split {split!r}; its splits are {there}.")
+        raise RunError(f"{dataset.storage.url} has no patches in split {split!r}; its splits are {there}")
     samples, without = [], 0
     for patch_id, rows in chosen.groupby("patch_id", sort=False):
         row_of = dict(zip(rows["period"], rows.index, strict=True))
@@ -277,7 +277,7 @@ def _samples(dataset: Dataset, task: Task, split: str, *, two_way: bool) -> list
     if not samples:
         raise RunError(
             f"{dataset.storage.url}, split {split!r}: no patch has {needed} periods with valid pixels; "
-            "`s1s2 report` shows what is missing."
+            "`s1s2 report` shows what is missing"
         )
     return samples
 

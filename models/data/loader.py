@@ -38,8 +38,8 @@ class EpochBatches:
         """Place in the epoch's order to start at: samples before it were used before the run was interrupted."""
         if not len(self):
             raise RunError(
-                f"The {dataset.split} split has {len(dataset)} samples, one step needs {self.step_samples} "
-                f"({world_size} processes x batch_size {batch_size}). Lower it with --set batch_size=N, or add data."
+                f"the {dataset.split} split has {len(dataset)} samples, one step needs {self.step_samples} "
+                f"({world_size} processes x batch_size {batch_size}); lower it with --set batch_size=N, or add data"
             )
 
     def __len__(self) -> int:

@@ -49,7 +49,7 @@ BASELINES: Final[dict[str, Baseline]] = {
 def why_unusable(name: str, task: Task) -> str | None:
     """Return why this baseline cannot be used with the task, or None where it can."""
     if name not in BASELINES:
-        raise RunError(f"There is no baseline {name!r}: choose from {', '.join(BASELINES)}.")
+        raise RunError(f"there is no baseline {name!r}: choose from {', '.join(BASELINES)}")
     needed = 2 if name == "linear_interpolation" else 1
     usable = len(_usable_references(task))
     if usable == needed or (usable > needed and name != "linear_interpolation"):
@@ -68,5 +68,5 @@ def _usable_references(task: Task) -> tuple[Stack, ...]:
 def _references(name: str, task: Task) -> tuple[Stack, ...]:
     reason = why_unusable(name, task)
     if reason is not None:
-        raise RunError(f"{reason}.")
+        raise RunError(reason)
     return _usable_references(task)

@@ -82,8 +82,8 @@ def scored_task(task: Task) -> Task:
         return task
     if earlier:
         raise RunError(
-            f"Task {task.name} cannot be scored: {earlier[0].key} has bands {', '.join(earlier[0].bands)}, the target "
-            f"{target.key} has {', '.join(target.bands)}; give both the same bands."
+            f"task {task.name} cannot be scored: {earlier[0].key} has bands {', '.join(earlier[0].bands)}, the target "
+            f"{target.key} has {', '.join(target.bands)}; give both the same bands"
         )
     date = next(date for date in itertools.count() if date != target.date)
     reference = Stack(sensor=target.sensor, date=date, bands=target.bands)

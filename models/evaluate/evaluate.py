@@ -59,7 +59,7 @@ def evaluate(
         DatasetError: The dataset is missing or damaged.
     """
     if not runs:
-        raise RunError("No runs to evaluate: give one or more run folders, as made by `s1s2 train`.")
+        raise RunError("no runs to evaluate: give one or more run folders, as made by `s1s2 train`")
     choose_device(device)  # refuse a device that is not there before anything is loaded
     entries: list[Entry] = []
     rows: list[Row] = []

@@ -157,28 +157,28 @@ def read(folder: Path) -> Checkpoint:
     _refuse_pickle(folder)
     path = folder / JSON_NAME
     if not path.is_file():
-        raise RunError(f"{folder} is no checkpoint: it has no {JSON_NAME}. Give a run folder or its checkpoints/last.")
+        raise RunError(f"{folder} is no checkpoint: it has no {JSON_NAME}; give a run folder or its checkpoints/last")
     try:
         checkpoint = TypeAdapter(Checkpoint).validate_json(path.read_bytes())
     except (ValidationError, UnicodeDecodeError) as error:
-        raise RunError(f"{path} is damaged or truncated. Use the run's other checkpoint, or train again.") from error
+        raise RunError(f"{path} is damaged or truncated; use the run's other checkpoint, or train again") from error
     if checkpoint.format not in (1, FORMAT):
         raise RunError(
-            f"{path} has format {checkpoint.format}, this version reads 1 and {FORMAT}. Use the version that wrote it."
+            f"{path} has format {checkpoint.format}, this version reads 1 and {FORMAT}; use the version that wrote it"
         )
     if any(said.keys() != {"weights", "optimizers"} for said in (checkpoint.files, checkpoint.sizes_bytes)) or any(
         Path(file).name != file for file in checkpoint.files.values()
     ):
-        raise RunError(f"{path} does not name weights and optimizers beside it. Use the run's other checkpoint.")
+        raise RunError(f"{path} does not name weights and optimizers beside it; use the run's other checkpoint")
     if checkpoint.format == FORMAT and checkpoint.sha256.keys() != checkpoint.files.keys():
-        raise RunError(f"{path} is damaged: it lacks hashes of its files. Use the run's other checkpoint.")
+        raise RunError(f"{path} is damaged: it lacks hashes of its files; use the run's other checkpoint")
     for name, file in checkpoint.files.items():
         refuse_pickled(folder / file)
         size = (folder / file).stat().st_size if (folder / file).is_file() else 0
         if size != checkpoint.sizes_bytes[name]:
             raise RunError(
-                f"{folder / file} is truncated or missing: {size} bytes instead of {checkpoint.sizes_bytes[name]}. "
-                "Copy it again, use the run's other checkpoint, or train again."
+                f"{folder / file} is truncated or missing: {size} bytes instead of {checkpoint.sizes_bytes[name]}; "
+                "copy it again, use the run's other checkpoint, or train again"
             )
     return checkpoint
 
@@ -192,15 +192,15 @@ def find(run_or_checkpoint: Path, which: Literal["best", "last"]) -> Path:
     _refuse_pickle(run_or_checkpoint)
     if not run_or_checkpoint.is_dir():
         raise RunError(
-            f"There is no run folder {run_or_checkpoint}. Runs are made by `s1s2 train`, by default under runs/."
+            f"there is no run folder {run_or_checkpoint}; runs are made by `s1s2 train`, by default under runs/"
         )
     if (run_or_checkpoint / JSON_NAME).is_file():
         return run_or_checkpoint
     folder = run_or_checkpoint / "checkpoints" / which
     if not (folder / JSON_NAME).is_file():
         raise RunError(
-            f"{run_or_checkpoint} has no checkpoint {which!r} yet: there is no {folder / JSON_NAME}. "
-            "Wait for the first epoch to end; a run that was stopped before starts anew by `s1s2 train NETWORK --resume RUN`."
+            f"{run_or_checkpoint} has no checkpoint {which!r} yet: there is no {folder / JSON_NAME}; "
+            "wait for the first epoch to end; a run that was stopped before starts anew by `s1s2 train NETWORK --resume RUN`"
         )
     return folder
 
@@ -238,7 +238,7 @@ def load_translator(run_or_checkpoint: Path, which: Literal["best", "last"] = "b
     needed, held = info.size_bytes(checkpoint.config), checkpoint.sizes_bytes["weights"]
     if needed > held:  # said before room is made for it
         raise RunError(
-            f"{folder / JSON_NAME}: its config is of a network of {needed:,} bytes, its weights have {held:,}."
+            f"{folder / JSON_NAME}: its config is of a network of {needed:,} bytes, its weights have {held:,}"
         )
     translator = info.make(checkpoint.config)
     load_weights(folder, checkpoint, translator)
@@ -258,7 +258,7 @@ def load_weights(folder: Path, checkpoint: Checkpoint, translator: Translator) -
         raise RunError(
             f"{folder} holds weights of another network than {checkpoint.network} as configured here: "
             f"{len(wrong)} tensors differ, the first is {wrong[0]} "
-            f"({_shape(weights, wrong[0])} in the file, {_shape(own, wrong[0])} wanted)."
+            f"({_shape(weights, wrong[0])} in the file, {_shape(own, wrong[0])} wanted)"
         )
     translator.load_state_dict(weights)
 
@@ -272,7 +272,7 @@ def load_optimizers(folder: Path, checkpoint: Checkpoint, optimizers: Mapping[st
     if checkpoint.optimizers.keys() != optimizers.keys():
         raise RunError(
             f"{folder} has optimizers for {', '.join(checkpoint.optimizers)}, this network for {', '.join(optimizers)}: "
-            "it is a checkpoint of another network."
+            "it is a checkpoint of another network"
         )
     tensors = read_tensors(folder / checkpoint.files["optimizers"], checkpoint.sha256.get("optimizers"))
     for part, optimizer in optimizers.items():
@@ -314,6 +314,6 @@ def _refuse_pickle(path: Path) -> None:
     if path.suffix.lower() in PICKLE_SUFFIXES or path.is_file():
         what = "it is no safetensors file but a pickle, and " if is_pickle(path) else ""
         raise RunError(
-            f"{path} is refused: {what}a checkpoint is a folder of safetensors and JSON. Pickles (.pt, .pth, .ckpt, ...) can "
-            "run code when opened and are never loaded. Give a run folder made by `s1s2 train`."
+            f"{path} is refused: {what}a checkpoint is a folder of safetensors and JSON; pickles (.pt, .pth, .ckpt, ...) can "
+            "run code when opened and are never loaded; give a run folder made by `s1s2 train`"
         )

@@ -65,7 +65,7 @@ def clear(run: Path) -> None:
         RunError: There is a checkpoint.
     """
     if has_checkpoint(run):
-        raise RunError(f"{run} has a checkpoint by now, of another process. Go on with it by --resume {run}.")
+        raise RunError(f"{run} has a checkpoint by now, of another process; go on with it by --resume {run}")
     for path in (*(run / name for name in (CHECKPOINTS, SAMPLES, TENSORBOARD)), run / METRICS_FILE, *run.iterdir()):
         if path.is_dir() and path.name in (CHECKPOINTS, SAMPLES, TENSORBOARD):
             shutil.rmtree(path)
@@ -88,7 +88,7 @@ def occupied(run: Path) -> Iterator[None]:
             except OSError as error:
                 if error.errno in (errno.EACCES, errno.EAGAIN):
                     raise RunError(
-                        f"{run} is in use: another process trains there. Wait for it, stop it, or choose another --out."
+                        f"{run} is in use: another process trains there; wait for it, stop it, or choose another --out"
                     ) from error
                 logger.warning("No file locks at %s: nothing keeps another process from training there too.", run)
         try:
@@ -104,13 +104,13 @@ def _is_scrap(path: Path) -> bool:
 
 def _refuse_unless_same(out: Path, record: RunRecord | None) -> None:
     if record is None or not (out / RUN_FILE).is_file() or has_checkpoint(out):
-        raise RunError(f"{out} is not empty. Choose another --out, or go on with that run by --resume {out}.")
+        raise RunError(f"{out} is not empty; choose another --out, or go on with that run by --resume {out}")
     there, wanted = _plain(read_record(out)), _plain(record)
     differing = [name for name in DECIDES if there[name] != wanted[name]]
     if differing:
         raise RunError(
             f"{out} is not empty: a run with other settings ({', '.join(differing)}) was stopped there before its first "
-            f"checkpoint. Start it again by --resume {out}, delete it, or choose another --out."
+            f"checkpoint; start it again by --resume {out}, delete it, or choose another --out"
         )
 
 

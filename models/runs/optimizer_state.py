@@ -39,7 +39,7 @@ def restore(optimizer: Optimizer, part: str, tensors: Mapping[str, Tensor], desc
     """
     problem = _problem(described, optimizer, part)
     if problem:
-        raise RunError(f"The saved state of optimizer {part} does not fit: {problem}. Use the run's other checkpoint.")
+        raise RunError(f"the saved state of optimizer {part} does not fit: {problem}; use the run's other checkpoint")
     state: dict[int, dict[str, Any]] = {}
     for key, value in (*tensors.items(), *described["values"].items()):
         if key.startswith(f"{part}."):
@@ -54,7 +54,7 @@ def restore(optimizer: Optimizer, part: str, tensors: Mapping[str, Tensor], desc
         optimizer.load_state_dict({"state": state, "param_groups": groups})
     except (LookupError, ValueError, TypeError, RuntimeError) as error:  # of torch, for states that lack something
         raise RunError(
-            f"The saved state of optimizer {part} does not fit: {cut(repr(error))}. Use the run's other checkpoint."
+            f"the saved state of optimizer {part} does not fit: {cut(repr(error))}; use the run's other checkpoint"
         ) from error
     _match_memory_format(optimizer)
 

@@ -101,12 +101,10 @@ def default_dataset(root: Path = DATA_FOLDER) -> Path:
     """
     found = sorted(index.parent for index in root.glob(f"*/{INDEX_FILE}"))
     if not found:
-        raise RunError(
-            f"There is no dataset under {root}/. Build one with `s1s2 build RECIPE`, or name it with --data."
-        )
+        raise RunError(f"there is no dataset under {root}/; build one with `s1s2 build RECIPE`, or name it with --data")
     if len(found) > 1:
         raise RunError(
-            f"There are {len(found)} datasets under {root}/: {', '.join(map(str, found))}. Choose with --data."
+            f"there are {len(found)} datasets under {root}/: {', '.join(map(str, found))}; choose with --data"
         )
     return found[0]
 
@@ -126,11 +124,11 @@ def read_record(run: Path) -> RunRecord:
     try:
         return TypeAdapter(RunRecord).validate_json(path.read_bytes())
     except OSError as error:
-        raise RunError(f"{run} is no run folder: it has no {RUN_FILE}. Runs are made by `s1s2 train`.") from error
+        raise RunError(f"{run} is no run folder: it has no {RUN_FILE}; runs are made by `s1s2 train`") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise RunError(f"{path} is damaged or of another version: {where}: {first['msg']}. Train again.") from error
+        raise RunError(f"{path} is damaged or of another version: {where}: {first['msg']}; train again") from error
 
 
 def trained_pixel_sizes(run_or_checkpoint: Path) -> tuple[float, ...]:
@@ -186,7 +184,7 @@ def check_same_dataset(record: RunRecord, sha256: str, dataset: str) -> None:
     if sha256 != record.dataset_sha256:
         raise DatasetError(
             f"{dataset}: its index is not the one this run was trained on (SHA-256 {sha256[:12]}, the run has "
-            f"{record.dataset_sha256[:12]}). Restore the dataset, or train anew."
+            f"{record.dataset_sha256[:12]}); restore the dataset, or train anew"
         )
 
 

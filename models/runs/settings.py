@@ -47,11 +47,11 @@ class TrainSettings:
         for key, least in {"seed": 0, "workers": 0, "pictures": 0, **dict.fromkeys(counts, 1)}.items():
             value = getattr(self, key)
             if value is not None and value < least:
-                raise RunError(f"{key}={value} does not fit: the least is {least}.")
+                raise RunError(f"{key}={value} does not fit: the least is {least}")
         if self.clip_norm is not None and not self.clip_norm > 0:
-            raise RunError(f"clip_norm={self.clip_norm} does not fit: it must be above 0.")
+            raise RunError(f"clip_norm={self.clip_norm} does not fit: it must be above 0")
         if not self.s2_range[0] < self.s2_range[1]:
-            raise RunError(f"s2_range={self.s2_range} does not fit: the first value must be the lower one.")
+            raise RunError(f"s2_range={self.s2_range} does not fit: the first value must be the lower one")
 
 
 HOW_IT_RUNS: Final = ("workers", "compile", "channels_last", "checkpoint_every_steps", "log_every_steps", "pictures")

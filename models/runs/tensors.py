@@ -32,8 +32,8 @@ def refuse_pickled(path: Path) -> None:
     """
     if path.suffix.lower() in PICKLE_SUFFIXES or is_pickle(path):
         raise RunError(
-            f"{path} is no safetensors file but a pickle, as torch.save writes it. Pickles can run code when opened and are "
-            "never loaded. Put back the file that `s1s2 train` wrote, use the run's other checkpoint, or train again."
+            f"{path} is no safetensors file but a pickle, as torch.save writes it; pickles can run code when opened and are "
+            "never loaded; put back the file that `s1s2 train` wrote, use the run's other checkpoint, or train again"
         )
 
 
@@ -58,12 +58,12 @@ def read_tensors(path: Path, sha256: str | None) -> dict[str, Tensor]:
     try:
         tensors: dict[str, Tensor] = load_file(path)
     except (SafetensorError, OSError) as error:
-        raise RunError(f"{path} is no readable safetensors file ({error}). Use the run's other checkpoint.") from error
+        raise RunError(f"{path} is no readable safetensors file ({error}); use the run's other checkpoint") from error
     if sha256 is None:
         logger.warning("%s: its checkpoint is of a time before hashes were kept, so damage to it cannot be seen.", path)
     elif file_sha256(path) != sha256:
         raise RunError(
-            f"{path} is damaged or changed: its SHA-256 is not the one in its checkpoint. "
-            "Copy it again, use the run's other checkpoint, or train again."
+            f"{path} is damaged or changed: its SHA-256 is not the one in its checkpoint; "
+            "copy it again, use the run's other checkpoint, or train again"
         )
     return tensors

@@ -95,8 +95,8 @@ class LossMeter:
         named = ", ".join(f"{sample.patch_id} ({sample.direction})" for sample in used[:PATCHES_NAMED])
         more = f" and {len(used) - PATCHES_NAMED} more" if len(used) > PATCHES_NAMED else ""
         raise RunError(
-            f"A loss is not a finite number at step {step + 1}; the batch's patches: {named}{more}. The checkpoints are "
-            "from before it. Look at these patches, lower --set learning_rate, or use --precision 32-true."
+            f"a loss is not a finite number at step {step + 1}; the batch's patches: {named}{more}; the checkpoints are "
+            "from before it; look at these patches, lower --set learning_rate, or use --precision 32-true"
         )
 
 
@@ -203,7 +203,7 @@ def _drop_rows_after(path: Path, step: int) -> None:
             with path.open(newline="", encoding="utf-8") as file:
                 rows = [row for row in csv.reader(file) if len(row) == len(COLUMNS)]
         except (UnicodeDecodeError, csv.Error) as error:
-            raise RunError(f"{path} is damaged ({error}). Move it away to go on without the rows so far.") from error
+            raise RunError(f"{path} is damaged ({error}); move it away to go on without the rows so far") from error
         kept = [row for row in rows if row[0].isdecimal() and len(row[0]) <= _MOST_DIGITS]
     text = io.StringIO()
     csv.writer(text).writerows([COLUMNS, *(row for row in kept if int(row[0]) <= step)])

@@ -71,13 +71,13 @@ def train(
     """
     # What is trained on which devices, checked before anything is written.
     if resume is not None and out is not None:
-        raise RunError("--out and --resume contradict each other: a resumed run stays in its folder.")
+        raise RunError("--out and --resume contradict each other: a resumed run stays in its folder")
     earlier = None if resume is None else setup.find_earlier(resume)
     hardware = choose_hardware(device, devices, precision, kept=earlier.record.last_precision if earlier else None)
     if earlier is not None:
         start = setup.start_resumed(network, earlier, dataset, settings or {})
     elif dataset is None:
-        raise RunError("No dataset given: name one with --data.")
+        raise RunError("no dataset given: name one with --data")
     else:
         start = setup.start_new(network, dataset, settings or {})
     size = start.translator.config.batch_size
@@ -295,8 +295,8 @@ class _Loop:
                 checkpoint.copy(folder / "last", folder / "best")
         except OSError as error:
             raise RunError(
-                f"{folder} cannot be written ({error.strerror or error}). The checkpoint there is still the previous one; "
-                f"make room and go on with --resume {self.folder}."
+                f"{folder} cannot be written ({error.strerror or error}); the checkpoint there is still the previous one; "
+                f"make room and go on with --resume {self.folder}"
             ) from error
 
     def _complete_best(self) -> None:

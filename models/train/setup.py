@@ -117,7 +117,7 @@ def start_resumed(network: str, earlier: Earlier, dataset: str | Path | None, gi
     fixed = [key for key in given if key not in CHANGEABLE]
     if fixed:
         raise RunError(
-            f"{', '.join(fixed)} cannot be changed in a run that has begun; {', '.join(CHANGEABLE)} can. Train anew."
+            f"{', '.join(fixed)} cannot be changed in a run that has begun; {', '.join(CHANGEABLE)} can; train anew"
         )
     changed, theirs = split(info, given)
     training = replace(record.training, **{key: getattr(changed, key) for key in given if key not in theirs})
@@ -132,8 +132,8 @@ def start_resumed(network: str, earlier: Earlier, dataset: str | Path | None, gi
     ended = position.epoch >= translator.config.epochs or position.step >= (training.max_steps or position.step + 1)
     if ended and record.status == "finished":  # a run killed after its last step has still to say so
         raise RunError(
-            f"{run} is finished after {position.step} steps, {position.epoch} epochs. Train on with --set epochs=N or "
-            "--set max_steps=N above that."
+            f"{run} is finished after {position.step} steps, {position.epoch} epochs; train on with --set epochs=N or "
+            "--set max_steps=N above that"
         )
     start = _with_data(info.name, translator, training, saved.scaling, dataset or record.dataset)
     check_same_dataset(record, start.dataset_sha256, start.dataset)
@@ -179,7 +179,7 @@ def make_fabric(hardware: Hardware) -> Fabric:
             precision=hardware.precision,
         )
     except ValueError as error:
-        raise RunError(f"{error} Leave --accelerator and --strategy to `s1s2 train`.") from error
+        raise RunError(f"{error} Leave --accelerator and --strategy to `s1s2 train`") from error
 
 
 def end_others(fabric: Fabric) -> None:
@@ -218,12 +218,12 @@ def _refuse_other_network(
 ) -> None:
     if info.name != saved.network:
         what = f"{run} is a run" if folder is None else f"{folder} is a checkpoint"
-        raise RunError(f"{what} of {saved.network}, not of {info.name}: use `s1s2 train {saved.network}`.")
+        raise RunError(f"{what} of {saved.network}, not of {info.name}: use `s1s2 train {saved.network}`")
     for key, value in info.preset.items():
         if str(saved.config.get(key)) != value:
             raise RunError(
                 f"{network} stands for {key}={value}, but {folder or run} has {key}={saved.config.get(key)}: "
-                f"use `s1s2 train {saved.network}`, which goes on with what the run has."
+                f"use `s1s2 train {saved.network}`, which goes on with what the run has"
             )
 
 

@@ -63,8 +63,8 @@ def validate(
     images, absolute_sum, decibel_sum = add_up(sums).tolist()
     if not images or not math.isfinite(absolute_sum):
         raise RunError(
-            f"Validation gives no number: L1 sum {absolute_sum} over {images:.0f} images with valid pixels. Look at the val "
-            "split with `s1s2 report`, lower --set learning_rate, or use --precision 32-true."
+            f"validation gives no number: L1 sum {absolute_sum} over {images:.0f} images with valid pixels; look at the val "
+            "split with `s1s2 report`, lower --set learning_rate, or use --precision 32-true"
         )
     return Validation(l1=absolute_sum / images, psnr_db=decibel_sum / images)
 

@@ -50,16 +50,16 @@ def find_bands(stack: Stack, names: Sequence[str | None], where: str) -> tuple[i
         _refuse_linear(missing, names, where)
         known = "; ".join(f"{band} is also {_also(band)}" for band in missing)
         raise RunError(
-            f"{where} has no band {', '.join(missing)}; it has {', '.join(name or 'unnamed' for name in names)}. "
-            f"Bands are found by their description, wanted are {', '.join(stack.bands)} ({known}). Name them, for "
-            "instance with rasterio's `descriptions`, or give another file."
+            f"{where} has no band {', '.join(missing)}; it has {', '.join(name or 'unnamed' for name in names)}; "
+            f"bands are found by their description, wanted are {', '.join(stack.bands)} ({known}); name them, for "
+            "instance with rasterio's `descriptions`, or give another file"
         )
     for band, numbers in found.items():
         if len(numbers) > 1:
             raise RunError(
                 f"{where} has {len(numbers)} bands that could be {band}: "
-                f"{', '.join(f'{names[i]} (band {i + 1})' for i in numbers)}. Leave the one that is meant, and rename "
-                "the others or take them out (gdal_translate -b)."
+                f"{', '.join(f'{names[i]} (band {i + 1})' for i in numbers)}; leave the one that is meant, and rename "
+                "the others or take them out (gdal_translate -b)"
             )
     return tuple(found[band][0] + 1 for band in stack.bands)
 
@@ -80,6 +80,6 @@ def _refuse_linear(missing: Sequence[str], names: Sequence[str | None], where: s
         if band in missing and _DECIBELS not in words:
             said = ", ".join(word for word in words if word in _NOT_DECIBELS)
             raise RunError(
-                f"{where}: the name of band {name} says {said}; radar must be in dB. Give 10 * log10 of the calibrated "
-                f"linear power, in a band named {band} with the unit dB."
+                f"{where}: the name of band {name} says {said}; radar must be in dB; give 10 * log10 of the calibrated "
+                f"linear power, in a band named {band} with the unit dB"
             )

@@ -55,8 +55,8 @@ def check_values(scene: Scene, progress: Progress) -> None:
     if not shared:
         parts = ", ".join(f"{one.file.stack.key} in {one.count / (height * width):.1%}" for one in seen)
         raise RunError(
-            f"No pixel has values in all inputs ({parts} of the pixels): there is nothing to predict. Check the files' "
-            "nodata, and give inputs that overlap."
+            f"no pixel has values in all inputs ({parts} of the pixels): there is nothing to predict; check the files' "
+            "nodata, and give inputs that overlap"
         )
 
 
@@ -75,8 +75,8 @@ def check_grid(scene: Scene, trained_m: Sequence[float], *, any_pixel_size: bool
     path = scene.files[0].path
     if scene.crs and scene.crs.is_geographic:
         raise RunError(
-            f"{path} lies on a grid in degrees ({_name(scene)}): its pixels are not square on the ground. Reproject all "
-            "inputs to UTM (gdalwarp -t_srs EPSG:326xx or EPSG:327xx, xx being the zone) before they are translated."
+            f"{path} lies on a grid in degrees ({_name(scene)}): its pixels are not square on the ground; reproject all "
+            "inputs to UTM (gdalwarp -t_srs EPSG:326xx or EPSG:327xx, xx being the zone) before they are translated"
         )
     if any_pixel_size:
         return
@@ -91,8 +91,8 @@ def check_grid(scene: Scene, trained_m: Sequence[float], *, any_pixel_size: bool
         wanted_text = " or ".join(f"{wanted:g}" for wanted in trained_m)
         raise RunError(
             f"{path} has pixels of {size[0]:.3g} x {size[1]:.3g} m on the ground ({_name(scene)}), the network was trained "
-            f"on pixels of {wanted_text} m. Resample all inputs in UTM to {wanted_text} m (gdalwarp -tr), or take the pixels as "
-            "they are with --any-pixel-size."
+            f"on pixels of {wanted_text} m; resample all inputs in UTM to {wanted_text} m (gdalwarp -tr), or take the pixels as "
+            "they are with --any-pixel-size"
         )
 
 
@@ -123,8 +123,8 @@ class _Seen:
         where = f"{self.file.stack.key}: {self.file.path}"
         if not self.count:
             raise RunError(
-                f"{where}: not one valid pixel in {', '.join(self.file.stack.bands)}. Check its nodata, and that it covers "
-                "the place."
+                f"{where}: not one valid pixel in {', '.join(self.file.stack.bands)}; check its nodata, and that it covers "
+                "the place"
             )
         if self.file.stack.sensor == "s1":
             self._check_radar(where)
@@ -138,10 +138,10 @@ class _Seen:
             found = f"{where}: the values of band {band}, {low:.3g} to {high:.3g}, are no backscatter in dB"
             if low >= 0:
                 raise RunError(
-                    f"{found}, which is below 0 somewhere in any scene. This looks like linear power: give 10 * log10 of it, "
-                    "and set the band's unit to dB."
+                    f"{found}, which is below 0 somewhere in any scene; this looks like linear power: give 10 * log10 of it, "
+                    "and set the band's unit to dB"
                 )
-            raise RunError(f"{found}, which is above -50 somewhere in any scene. Check the band's scale and nodata.")
+            raise RunError(f"{found}, which is above -50 somewhere in any scene; check the band's scale and nodata")
 
     def _check_optical(self, where: str) -> None:
         scale = 1 / REFLECTANCE_SCALE
@@ -149,14 +149,14 @@ class _Seen:
             if high > IMPLAUSIBLE_REFLECTANCE or not can_be_reflectance(bright):
                 raise RunError(
                     f"{where}: reflectance up to {high:.4g} in band {band}, above {BRIGHTEST_REFLECTANCE:g} in {bright:.0%} of "
-                    f"its pixels. Reflectance lies around 0 to 1; set the bands' scale in the file (gdal_edit -scale {scale} "
-                    f"for reflectance x {REFLECTANCE_SCALE}), or divide the values."
+                    f"its pixels; reflectance lies around 0 to 1; set the bands' scale in the file (gdal_edit -scale {scale} "
+                    f"for reflectance x {REFLECTANCE_SCALE}), or divide the values"
                 )
         if self.high.max() < FAINTEST_REFLECTANCE:
             raise RunError(
-                f"{where}: reflectance of {self.high.max():.2g} at most, in all bands, after the file's scale. No scene is that "
+                f"{where}: reflectance of {self.high.max():.2g} at most, in all bands, after the file's scale; no scene is that "
                 "dark; values of 0 to 1 need the scale 1 (gdal_edit -scale 1) and floats, or multiply them by "
-                f"{REFLECTANCE_SCALE} and store integers."
+                f"{REFLECTANCE_SCALE} and store integers"
             )
 
 

@@ -22,7 +22,7 @@ def disk_advice(out: str | Path) -> Iterator[None]:
         yield
     except (OSError, CPLE_BaseError, SystemError) as error:  # rasterio's own errors of reading and writing are OSErrors
         raise RunError(
-            f"{out} cannot be written ({error}). Make room, or free it for writing, and start again."
+            f"{out} cannot be written ({error}); make room, or free it for writing, and start again"
         ) from error
 
 

@@ -59,8 +59,8 @@ def input_paths(task: Task, inputs: Sequence[str | Path]) -> dict[str, str | Pat
     if sorted(key for key, _ in pairs) != sorted(keys) or len(texts) != len(keys):
         wanted = " ".join(f"{key}=FILE.tif" for key in keys)
         raise RunError(
-            f"This run needs {len(keys)} inputs, {wanted} (names may be left out in this order), or a folder "
-            f"rasters/<roi> of a dataset; got {' '.join(texts) or 'nothing'}."
+            f"this run needs {len(keys)} inputs, {wanted} (names may be left out in this order), or a folder "
+            f"rasters/<roi> of a dataset; got {' '.join(texts) or 'nothing'}"
         )
     return dict(pairs)
 
@@ -86,8 +86,8 @@ def _period_folders(task: Task, folders: list[Storage]) -> list[Storage]:
         labels = ", ".join(Path(folder.url).name for folder in folders) or "none"
         needed = f"{task.n_periods} period" + ("s" if task.n_periods > 1 else "")
         raise RunError(
-            f"This run needs {needed}, got {len(folders)} ({labels}). Give a folder rasters/<roi> with just "
-            "these, or the period folders one by one, T1 first."
+            f"this run needs {needed}, got {len(folders)} ({labels}); give a folder rasters/<roi> with just "
+            "these, or the period folders one by one, T1 first"
         )
     return folders
 
@@ -207,15 +207,15 @@ def _open(stack: Stack, path: str | Path, context: ExitStack) -> InputFile:
         raster = context.enter_context(_raster(path, context))
     except (rasterio.errors.RasterioIOError, DatasetError) as error:
         reason = str(error).removeprefix(f"{path}: ")
-        raise RunError(f"{stack.key}: {path} cannot be read as a raster ({reason}). Give a GeoTIFF.") from error
+        raise RunError(f"{stack.key}: {path} cannot be read as a raster ({reason}); give a GeoTIFF") from error
     names = list(raster.descriptions)
     indexes = find_bands(stack, names, f"{stack.key}: {path}")
     for index in indexes:
         unit = raster.units[index - 1]
         if stack.sensor == "s1" and unit and unit.lower() != "db":
             raise RunError(
-                f"{stack.key}: band {names[index - 1]} of {path} is in {unit}; radar must be in dB. Give 10 * log10 of "
-                "linear power, with the unit dB."
+                f"{stack.key}: band {names[index - 1]} of {path} is in {unit}; radar must be in dB; give 10 * log10 of "
+                "linear power, with the unit dB"
             )
     slope = np.array([_slope(raster, index, stack.sensor) for index in indexes]).reshape(-1, 1, 1)
     offset = np.array([raster.offsets[index - 1] for index in indexes]).reshape(-1, 1, 1)
@@ -265,7 +265,7 @@ def _check_grids(files: Sequence[InputFile]) -> None:
             name = wrong[0]
             raise RunError(
                 f"{file.stack.key} ({file.path}) lies on another grid than {first.stack.key}: its {name} is "
-                f"{_short(ours[name])}, not {_short(theirs[name])}. Warp it onto that grid first."
+                f"{_short(ours[name])}, not {_short(theirs[name])}; warp it onto that grid first"
             )
 
 

@@ -127,12 +127,12 @@ def tiling(translator: Translator, window: int | None, overlap: int | None) -> t
     size = math.ceil(DEFAULT_WINDOW / multiple) * multiple if window is None else window
     if size <= 0 or size % multiple:
         raise RunError(
-            f"window={size} px does not fit this network: give a multiple of {multiple} px, such as {2 * multiple}."
+            f"window={size} px does not fit this network: give a multiple of {multiple} px, such as {2 * multiple}"
         )
     shared = size // 2 if overlap is None else overlap
     if not 0 <= shared < size:
         raise RunError(
-            f"overlap={shared} px does not fit windows of {size} px: give 0 to {size - 1}; half a window is usual."
+            f"overlap={shared} px does not fit windows of {size} px: give 0 to {size - 1}; half a window is usual"
         )
     return size, shared
 
@@ -142,7 +142,7 @@ class _Predictor:
 
     def __init__(self, translator: Translator, scaling: Scaling, scene: Scene, size: int, batch_size: int) -> None:
         if batch_size < 1:
-            raise RunError(f"batch_size={batch_size} does not fit: the least is 1.")
+            raise RunError(f"batch_size={batch_size} does not fit: the least is 1")
         self.translator = translator.eval()
         self.scaling = scaling
         self.scene = scene
@@ -171,7 +171,7 @@ class _Predictor:
             prediction = self.translator(batch).mean.float()
         if not bool(torch.isfinite(prediction).all()):
             raise RunError(
-                "The network predicted values that are not finite. Its training may have failed; see its metrics.csv."
+                "the network predicted values that are not finite; its training may have failed; see its metrics.csv"
             )
         values: NDArray[np.float32] = prediction.cpu().numpy()
         return values

@@ -131,7 +131,7 @@ class TestBrokenFile:
         assert not ended.value.code
         assert [line.split()[0] for line in lines[:-1]] == [name for name in zoo.names() if name != "broken"]
         assert re.match(
-            r"Network broken cannot be (loaded|made): (Syntax|ModuleNotFound|Attribute|Key)Error: ", lines[-1]
+            r"network broken cannot be (loaded|made): (Syntax|ModuleNotFound|Attribute|Key)Error: ", lines[-1]
         )
         with pytest.raises(SystemExit):
             cli.main(["networks", "--json"])
