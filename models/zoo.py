@@ -139,7 +139,7 @@ def describe() -> list[Description | Broken]:
         except RunError as error:
             rows.append(Broken(name=name, error=str(error)))
         except Exception as error:  # the file loads, but cannot make its network
-            rows.append(Broken(name=name, error=f"Network {name} cannot be made: {_in_a_line(error)}."))
+            rows.append(Broken(name=name, error=f"network {name} cannot be made: {_in_a_line(error)}"))
     return rows
 
 
