@@ -153,5 +153,5 @@ def test_a_mistyped_network_is_refused_before_pytorch_is_loaded(tmp_path: Path) 
             check=False,
         )
         assert done.returncode == 2
-        assert f"There is no network {words[0]!r}. Did you mean tsgan" in done.stderr
+        assert f"there is no network {words[0]!r}. Did you mean tsgan" in done.stderr
         assert done.stdout == "\n", "nothing heavy is loaded"
