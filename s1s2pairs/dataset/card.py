@@ -13,7 +13,7 @@ from typing import Any, Final
 from ..plan.choices import Plan
 from ..plan.lock import roi_to_json
 from ..sensors import Band, Layout
-from .columns import COLUMNS
+from .columns import COLUMNS, NUMBERS, TEXT_LISTS, TIMES, WHOLE
 from .contents import Unit, units_of
 from .layout import INDEX_FILE, LOCK_FILE, patches_pattern, rasters_pattern
 from .left_out import CARD_LEFT_OUT_KEY, LeftOut
@@ -68,22 +68,11 @@ _CONTEXT: Final[dict[str, Any]] = {
 }
 """The context that the Croissant specification recommends, plus a prefix for what it has no words for."""
 
-_INTEGERS: Final = (
-    *("row_off", "col_off", "height", "width", "relative_orbit", "s1_count", "s2_count", "month_shift"),
-)
-_FLOATS: Final = ("s1_valid_fraction", "s2_valid_fraction", "cloud_fraction", "lag_days", "mean_incidence_deg")
-_DATES: Final = ("s1_mean_time", "s2_mean_time")
-_REPEATED: Final = {
-    "transform": "sc:Float",
-    "s1_bands": "sc:Text",
-    "s2_bands": "sc:Text",
-    "s1_scene_ids": "sc:Text",
-    "s2_scene_ids": "sc:Text",
-}
+_REPEATED: Final = {"transform": "sc:Float", **dict.fromkeys(TEXT_LISTS, "sc:Text")}
 _TYPES: Final = {
-    **dict.fromkeys(_INTEGERS, "sc:Integer"),
-    **dict.fromkeys(_FLOATS, "sc:Float"),
-    **dict.fromkeys(_DATES, "sc:Date"),
+    **dict.fromkeys(WHOLE, "sc:Integer"),
+    **dict.fromkeys(NUMBERS, "sc:Float"),
+    **dict.fromkeys(TIMES, "sc:Date"),
     **_REPEATED,
     "season_locked": "sc:Boolean",
 }

@@ -45,10 +45,10 @@ COLUMNS: Final = {
 }
 """Column -> what it holds, in the file's order."""
 
-_TEXT_LISTS: Final = ("s1_bands", "s2_bands", "s1_scene_ids", "s2_scene_ids")
-_NUMBERS: Final = ("s1_valid_fraction", "s2_valid_fraction", "cloud_fraction", "lag_days", "mean_incidence_deg")
-_WHOLE: Final = ("row_off", "col_off", "height", "width", "relative_orbit", "s1_count", "s2_count", "month_shift")
-_TIMES: Final = ("s1_mean_time", "s2_mean_time")
+TEXT_LISTS: Final = ("s1_bands", "s2_bands", "s1_scene_ids", "s2_scene_ids")
+NUMBERS: Final = ("s1_valid_fraction", "s2_valid_fraction", "cloud_fraction", "lag_days", "mean_incidence_deg")
+WHOLE: Final = ("row_off", "col_off", "height", "width", "relative_orbit", "s1_count", "s2_count", "month_shift")
+TIMES: Final = ("s1_mean_time", "s2_mean_time")
 _MOST: Final = 1 << 31
 """No whole number of the index is larger."""
 _TIME: Final = pa.timestamp("us", "UTC")
@@ -79,10 +79,10 @@ def _is_list(kind: Any) -> bool:
 
 _Fits = Callable[[pa.DataType], bool]
 _KINDS: Final[dict[str, tuple[str, _Fits]]] = {
-    **dict.fromkeys(_TEXT_LISTS, ("lists of text", lambda kind: _is_list(kind) and _is_text(kind.value_type))),
-    **dict.fromkeys(_NUMBERS, ("numbers", pa.types.is_floating)),
-    **dict.fromkeys(_WHOLE, ("whole numbers", pa.types.is_integer)),
-    **dict.fromkeys(_TIMES, ("times, UTC", lambda kind: kind == _TIME)),
+    **dict.fromkeys(TEXT_LISTS, ("lists of text", lambda kind: _is_list(kind) and _is_text(kind.value_type))),
+    **dict.fromkeys(NUMBERS, ("numbers", pa.types.is_floating)),
+    **dict.fromkeys(WHOLE, ("whole numbers", pa.types.is_integer)),
+    **dict.fromkeys(TIMES, ("times, UTC", lambda kind: kind == _TIME)),
     "transform": ("lists of six numbers", lambda kind: _is_list(kind) and pa.types.is_floating(kind.value_type)),
     "geometry": ("geometries", pa.types.is_binary),
     "season_locked": ("true or false", pa.types.is_boolean),
@@ -92,14 +92,14 @@ _KINDS: Final[dict[str, tuple[str, _Fits]]] = {
 
 def _value_problem(column: pa.ChunkedArray, name: str) -> str | None:
     compute = pa.compute
-    if name in (*_TEXT_LISTS, "transform"):
+    if name in (*TEXT_LISTS, "transform"):
         if compute.list_flatten(column).null_count:
             return "has lists without a value"
         if name == "transform" and not compute.all(compute.equal(compute.list_value_length(column), 6)).as_py():
             return "has lists of another length than 6" if len(column) else None
-    if name in _WHOLE and not _within(column, -_MOST, _MOST):
+    if name in WHOLE and not _within(column, -_MOST, _MOST):
         return f"has numbers beyond {_MOST}"
-    if name in _TIMES and not _within(column.cast(pa.int64()), _FIRST_US, _LAST_US):
+    if name in TIMES and not _within(column.cast(pa.int64()), _FIRST_US, _LAST_US):
         return f"has times outside {_YEARS[0]} to {_YEARS[1]}"
     if name in ("s1_path", "s2_path") and not all(map(_is_inside, column.to_pylist())):
         return "names a file that lies outside the dataset"

@@ -15,14 +15,11 @@ from ..errors import DatasetError
 from ..grid import footprint_lonlat
 from ..sensors import SENSORS
 from ..untrusted import cut
-from .columns import COLUMNS, column_problem
+from .columns import COLUMNS, TEXT_LISTS, TIMES, column_problem
 from .contents import PatchRecord, Unit, UnitRecord
 from .layout import raster_path
 from .left_out import LeftOut
 from .patches import patch_grid, patch_id
-
-_TIMES: Final = ("s1_mean_time", "s2_mean_time")
-_LISTS: Final = ("transform", "s1_bands", "s2_bands", "s1_scene_ids", "s2_scene_ids")
 
 
 def dump_index(rows: Iterable[Mapping[str, Any]]) -> bytes:
@@ -33,7 +30,7 @@ def dump_index(rows: Iterable[Mapping[str, Any]]) -> bytes:
         times aware.
     """
     frame = gpd.GeoDataFrame(pd.DataFrame(list(rows), columns=list(COLUMNS)), geometry="geometry", crs="EPSG:4326")
-    for column in ("s1_mean_time", "s2_mean_time"):
+    for column in TIMES:
         frame[column] = pd.to_datetime(frame[column], utc=True).astype("datetime64[us, UTC]")
     buffer = io.BytesIO()
     frame.to_parquet(buffer, index=False, compression="zstd")
@@ -155,8 +152,8 @@ def read_rows(content: bytes, *, file: str) -> list[dict[str, Any]]:
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    times = {column: pd.Timestamp(row[column]).to_pydatetime() for column in _TIMES}
-    return {**row, **times, **{column: row[column].tolist() for column in _LISTS}}
+    times = {column: pd.Timestamp(row[column]).to_pydatetime() for column in TIMES}
+    return {**row, **times, **{column: row[column].tolist() for column in ("transform", *TEXT_LISTS)}}
 
 
 def patch_records_of(rows: Iterable[Mapping[str, Any]], left_out: LeftOut) -> dict[str, dict[str, PatchRecord]]:
