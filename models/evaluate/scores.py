@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..metrics import pixels as metrics
 from ..metrics.change import hard_change, soft_change
+from ..metrics.names import METRICS
 from ..metrics.pixels import FloatArray
 from ..metrics.ssim import mean_ssim, ssim_map, weighted_ssim
 from ..scaling import Scaling
@@ -30,13 +31,6 @@ RED, NEAR_INFRARED = "B4", "B8"
 LARGEST: Final = 1e15
 """Predictions from here on count as infinite: their squared errors overflow single precision when summed over a patch."""
 ERROR_SUFFIX: Final[Mapping[Sensor, str]] = {"s1": "db", "s2": "reflectance"}
-
-_POOLED: Final[Mapping[str, Callable[[FloatArray], float]]] = {
-    "r2": metrics.r2,
-    "kge": metrics.kge,
-    "cc": metrics.cc,
-    "skill": metrics.skill,
-}
 
 
 class ScoreKey(NamedTuple):
@@ -133,7 +127,8 @@ class Scores:
         suffix = NDVI.lower() if band == NDVI else ERROR_SUFFIX[self.sensor]
         errors = {f"mae_{suffix}": metrics.mae, f"rmse_{suffix}": metrics.rmse}
         angle = {"sam_flat_rad": metrics.flat_angle} if self.sensor == "s2" else {}
-        return {**errors, **_POOLED, **angle}
+        pooled = {name: metric.pooled for name, metric in METRICS.items() if metric.pooled is not None}
+        return {**errors, **pooled, **angle}
 
 
 class _Comparison(NamedTuple):

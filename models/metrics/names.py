@@ -1,11 +1,11 @@
-"""What metrics are called where people read them, and which way they improve."""
+"""What metrics are called where people read them, which way they improve, and how they are pooled over images."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from .pixels import PSNR_CEILING_DB
+from .pixels import PSNR_CEILING_DB, FloatArray, cc, kge, r2, skill
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,6 +19,8 @@ class MetricName:
     ceiling: float | None = None
     """Value given to a perfect image, where the formula has none."""
     meaning: str
+    pooled: Callable[[FloatArray], float] | None = None
+    """Works it out from the sums over a group's pixels (`pixels.Sums`), for those that are worked out so in every unit."""
 
     @property
     def arrow(self) -> str:
@@ -66,11 +68,15 @@ METRICS: Final[Mapping[str, MetricName]] = {
     "rmse_db": _error("RMSE", "dB", 2, _RMSE),
     "rmse_reflectance": _error("RMSE", "reflectance", 4, _RMSE),
     "rmse_ndvi": _error("RMSE", "NDVI", 3, _RMSE),
-    "r2": MetricName(label="R²", meaning="coefficient of determination; 1 is perfect"),
-    "kge": MetricName(label="KGE", meaning="Kling-Gupta efficiency; 1 is perfect"),
-    "cc": MetricName(label="correlation", meaning="Pearson's correlation of prediction and target over pixels"),
+    "r2": MetricName(label="R²", meaning="coefficient of determination; 1 is perfect", pooled=r2),
+    "kge": MetricName(label="KGE", meaning="Kling-Gupta efficiency; 1 is perfect", pooled=kge),
+    "cc": MetricName(
+        label="correlation", meaning="Pearson's correlation of prediction and target over pixels", pooled=cc
+    ),
     "skill": MetricName(
-        label="skill over copying", meaning="1 - MSE / MSE of copying the earlier image: 1 is perfect, 0 no better"
+        label="skill over copying",
+        meaning="1 - MSE / MSE of copying the earlier image: 1 is perfect, 0 no better",
+        pooled=skill,
     ),
     "sam_deg": MetricName(
         label="spectral angle", unit="°", best="low", decimals=2, meaning="angle between spectra, mean over pixels"
