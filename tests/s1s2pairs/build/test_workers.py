@@ -13,6 +13,7 @@ from s1s2pairs.build import raster
 from s1s2pairs.build.build import build
 from s1s2pairs.build.opener import SourceOpener
 from s1s2pairs.build.workers import open_pool
+from s1s2pairs.dataset import unit_files
 from s1s2pairs.errors import GridError, RecipeError
 from tests.refusals import assert_names, refuses
 from tests.s1s2pairs.conftest import Built, tree
@@ -83,7 +84,7 @@ def test_all_requests_are_in_flight_while_rasters_are_encoded() -> None:
 def test_a_few_rasters_are_encoded_at_once_while_the_source_is_asked_for_others(
     built: Built, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fetch, encode, lock, all_asked = raster.fetch, raster.encode, threading.Lock(), threading.Event()
+    fetch, encode, lock, all_asked = raster.fetch, unit_files.encode, threading.Lock(), threading.Event()
     asked, encoding, most = 0, 0, 0
 
     def counted_fetch(*arguments: Any) -> Any:
@@ -106,7 +107,7 @@ def test_a_few_rasters_are_encoded_at_once_while_the_source_is_asked_for_others(
         return content
 
     monkeypatch.setattr(raster, "fetch", counted_fetch)
-    monkeypatch.setattr(raster, "encode", slow_encode)
+    monkeypatch.setattr(unit_files, "encode", slow_encode)
     build(built.recipe, opener=FakeOpener(folder=str(source)), out=str(tmp_path / "out"), workers=8)
     assert 1 <= most <= raster.ENCODERS
     assert tree(tmp_path / "out") == tree(built.root)
