@@ -5,7 +5,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import torch
 from torch.distributed import is_torchelastic_launched
@@ -202,3 +202,16 @@ def _choose_precision(given: str | None, kept: str | None, device: torch.device)
         why = "" if given else " The run has trained in it so far: go on with another --precision, or on a GPU."
         raise RunError(f"precision 16-mixed needs a GPU: on a CPU choose 32-true or bf16-mixed.{why}")
     return precision
+
+
+def part_from_others(fabric: Any, *, failed: bool) -> None:
+    """Let all processes of a run end together; after a failure end those that this one has started.
+
+    They might wait for it for ever, or say again what it has said. And a process that ends with its connections open may abort.
+    """
+    if failed:
+        for process in getattr(fabric.strategy.launcher, "procs", ()):
+            process.kill()
+    elif torch.distributed.is_available() and torch.distributed.is_initialized():
+        fabric.barrier()
+        torch.distributed.destroy_process_group()

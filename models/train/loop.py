@@ -26,7 +26,7 @@ from s1s2pairs.errors import RunError
 
 from ..data.dataset import RawBatch
 from ..data.loader import EpochBatches, make_loader, to_network
-from ..hardware import choose_hardware, default_workers, explain_failure, numerics, seed_step
+from ..hardware import choose_hardware, default_workers, explain_failure, numerics, part_from_others, seed_step
 from ..processes import is_first_process
 from ..runs import checkpoint
 from ..runs.folder import CHECKPOINTS, claim_folder, clear, occupied
@@ -96,7 +96,7 @@ def train(
             setup.note_changes(start, hardware)
         if os.environ.get("LT_CLI_USED") != "1":  # `fabric run` has launched already
             fabric.launch()
-        until_end.push(lambda kind, *_: setup.end_others(fabric) if kind else None)
+        until_end.push(lambda kind, *_: part_from_others(fabric, failed=kind is not None))
         folder = Path(fabric.broadcast(str(folder)))
         batches.rank = fabric.global_rank
         try:

@@ -182,12 +182,6 @@ def make_fabric(hardware: Hardware) -> Fabric:
         raise RunError(f"{error} Leave --accelerator and --strategy to `s1s2 train`") from error
 
 
-def end_others(fabric: Fabric) -> None:
-    """End the processes that this one has started, which may wait for it for ever, or are about to say what it has said."""
-    for process in getattr(fabric.strategy.launcher, "procs", ()):
-        process.kill()
-
-
 def make_optimizers(start: Start, *, scaled_loss: bool) -> dict[str, Optimizer]:
     """Make the optimizer of each part, on the device where the network is; with its state, if a run goes on.
 

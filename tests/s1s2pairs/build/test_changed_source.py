@@ -28,7 +28,7 @@ def test_what_changed_since_the_plan_is_not_fetched(run: Run, source: Path, tmp_
     (source / "version.txt").write_text("2")
     report = run(tiny_recipe(TWO))
     assert [roi.roi for roi in report.failed] == ["north", "south"]
-    assert_names(str(report.failed[0].failure), "S1/north/37", LOCK_FILE, "--out")
+    assert_names(str(report.failed[0].failure), "north", LOCK_FILE, "--out")
     assert not any(call.startswith(("mean_sar", "composite")) for call in calls(source))
     (tmp_path / "out" / LOCK_FILE).unlink()
     assert not run(tiny_recipe(TWO)).failed, "as the message says"
