@@ -199,8 +199,8 @@ def _choose_precision(given: str | None, kept: str | None, device: torch.device)
         raise RunError(f"unknown precision {word!r}: choose {', '.join(sorted(set(PRECISIONS.values())))}")
     precision = PRECISIONS[word]
     if precision == "16-mixed" and device.type == "cpu":
-        why = "" if given else " The run has trained in it so far: go on with another --precision, or on a GPU."
-        raise RunError(f"precision 16-mixed needs a GPU: on a CPU choose 32-true or bf16-mixed.{why}")
+        why = "" if given else "; the run has trained in it so far: go on with another --precision, or on a GPU"
+        raise RunError(f"precision 16-mixed needs a GPU: on a CPU choose 32-true or bf16-mixed{why}")
     return precision
 
 

@@ -1,4 +1,4 @@
-"""What a check of a source finds: one explanation for each thing that a build relies on."""
+"""What a check of a source finds: one finding for each thing that a build relies on."""
 
 from dataclasses import dataclass
 from typing import Literal
