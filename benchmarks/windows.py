@@ -16,7 +16,7 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from models.runs.checkpoint import load_translator
+from models.runs.loading import load_translator
 from models.translate.translate import translate
 
 

@@ -1,13 +1,14 @@
 """The seam between a network and everything that trains, evaluates or applies one."""
 
 import abc
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Adam, AdamW, Optimizer
 
 from s1s2pairs.errors import RunError
 
@@ -25,6 +26,23 @@ class Prediction:
     """(batch, band, y, x) float, standard deviation on the same scale; None where a network gives none."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingProgress:
+    """How far a training has come when a step begins."""
+
+    step: int = 0
+    """Steps before this one."""
+    epochs: float = 0.0
+    """Epochs that have passed, with the part of the one under way."""
+    share: float = 0.0
+    """Part of all epochs that has passed, from 0 to 1."""
+
+    @property
+    def epoch(self) -> int:
+        """The epoch under way, from 0."""
+        return int(self.epochs)
+
+
 class Translator(nn.Module, abc.ABC):
     """A network with its losses: predicts the target stack of its task and says how it wants to be trained.
 
@@ -34,12 +52,19 @@ class Translator(nn.Module, abc.ABC):
 
     parts: ClassVar[tuple[str, ...]]
     """Attribute names of the sub-networks that are trained, each by its own optimiser."""
+    conditions: ClassVar[tuple[str, ...]] = ()
+    """Entries of a batch among `task.CONDITIONS` that the network reads."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
         self.logged: dict[str, Tensor] = {}
         """Loss components of the last step, detached, for the log."""
+        self.progress = TrainingProgress()
+        """Set by the loop before each step."""
+        self.training_state: dict[str, Tensor] = {}
+        """What training must remember beside weights, such as earlier predictions; each process has its own. Checkpoints
+        keep it, so that a run that goes on learns what an undisturbed one would have."""
 
     @property
     def task(self) -> Task:
@@ -59,23 +84,40 @@ class Translator(nn.Module, abc.ABC):
         """
 
     def optimizers(self, *, fused: bool) -> dict[str, Optimizer]:
-        """Return one optimiser per part: Adam, unless a network says otherwise.
+        """Return one optimiser per part, as the config says, unless a network says otherwise.
 
         Args:
             fused: Use the implementation that updates all weights in one kernel.
         """
-        settings = self.config
+        config = self.config
+        kind = {"adam": Adam, "adamw": AdamW}[config.optimizer]
         return {
-            part: Adam(self.get_submodule(part).parameters(), settings.learning_rate, settings.betas, fused=fused)
+            part: kind(
+                self.get_submodule(part).parameters(),
+                lr=config.learning_rate,
+                betas=config.betas,
+                weight_decay=config.weight_decay,
+                fused=fused,
+            )
             for part in self.parts
         }
 
-    def learning_rate_factor(self, epoch: int) -> float:
-        """Return what the learning rate is multiplied by in `epoch`, which counts from 0.
+    def learning_rate_factor(self, part: str, progress: TrainingProgress) -> float:  # noqa: ARG002 - for networks that differ
+        """Return what the learning rate of a part is multiplied by in a step.
 
-        It is constant, then falls by equal steps over the last `decay_epochs` epochs; zero would come right after them.
+        It rises evenly over `warmup_steps`, is constant, then falls over the last `decay_epochs` epochs: by equal steps from
+        epoch to epoch, where zero would come right after the last, or along half a cosine from step to step.
+
+        Args:
+            part: One of `parts`; all have the same schedule unless a network says otherwise.
+            progress: Where the training is.
         """
-        return min(1.0, (self.config.epochs - epoch) / (self.config.decay_epochs + 1))
+        config = self.config
+        warm = min(1.0, (progress.step + 1) / (config.warmup_steps + 1))
+        if config.decay == "linear":
+            return warm * min(1.0, (config.epochs - progress.epoch) / (config.decay_epochs + 1))
+        fallen = max(0.0, progress.epochs - (config.epochs - config.decay_epochs)) / max(1, config.decay_epochs)
+        return warm * 0.5 * (1.0 + math.cos(math.pi * min(1.0, fallen)))
 
     def check_patch(self, batch: Batch) -> None:
         """Refuse patches whose size the network cannot halve as often as it must.

@@ -1,7 +1,7 @@
 """Find networks by name, make them from settings, describe them.
 
 A network is a file in `networks/`; nothing registers itself. The file offers `Config`, `Network`, `PAPER`, `YEAR`,
-`SUMMARY`.
+`SUMMARY`, and where it has published names that stand for some of its settings, `ALIASES`.
 """
 
 import importlib
@@ -14,7 +14,7 @@ from s1s2pairs.errors import RunError
 
 from . import networks as networks_package
 from .config import NetworkConfig, parse, refuse_unknown
-from .network_names import ALIASES, names, unknown
+from .network_names import aliases, names, unknown
 from .translator import Translator
 
 
@@ -117,7 +117,7 @@ def resolve(name: str) -> NetworkInfo:
     Raises:
         RunError: As for `load`.
     """
-    file, preset = ALIASES.get(name, (name, {}))
+    file, preset = aliases().get(name, (name, {}))
     return replace(load(file), preset=preset)
 
 
@@ -154,7 +154,7 @@ def _describe(info: NetworkInfo) -> Description:
         summary=info.summary,
         task=f"{' + '.join(stack.key for stack in task.inputs)} -> {task.target.key}",
         parameters={part: count_parameters(translator, part) for part in translator.parts},
-        aliases=tuple(alias for alias, (network, _) in ALIASES.items() if network == info.name),
+        aliases=tuple(alias for alias, (network, _) in aliases().items() if network == info.name),
     )
 
 

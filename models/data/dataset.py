@@ -1,15 +1,10 @@
-"""Samples of a task from a built dataset, ready for a network."""
+"""Samples of a task from built datasets, ready for a network."""
 
-import itertools
-import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 import torch
 from torch.utils.data import Dataset as TorchDataset
 
@@ -19,51 +14,16 @@ from s1s2pairs.sensors import REFLECTANCE_SCALE, S2_NODATA
 
 from ..missing import BLANK, present
 from ..scaling import Scaling
-from ..task import Batch, Stack, Task
-from .cache import Cache, open_cache
+from ..task import Batch, Orders, Stack, Task
+from .cache import open_cache
+from .patches import Crop, Patches, RawBatch, Request
+from .samples import acquisition_table, conditions, find_samples
 
-logger = logging.getLogger(__name__)
-
-DAY_ZERO: Final = pd.Timestamp("2014-01-01", tz="UTC")
-"""`days` in a batch count from here: the year Sentinel-1A was launched."""
-
-Crop = tuple[int, int]
-"""First row and column of the part of a patch to read."""
-RawBatch = dict[str, torch.Tensor]
-"""A batch as stored: `days` and `sample` as in `Batch`; per stack (batch, band, y, x), S1 float32 dB with NaN where missing,
-S2 uint16 reflectance x 10000 with 0 where missing."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Sample:
-    """One patch, seen at as many periods as the task has dates."""
-
-    patch_id: str
-    roi: str
-    periods: tuple[str, ...]
-    """Period of T1, T2, ..., or the only one a task of one date has: in time's order when forward, reversed when backward."""
-    direction: str
-    """`forward` or `backward`; always forward in tasks with one date."""
-    rows: tuple[int, ...]
-    """Index row of T1, T2, ...; the same for all in a task of one date, whichever it is."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
-    """Samples to read, as reading needs to know them."""
-
-    rows: npt.NDArray[np.int_]
-    """(batch, date) index rows."""
-    days: npt.NDArray[np.float32]
-    """(batch, date) as in a `Batch`."""
-    numbers: tuple[int, ...]
-    """Numbers of the samples."""
-    crops: Sequence[Crop] | None
-    """Offset of the square to read, per sample; None reads whole patches."""
+AnyDataset: TypeAlias = Dataset | Path | str
 
 
 class PairDataset(TorchDataset[Batch]):
-    """Samples of one task and split, read from the dataset's packed cache.
+    """Samples of one task and split, read from the packed caches of one or several datasets.
 
     An item is one sample, scaled, so that any `DataLoader` works. `loader.make_loader` is faster: it reads whole batches,
     and leaves scaling to the device that trains, so that half the bytes travel.
@@ -71,43 +31,61 @@ class PairDataset(TorchDataset[Batch]):
 
     def __init__(
         self,
-        dataset: Dataset | Path | str,
+        datasets: AnyDataset | Sequence[AnyDataset],
         task: Task,
         *,
         split: str,
         scaling: Scaling,
-        two_way: bool = True,
+        orders: Orders = "two_way",
         crop: int | None = None,
     ) -> None:
-        """Open a dataset for a task; packs its cache if needed.
+        """Open datasets for a task; packs their caches if needed.
 
         Args:
-            dataset: An open dataset, or the folder made by `s1s2 build`.
+            datasets: One or several: open, or folders made by `s1s2 build`. Their samples follow one another.
             task: What goes in and comes out.
             split: `train`, `val` or `test`.
             scaling: Physical values to network values.
-            two_way: Also use each location backward, with the periods in reverse.
+            orders: In which orders the periods of a location are used.
             crop: Side in pixels of the squares read when asked for with an offset. Cropping is the only augmentation
                 there is: rotating or flipping a radar image gives one that no orbit could have taken.
 
         Raises:
-            RunError: The dataset lacks a band or period that the task needs, or the split is empty.
-            DatasetError: The dataset is missing or damaged.
+            RunError: A dataset lacks a band or period that the task needs, or the split is empty; the datasets' patches
+                differ in size.
+            DatasetError: A dataset is missing or damaged.
         """
-        dataset = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
-        _check_bands(dataset, task)
+        given = [datasets] if isinstance(datasets, AnyDataset) else datasets
+        opened = [dataset if isinstance(dataset, Dataset) else open_dataset(dataset) for dataset in given]
+        for dataset in opened:
+            _check_bands(dataset, task)
         self.task = task
         self.split = split
         self.scaling = scaling
         self.crop = crop
-        self.samples = _samples(dataset, task, split, two_way=two_way)
-        """Every sample, in the order of the index; `batch["sample"]` counts in it."""
-        cache = open_cache(dataset)
-        self.patches = Patches(cache, task.stacks, crop)
+        first_rows = [0, *np.cumsum([len(dataset.index) for dataset in opened]).tolist()]
+        self.samples = [
+            sample
+            for dataset, first_row in zip(opened, first_rows, strict=False)
+            for sample in find_samples(dataset, task, split, orders=orders, first_row=first_row)
+        ]
+        """Every sample, in the order of the indexes; `batch["sample"]` counts in it."""
+        caches = [open_cache(dataset) for dataset in opened]
+        sizes = [(cache.layout.height, cache.layout.width) for cache in caches]
+        if len(set(sizes)) > 1:
+            listed = "; ".join(
+                f"{dataset.storage.url} {height} x {width} px"
+                for dataset, (height, width) in zip(opened, sizes, strict=True)
+            )
+            raise RunError(
+                f"patches of several sizes cannot go into one batch: {listed}; build all with one patch size"
+            )
+        self.patches = Patches(caches, task.stacks, crop)
         """Reads pixels; small, so that it can be sent to other processes."""
         self._scalers = {stack.key: _Scaler(stack, scaling) for stack in task.stacks}
-        self._days = _days(dataset, task)
-        self.patch_size: tuple[int, int] = (cache.layout.height, cache.layout.width)
+        self._dates = [stack.date for stack in task.stacks]
+        self._acquisitions = np.concatenate([acquisition_table(dataset, task) for dataset in opened])
+        self.patch_size: tuple[int, int] = sizes[0]
         """Height and width of the patches, before cropping."""
         if crop is not None and not 0 < crop <= min(self.patch_size):
             raise RunError(f"crop = {crop} px does not fit into the dataset's patches of {self.patch_size} px")
@@ -133,73 +111,63 @@ class PairDataset(TorchDataset[Batch]):
         """Read samples as they are stored; arguments as for `batch`."""
         return self.patches.read(self.request(numbers, crops))
 
-    def request(self, numbers: Sequence[int], crops: Sequence[Crop] | None = None) -> Request:
-        """Return what `patches` must know to read samples; arguments as for `batch`."""
-        rows = np.array([self.samples[number].rows for number in numbers])
-        return Request(rows=rows, days=self._days[rows], numbers=tuple(numbers), crops=crops)
+    def request(
+        self,
+        numbers: Sequence[int],
+        crops: Sequence[Crop] | None = None,
+        *,
+        targets: Sequence[int] | None = None,
+        target_crops: Sequence[Crop] | None = None,
+    ) -> Request:
+        """Return what `patches` must know to read samples.
 
-    def scale(self, raw: RawBatch) -> Batch:
-        """Turn what `read` gives into what a network takes, on the device where it is."""
-        batch = {"days": raw["days"], "sample": raw["sample"]}
+        Args:
+            numbers: Which samples.
+            crops: Offset of the square to read, per sample; None reads whole patches.
+            targets: Samples to take the target stack from, in place of the same ones.
+            target_crops: Offsets for those.
+        """
+        dated = np.array([self.samples[number].rows for number in numbers])  # (batch, date)
+        rows = dated[:, self._dates]
+        if targets is not None:
+            rows[:, -1] = [self.samples[number].rows[self.task.target.date] for number in targets]
+        offsets = None
+        if crops is not None:
+            offsets = np.repeat(np.array(crops)[:, None], len(self._dates), axis=1)
+            if target_crops is not None:
+                offsets[:, -1] = target_crops
+        acquisitions = self._acquisitions[dated]
+        return Request(rows=rows, acquisitions=acquisitions, numbers=tuple(numbers), offsets=offsets)
+
+    def scale(self, raw: RawBatch, *, paired: bool = True) -> Batch:
+        """Turn what `read` gives into what a network takes, on the device where it is.
+
+        Args:
+            raw: What was read.
+            paired: Whether target and inputs show the same ground; else each has a mask of its own.
+        """
+        batch = {**conditions(raw["acquisitions"]), "sample": raw["sample"]}
         for key, scaler in self._scalers.items():
             batch[key], usable = scaler.scale(raw[key])
-            batch["valid"] = batch["valid"] & usable if "valid" in batch else usable
+            if key == self.task.target.key and not paired:
+                batch["target_valid"] = usable
+            else:
+                batch["valid"] = batch["valid"] & usable if "valid" in batch else usable
         return batch
 
-    def observed(self, raw: RawBatch) -> torch.Tensor:
-        """Return the target as it was observed, beyond the scaling's range too.
+    def observed(self, raw: RawBatch, stack: Stack | None = None) -> torch.Tensor:
+        """Return a stack as it was observed, beyond the scaling's range too.
 
         Args:
             raw: What `read` gives, on any device.
+            stack: One of the task's; none means the target.
 
         Returns:
             (batch, band, y, x) float32, dB or reflectance; 0 where missing.
         """
-        target = self.task.target
-        values = raw[target.key].float()
-        return values.nan_to_num(nan=0.0) if target.sensor == "s1" else values / REFLECTANCE_SCALE
-
-
-class Patches:
-    """Reads batches from the packed cache. Sent to another process, it is a path and names of bands, of whatever dataset."""
-
-    def __init__(self, cache: Cache, stacks: Sequence[Stack], crop: int | None) -> None:
-        """Read some stacks from a cache; `crop` as in `PairDataset`."""
-        self._cache, self._stacks, self._crop = cache, tuple(stacks), crop
-        self._readers = {stack.key: _Reader(cache, stack) for stack in stacks}
-
-    def __reduce__(self) -> tuple[type["Patches"], tuple[Cache, tuple[Stack, ...], int | None]]:
-        """Send no pixels to another process, which maps the cache itself."""
-        return Patches, (self._cache, self._stacks, self._crop)
-
-    def read(self, request: Request) -> RawBatch:
-        """Read samples as they are stored."""
-        if request.crops is None:
-            windows = [(slice(None), slice(None))] * len(request.rows)
-        else:
-            side = self._crop or min(self._cache.layout.height, self._cache.layout.width)
-            windows = [(slice(row, row + side), slice(column, column + side)) for row, column in request.crops]
-        raw = {key: torch.from_numpy(reader.read(request.rows, windows)) for key, reader in self._readers.items()}
-        return {**raw, "days": torch.from_numpy(request.days), "sample": torch.tensor(list(request.numbers))}
-
-
-class _Reader:
-    """Reads one stack of the task from the cache."""
-
-    def __init__(self, cache: Cache, stack: Stack) -> None:
-        names = cache.layout.bands(stack.sensor)
-        self._date = stack.date
-        self._packed = cache.s1 if stack.sensor == "s1" else cache.s2
-        self._channels = _as_slice([names.index(band) for band in stack.bands])
-        self._bands = len(stack.bands)
-
-    def read(self, rows: npt.NDArray[np.int_], windows: Sequence[tuple[slice, slice]]) -> npt.NDArray[Any]:
-        """Return (batch, band, y, x) as packed, from index rows (batch, date)."""
-        first = self._packed[0, 0][windows[0]]
-        read = np.empty((len(rows), self._bands, *first.shape), self._packed.dtype)
-        for sample, (row, window) in enumerate(zip(rows[:, self._date], windows, strict=True)):
-            read[sample] = self._packed[row][self._channels][:, *window]
-        return read
+        stack = stack or self.task.target
+        values = raw[stack.key].float()
+        return values.nan_to_num(nan=0.0) if stack.sensor == "s1" else values / REFLECTANCE_SCALE
 
 
 class _Scaler:
@@ -229,12 +197,6 @@ class _Scaler:
         return values, usable
 
 
-def _as_slice(channels: list[int]) -> slice | list[int]:
-    """Return neighbouring channels as a slice, which reads without a copy."""
-    first = channels[0]
-    return slice(first, first + len(channels)) if channels == list(range(first, first + len(channels))) else channels
-
-
 def _check_bands(dataset: Dataset, task: Task) -> None:
     there = {"s1": dataset.s1_bands, "s2": dataset.s2_bands}
     for stack in task.stacks:
@@ -244,46 +206,3 @@ def _check_bands(dataset: Dataset, task: Task) -> None:
                 f"{dataset.storage.url} lacks {stack.sensor.upper()} band {', '.join(missing)}, which task {task.name} needs; "
                 f"it has {', '.join(there[stack.sensor])}; build it with these bands, or choose others with --set"
             )
-
-
-def _samples(dataset: Dataset, task: Task, split: str, *, two_way: bool) -> list[Sample]:
-    periods, needed = dataset.periods, task.n_periods
-    if len(periods) < needed:
-        raise RunError(
-            f"{dataset.storage.url} lacks a period: task {task.name} needs {needed}, it has {', '.join(periods)}; "
-            "build it with more, as in `s1s2 build RECIPE --years 2019 2021`"
-        )
-    index = dataset.index.reset_index(drop=True)
-    chosen = index[index["split"] == split]
-    if chosen.empty:
-        there = ", ".join(sorted(index["split"].unique()))
-        raise RunError(f"{dataset.storage.url} has no patches in split {split!r}; its splits are {there}")
-    samples, without = [], 0
-    for patch_id, rows in chosen.groupby("patch_id", sort=False):
-        row_of = dict(zip(rows["period"], rows.index, strict=True))
-        for forward in itertools.combinations([period for period in periods if period in row_of], needed):
-            ways = {"forward": forward} | ({"backward": forward[::-1]} if two_way and needed > 1 else {})
-            for direction, way in ways.items():
-                used = tuple(int(row_of[period]) for period in way) * (task.n_dates // needed)
-                if any(index.at[used[stack.date], f"{stack.sensor}_valid_fraction"] == 0 for stack in task.stacks):
-                    without += 1
-                    continue
-                roi = str(rows["roi"].iloc[0])
-                samples.append(Sample(patch_id=str(patch_id), roi=roi, periods=way, direction=direction, rows=used))
-    if without:
-        logger.warning(
-            "%s, split %s: left out %d samples without any valid pixel.", dataset.storage.url, split, without
-        )
-    if not samples:
-        raise RunError(
-            f"{dataset.storage.url}, split {split!r}: no patch has {needed} periods with valid pixels; "
-            "`s1s2 report` shows what is missing"
-        )
-    return samples
-
-
-def _days(dataset: Dataset, task: Task) -> npt.NDArray[np.float32]:
-    """Return (row,) float32: days since 2014 at which the target's sensor saw each index row."""
-    times = dataset.index[f"{task.target.sensor}_mean_time"]
-    days: npt.NDArray[np.float32] = ((times - DAY_ZERO) / pd.Timedelta(days=1)).to_numpy(np.float32)
-    return days

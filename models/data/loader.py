@@ -1,6 +1,7 @@
 """Batches: which samples make up each, how they are read ahead, how they get to the device."""
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch.utils.data import DataLoader, Sampler
@@ -9,7 +10,19 @@ from torch.utils.data import Dataset as TorchDataset
 from s1s2pairs.errors import RunError
 
 from ..task import Batch
-from .dataset import Crop, PairDataset, Patches, RawBatch, Request
+from .dataset import PairDataset
+from .patches import Crop, Patches, RawBatch, Request
+
+
+class Draw(NamedTuple):
+    """One sample of a batch, and how to read it."""
+
+    sample: int
+    crop: Crop | None = None
+    """None reads the whole patch."""
+    target: int | None = None
+    """Sample that the target is taken from, in a task that trains unpaired."""
+    target_crop: Crop | None = None
 
 
 class EpochBatches:
@@ -55,39 +68,50 @@ class EpochBatches:
         """Return the number of batches after the first `used` samples of an epoch; fewer samples than a step takes make none."""
         return (len(self._dataset) - used) // self.step_samples
 
-    def __iter__(self) -> Iterator[list[int] | list[tuple[int, Crop]]]:
-        """Yield the samples, and the crop if wanted, of each batch of this process in `epoch`."""
+    def __iter__(self) -> Iterator[list[Draw]]:
+        """Yield what makes up each batch of this process in `epoch`.
+
+        In a task that trains unpaired, the targets come in an order of their own.
+        """
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self.epoch)
-        order = torch.randperm(len(self._dataset), generator=generator).tolist()
-        crops = self._crops(generator)
+        paired = self._dataset.task.paired
+        order, crops = self._order(generator)
+        target_order, target_crops = (order, crops) if paired else self._order(generator)
         for number in range(self.left(self.first)):
             start = self.first + number * self.step_samples + self.rank * self._batch_size
-            part = range(start, start + self._batch_size)
-            numbers = [order[place] for place in part]
-            yield numbers if crops is None else [(order[place], crops[place]) for place in part]
+            yield [
+                Draw(order[place], crops[place], None if paired else target_order[place], target_crops[place])
+                for place in range(start, start + self._batch_size)
+            ]
 
-    def _crops(self, generator: torch.Generator) -> list[Crop] | None:
-        if self._dataset.crop is None:
-            return None
-        limits = [side - self._dataset.crop + 1 for side in self._dataset.patch_size]
-        offsets = [torch.randint(limit, (len(self._dataset),), generator=generator).tolist() for limit in limits]
-        return list(zip(*offsets, strict=True))
+    def _order(self, generator: torch.Generator) -> tuple[list[int], list[Crop | None]]:
+        """Return the samples in the order of the epoch, and where to crop the one at each place."""
+        count, crop = len(self._dataset), self._dataset.crop
+        order = torch.randperm(count, generator=generator).tolist()
+        if crop is None:
+            return order, [None] * count
+        limits = [side - crop + 1 for side in self._dataset.patch_size]
+        rows, columns = (torch.randint(limit, (count,), generator=generator).tolist() for limit in limits)
+        return order, list(zip(rows, columns, strict=True))
 
 
 class _Requests(Sampler[Request]):
     """Turns the samples of each batch into what reading needs to know, so that reading processes need not know the dataset."""
 
-    def __init__(self, dataset: PairDataset, batches: EpochBatches | Sequence[Sequence[int]]) -> None:
+    def __init__(self, dataset: PairDataset, batches: EpochBatches | Sequence[Sequence[Draw]]) -> None:
         self._dataset, self._batches = dataset, batches
 
     def __len__(self) -> int:
         return len(self._batches)
 
     def __iter__(self) -> Iterator[Request]:
-        for wanted in self._batches:
-            numbers = [item if isinstance(item, int) else item[0] for item in wanted]
-            crops = [item[1] for item in wanted if not isinstance(item, int)]
-            yield self._dataset.request(numbers, crops or None)
+        for drawn in self._batches:
+            yield self._dataset.request(
+                [draw.sample for draw in drawn],
+                [draw.crop for draw in drawn if draw.crop is not None] or None,
+                targets=[draw.target for draw in drawn if draw.target is not None] or None,
+                target_crops=[draw.target_crop for draw in drawn if draw.target_crop is not None] or None,
+            )
 
 
 class _Batches(TorchDataset[RawBatch]):
@@ -101,7 +125,7 @@ class _Batches(TorchDataset[RawBatch]):
 
 
 def make_loader(
-    dataset: PairDataset, batches: EpochBatches | Sequence[Sequence[int]], *, workers: int, pin_memory: bool
+    dataset: PairDataset, batches: EpochBatches | Sequence[Sequence[Draw]], *, workers: int, pin_memory: bool
 ) -> DataLoader[RawBatch]:
     """Return a loader that gives whole batches as stored; `to_network` makes them fit for a network.
 
@@ -122,15 +146,16 @@ def make_loader(
     )
 
 
-def in_order(dataset: PairDataset, batch_size: int, *, rank: int = 0, world_size: int = 1) -> list[list[int]]:
+def in_order(dataset: PairDataset, batch_size: int, *, rank: int = 0, world_size: int = 1) -> list[list[Draw]]:
     """Return batches that go through the dataset once, in order; process r of n gets every n-th batch from the r-th."""
     starts = range(rank * batch_size, len(dataset), world_size * batch_size)
-    return [list(range(start, min(start + batch_size, len(dataset)))) for start in starts]
+    return [[Draw(number) for number in range(start, min(start + batch_size, len(dataset)))] for start in starts]
 
 
-def to_network(dataset: PairDataset, raw: RawBatch, device: torch.device) -> Batch:
+def to_network(dataset: PairDataset, raw: RawBatch, device: torch.device, *, paired: bool = True) -> Batch:
     """Move a batch, without waiting when its memory is pinned, and scale it there; images are channels-last on CUDA."""
-    batch = dataset.scale({key: values.to(device, non_blocking=True) for key, values in raw.items()})
+    moved = {key: values.to(device, non_blocking=True) for key, values in raw.items()}
+    batch = dataset.scale(moved, paired=paired)
     if device.type != "cuda":
         return batch
     return {

@@ -15,18 +15,18 @@ Baseline = Callable[[Batch, Task], Tensor]
 
 
 def copy_t1(batch: Batch, task: Task) -> Tensor:
-    """Return the earliest reference of the target's sensor, unchanged."""
-    return batch[_references("copy_t1", task)[0].key]
+    """Return the earliest reference of the target's bands, unchanged."""
+    return _shown(batch, task, _references("copy_t1", task)[0])
 
 
 def mean_references(batch: Batch, task: Task) -> Tensor:
-    """Return the mean of all references of the target's sensor, on the network's scale (so a mean of dB for S1)."""
+    """Return the mean of all references of the target's bands, on the network's scale (so a mean of dB for S1)."""
     references = _references("mean_references", task)
-    return torch.stack([batch[stack.key] for stack in references]).mean(dim=0)
+    return torch.stack([_shown(batch, task, stack) for stack in references]).mean(dim=0)
 
 
 def linear_interpolation(batch: Batch, task: Task) -> Tensor:
-    """Return the value at the target's time on the line through two references of the target's sensor.
+    """Return the value at the target's time on the line through two references of the target's bands.
 
     A target outside the two reference times is extrapolated and clipped to [-1, 1]. References of the same time are
     averaged.
@@ -36,7 +36,7 @@ def linear_interpolation(batch: Batch, task: Task) -> Tensor:
     span = days[:, second.date] - days[:, first.date]
     elapsed = days[:, task.target.date] - days[:, first.date]
     share = torch.where(span == 0, 0.5, elapsed / torch.where(span == 0, 1.0, span))[:, None, None, None]
-    return torch.lerp(batch[first.key], batch[second.key], share).clamp(-1.0, 1.0)
+    return torch.lerp(_shown(batch, task, first), _shown(batch, task, second), share).clamp(-1.0, 1.0)
 
 
 BASELINES: Final[dict[str, Baseline]] = {
@@ -51,7 +51,7 @@ def why_unusable(name: str, task: Task) -> str | None:
     if name not in BASELINES:
         raise RunError(f"there is no baseline {name!r}: choose from {', '.join(BASELINES)}")
     needed = 2 if name == "linear_interpolation" else 1
-    usable = len(_usable_references(task))
+    usable = len(task.earlier_targets)
     if usable == needed or (usable > needed and name != "linear_interpolation"):
         return None
     many = "two references" if needed == 2 else "a reference"
@@ -59,14 +59,12 @@ def why_unusable(name: str, task: Task) -> str | None:
     return f"{name} needs {many} with the target's bands ({wanted}); the task {task.name} has {usable}"
 
 
-def _usable_references(task: Task) -> tuple[Stack, ...]:
-    wanted = (task.target.sensor, task.target.bands)
-    alike = [stack for stack in task.references if (stack.sensor, stack.bands) == wanted]
-    return tuple(sorted(alike, key=lambda stack: stack.date))
+def _shown(batch: Batch, task: Task, stack: Stack) -> Tensor:
+    return stack.pick(batch[stack.key], task.target.bands)
 
 
 def _references(name: str, task: Task) -> tuple[Stack, ...]:
     reason = why_unusable(name, task)
     if reason is not None:
         raise RunError(reason)
-    return _usable_references(task)
+    return task.earlier_targets

@@ -7,9 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from s1s2pairs.errors import RunError
-
-from ..runs.checkpoint import Loaded, load_translator
+from ..runs.loading import Loaded, load_translator
 from ..runs.record import RUN_FILE, RunRecord, read_record
 from ..runs.settings import HOW_IT_RUNS
 from ..scaling import Scaling
@@ -69,24 +67,17 @@ def load_groups(runs: Sequence[Path], which: Literal["best", "last"]) -> list[Gr
 
 
 def scored_task(task: Task) -> Task:
-    """Return a task with the earlier image of its target's sensor added, if it lacks one.
+    """Return a task with the earlier image of its target's bands added, if it lacks one.
 
     That image defines changed ground and is what `copy_t1` gives, so that networks without a reference can be compared too.
-
-    Raises:
-        RunError: The task reads such an image, but with other bands than the target's.
     """
-    target = task.target
-    earlier = [stack for stack in task.inputs if stack.sensor == target.sensor and stack.date != target.date]
-    if any(stack.bands == target.bands for stack in earlier):
+    if task.earlier_targets:
         return task
-    if earlier:
-        raise RunError(
-            f"task {task.name} cannot be scored: {earlier[0].key} has bands {', '.join(earlier[0].bands)}, the target "
-            f"{target.key} has {', '.join(target.bands)}; give both the same bands"
-        )
+    target = task.target
     date = next(date for date in itertools.count() if date != target.date)
-    reference = Stack(sensor=target.sensor, date=date, bands=target.bands)
+    reference = Stack(sensor=target.sensor, date=date, bands=target.bands, name=target.name)
+    if reference.key in {stack.key for stack in task.stacks}:  # of other bands
+        reference = replace(reference, name="reference")
     return replace(task, references=(*task.references, reference))
 
 

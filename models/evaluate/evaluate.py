@@ -19,7 +19,8 @@ from s1s2pairs.dataset.dataset import open_dataset
 from s1s2pairs.errors import RunError
 from s1s2pairs.progress import Progress, Silence, stage
 
-from ..data.dataset import PairDataset, RawBatch
+from ..data.dataset import PairDataset
+from ..data.patches import RawBatch
 from ..hardware import choose_device, memory_advice
 from ..pictures import sample_panels
 from ..task import Batch

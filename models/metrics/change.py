@@ -1,8 +1,9 @@
 """Where the ground changed between reference and target: the soft map and the hard mask that splits metrics.
 
 Change is what the radar saw: |S1 at the target's date - S1 at the reference's date|, both on [0, 1] (the fixed physical range),
-averaged over the polarisations. A task without radar at both dates takes its target's sensor instead: the target
-against the reference of the same sensor. A task with neither (a translation without a reference) has no change map.
+averaged over the polarisations seen at both dates. A task without radar at both dates takes its target's sensor instead: the
+bands of the target against the same bands at the reference date. A task with neither (a translation without a reference)
+has no change map.
 
 The hard mask: difference above 0.09 (3.15 dB on the range -25 .. 10 dB), binary closing with the 3 x 3 cross, connected areas
 (along rows and columns, not diagonally) under 40 px removed. These are the steps of the TSGAN authors; two departures: the
@@ -24,14 +25,17 @@ THRESHOLD = 0.09
 MIN_PIXELS = 40
 
 
-def change_stacks(task: Task) -> tuple[Stack, Stack] | None:
-    """Return the stacks (reference date, target date) whose difference is the change; None where a task has no such pair."""
+def change_stacks(task: Task) -> tuple[Stack, Stack, tuple[str, ...]] | None:
+    """Return which stacks show the change: reference date, target date, and their common bands; None where no two do."""
     sensors: tuple[Sensor, Sensor] = ("s1", task.target.sensor)
     for sensor in sensors:
-        dated = {stack.date: stack for stack in task.stacks if stack.sensor == sensor}
-        earlier = [date for date in sorted(dated) if date != task.target.date]
-        if task.target.date in dated and earlier and dated[earlier[0]].bands == dated[task.target.date].bands:
-            return dated[earlier[0]], dated[task.target.date]
+        alike = [stack for stack in (task.target, *task.inputs) if stack.sensor == sensor]
+        earlier = sorted((stack for stack in alike if stack.date != task.target.date), key=lambda stack: stack.date)
+        for now in (stack for stack in alike if stack.date == task.target.date):
+            for before in earlier:
+                common = tuple(band for band in now.bands if band in before.bands)
+                if common:
+                    return before, now, common
     return None
 
 
@@ -48,8 +52,9 @@ def soft_change(batch: Batch, task: Task) -> Tensor | None:
     pair = change_stacks(task)
     if pair is None:
         return None
-    reference, target = pair
-    difference = change_map(batch[target.key], batch[reference.key]).abs().mean(dim=1, keepdim=True)
+    reference, target, bands = pair
+    images = target.pick(batch[target.key], bands), reference.pick(batch[reference.key], bands)
+    difference = change_map(*images).abs().mean(dim=1, keepdim=True)
     return torch.where(batch["valid"], difference, 0.0)
 
 

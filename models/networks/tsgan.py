@@ -43,6 +43,7 @@ from ..translator import Prediction, Translator
 PAPER = "Rangzan et al., TSGAN, arXiv:2401.00440"
 YEAR = 2023
 SUMMARY = "two encoders at full resolution, attention by version, dual discriminator, change-weighted L1"
+ALIASES = {"tsgan_v1": {"version": "v1"}, "tsgan_v2": {"version": "v2"}, "tsgan_v3": {"version": "v3"}}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,6 +5,7 @@ A checkpoint is a folder::
     checkpoint.json                  network, config, task, scaling, position in the run; names and hashes the two files
     weights-00000120.safetensors
     optimizers-00000120.safetensors
+    state-00000120.safetensors         what else training remembers, where a network has any such thing
 
 The JSON file is the point of commitment: tensors are written first, under names nothing refers to yet, then the JSON file is
 replaced in one step, then the old tensors go. Killed at any moment, the folder holds the old checkpoint or the new one.
@@ -18,7 +19,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
@@ -28,16 +29,15 @@ from torch.optim import Optimizer
 
 from s1s2pairs.errors import RunError
 
-from .. import zoo
-from ..hardware import choose_device
 from ..scaling import Scaling
 from ..translator import Translator
-from .optimizer_state import flatten, restore
-from .tensors import PICKLE_SUFFIXES, file_sha256, is_pickle, read_tensors, refuse_pickled
+from .optimizer_state import flatten
+from .tensors import PICKLE_SUFFIXES, file_sha256, is_pickle, refuse_pickled
 
 FORMAT: Final = 2
 """1 counted batches of an epoch, which mean other samples on another number of devices, and kept no hashes. It is still read."""
 JSON_NAME: Final = "checkpoint.json"
+FILES_NEEDED: Final = {"weights", "optimizers"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +74,7 @@ class Checkpoint:
     optimizers: dict[str, dict[str, Any]]
     """Per part: `param_groups`, and those state values that are no tensors."""
     files: dict[str, str]
-    """`weights` and `optimizers`: file names in the checkpoint's folder."""
+    """`weights`, `optimizers`, where there is any `state`: file names in the checkpoint's folder."""
     sizes_bytes: dict[str, int]
     """Size of each of the files, to notice truncation before anything is parsed."""
     sha256: dict[str, str] = field(default_factory=dict)
@@ -90,6 +90,7 @@ def save(
     scaling: Scaling,
     position: Position,
     precision_state: Mapping[str, int | float] | None = None,
+    training_state: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Replace the checkpoint in `folder` by the present state, in one step.
 
@@ -101,15 +102,19 @@ def save(
         scaling: How the data was scaled.
         position: How far the run is.
         precision_state: State of the loss scaler, if there is one.
+        training_state: What training remembers beside weights, (process, ...) each.
 
     Raises:
         OSError: The folder cannot be written; it still holds the previous checkpoint.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors, described = flatten({part: optimizer.state_dict() for part, optimizer in optimizers.items()})
-    files = {name: f"{name}-{position.step:08d}.safetensors" for name in ("weights", "optimizers")}
-    _write_tensors(folder / files["weights"], translator.state_dict())
-    _write_tensors(folder / files["optimizers"], tensors)
+    contents = {"weights": translator.state_dict(), "optimizers": tensors}
+    if training_state:
+        contents["state"] = dict(training_state)
+    files = {name: f"{name}-{position.step:08d}.safetensors" for name in contents}
+    for name, content in contents.items():
+        _write_tensors(folder / files[name], content)
     checkpoint = Checkpoint(
         format=FORMAT,
         network=network,
@@ -154,7 +159,7 @@ def read(folder: Path) -> Checkpoint:
     Raises:
         RunError: There is no checkpoint, or it is truncated, damaged or a pickle.
     """
-    _refuse_pickle(folder)
+    refuse_pickle(folder)
     path = folder / JSON_NAME
     if not path.is_file():
         raise RunError(f"{folder} is no checkpoint: it has no {JSON_NAME}; give a run folder or its checkpoints/last")
@@ -166,8 +171,11 @@ def read(folder: Path) -> Checkpoint:
         raise RunError(
             f"{path} has format {checkpoint.format}, this version reads 1 and {FORMAT}; use the version that wrote it"
         )
-    if any(said.keys() != {"weights", "optimizers"} for said in (checkpoint.files, checkpoint.sizes_bytes)) or any(
-        Path(file).name != file for file in checkpoint.files.values()
+    named = checkpoint.files.keys()
+    if (
+        not FILES_NEEDED <= named <= FILES_NEEDED | {"state"}
+        or checkpoint.sizes_bytes.keys() != named
+        or any(Path(file).name != file for file in checkpoint.files.values())
     ):
         raise RunError(f"{path} does not name weights and optimizers beside it; use the run's other checkpoint")
     if checkpoint.format == FORMAT and checkpoint.sha256.keys() != checkpoint.files.keys():
@@ -181,106 +189,6 @@ def read(folder: Path) -> Checkpoint:
                 "copy it again, use the run's other checkpoint, or train again"
             )
     return checkpoint
-
-
-def find(run_or_checkpoint: Path, which: Literal["best", "last"]) -> Path:
-    """Return the folder of a run's checkpoint; a checkpoint's own folder is returned as it is.
-
-    Raises:
-        RunError: The path is missing, holds no checkpoint, or is a pickle.
-    """
-    _refuse_pickle(run_or_checkpoint)
-    if not run_or_checkpoint.is_dir():
-        raise RunError(
-            f"there is no run folder {run_or_checkpoint}; runs are made by `s1s2 train`, by default under runs/"
-        )
-    if (run_or_checkpoint / JSON_NAME).is_file():
-        return run_or_checkpoint
-    folder = run_or_checkpoint / "checkpoints" / which
-    if not (folder / JSON_NAME).is_file():
-        raise RunError(
-            f"{run_or_checkpoint} has no checkpoint {which!r} yet: there is no {folder / JSON_NAME}; "
-            "wait for the first epoch to end; a run that was stopped before starts anew by `s1s2 train NETWORK --resume RUN`"
-        )
-    return folder
-
-
-def has_checkpoint(run: Path) -> bool:
-    """Return whether a run's folder holds any checkpoint."""
-    return any((run / "checkpoints" / which / JSON_NAME).is_file() for which in ("last", "best"))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Loaded:
-    """A trained network, ready to predict."""
-
-    translator: Translator
-    """In evaluation mode, on the device asked for."""
-    scaling: Scaling
-    checkpoint: Checkpoint
-
-
-def load_translator(run_or_checkpoint: Path, which: Literal["best", "last"] = "best", device: str = "auto") -> Loaded:
-    """Rebuild a trained network from a run folder or from one checkpoint's folder.
-
-    Args:
-        run_or_checkpoint: Folder of a run, or of a checkpoint in it.
-        which: Which of a run's checkpoints; not used when a checkpoint's own folder is given.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
-
-    Raises:
-        RunError: Missing, damaged, a pickle, of an unknown network, or the device is not there.
-    """
-    target = choose_device(device)
-    folder = find(run_or_checkpoint, which)
-    checkpoint = read(folder)
-    info = zoo.load(checkpoint.network)
-    needed, held = info.size_bytes(checkpoint.config), checkpoint.sizes_bytes["weights"]
-    if needed > held:  # said before room is made for it
-        raise RunError(
-            f"{folder / JSON_NAME}: its config is of a network of {needed:,} bytes, its weights have {held:,}"
-        )
-    translator = info.make(checkpoint.config)
-    load_weights(folder, checkpoint, translator)
-    return Loaded(translator=translator.to(target).eval(), scaling=checkpoint.scaling, checkpoint=checkpoint)
-
-
-def load_weights(folder: Path, checkpoint: Checkpoint, translator: Translator) -> None:
-    """Put a checkpoint's weights into a translator whose parts are not wrapped yet.
-
-    Raises:
-        RunError: The file is damaged, or the weights belong to another network or another configuration of it.
-    """
-    weights = read_tensors(folder / checkpoint.files["weights"], checkpoint.sha256.get("weights"))
-    own = translator.state_dict()
-    wrong = sorted(key for key in own.keys() | weights.keys() if _shape(own, key) != _shape(weights, key))
-    if wrong:
-        raise RunError(
-            f"{folder} holds weights of another network than {checkpoint.network} as configured here: "
-            f"{len(wrong)} tensors differ, the first is {wrong[0]} "
-            f"({_shape(weights, wrong[0])} in the file, {_shape(own, wrong[0])} wanted)"
-        )
-    translator.load_state_dict(weights)
-
-
-def load_optimizers(folder: Path, checkpoint: Checkpoint, optimizers: Mapping[str, Optimizer]) -> None:
-    """Put a checkpoint's optimizer state into the optimizers of a new run.
-
-    Raises:
-        RunError: The file is damaged, or the checkpoint is of a network with other parts.
-    """
-    if checkpoint.optimizers.keys() != optimizers.keys():
-        raise RunError(
-            f"{folder} has optimizers for {', '.join(checkpoint.optimizers)}, this network for {', '.join(optimizers)}: "
-            "it is a checkpoint of another network"
-        )
-    tensors = read_tensors(folder / checkpoint.files["optimizers"], checkpoint.sha256.get("optimizers"))
-    for part, optimizer in optimizers.items():
-        restore(optimizer, part, tensors, checkpoint.optimizers[part])
-
-
-def _shape(tensors: Mapping[str, Tensor], key: str) -> tuple[int, ...] | None:
-    return tuple(tensors[key].shape) if key in tensors else None
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -310,7 +218,12 @@ def _sweep(folder: Path, checkpoint: Checkpoint) -> None:
             path.unlink(missing_ok=True)
 
 
-def _refuse_pickle(path: Path) -> None:
+def refuse_pickle(path: Path) -> None:
+    """Refuse a path that is a file: a checkpoint is a folder.
+
+    Raises:
+        RunError: It is a file; the text says whether a pickle.
+    """
     if path.suffix.lower() in PICKLE_SUFFIXES or path.is_file():
         what = "it is no safetensors file but a pickle, and " if is_pickle(path) else ""
         raise RunError(

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from s1s2pairs.errors import RunError
 
-from .checkpoint import has_checkpoint
+from .loading import has_checkpoint
 from .record import RUN_FILE, RunRecord, read_record
 
 if sys.platform != "win32":

@@ -3,11 +3,12 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from s1s2pairs.errors import RunError
 
 from ..config import parse, refuse_unknown
+from ..task import Orders
 from ..zoo import NetworkInfo
 
 
@@ -19,8 +20,8 @@ class TrainSettings:
     """Of the first weights, the order of the data and dropout."""
     max_steps: int | None = None
     """Stop after this many steps, even in the middle of an epoch; none trains all epochs."""
-    two_way: bool = True
-    """Use each location forward and backward in time."""
+    orders: Orders = "two_way"
+    """Use each location forward in time, two_way also backward, all in every order of three dates or more."""
     crop: int | None = None
     """Train on random squares of this side in pixels, a new one in each epoch; none trains on whole patches."""
     s2_range: tuple[float, float] = (0.0, 1.0)
@@ -76,4 +77,5 @@ def split(info: NetworkInfo, given: Mapping[str, str]) -> tuple[TrainSettings, d
     own = [field.name for field in dataclasses.fields(TrainSettings)]
     refuse_unknown(given, {info.name: info.config.names(), "training": own})
     values = parse(TrainSettings, {key: text for key, text in given.items() if key in own})
-    return TrainSettings(**values), {key: text for key, text in given.items() if key not in own}
+    defaults: dict[str, Any] = {**info.config.training_defaults}
+    return TrainSettings(**(defaults | values)), {key: text for key, text in given.items() if key not in own}

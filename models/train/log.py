@@ -22,7 +22,7 @@ from torch.utils.tensorboard import SummaryWriter
 from s1s2pairs.errors import RunError
 from s1s2pairs.files import write_whole
 
-from ..data.dataset import Sample
+from ..data.samples import Sample
 from ..runs.checkpoint import Position
 from ..runs.folder import METRICS_FILE, SAMPLES, TENSORBOARD
 

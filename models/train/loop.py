@@ -24,16 +24,18 @@ from torch import Tensor
 
 from s1s2pairs.errors import RunError
 
-from ..data.dataset import RawBatch
 from ..data.loader import EpochBatches, make_loader, to_network
+from ..data.patches import RawBatch
 from ..hardware import choose_hardware, default_workers, explain_failure, numerics, part_from_others, seed_step
 from ..processes import is_first_process
 from ..runs import checkpoint
 from ..runs.folder import CHECKPOINTS, claim_folder, clear, occupied
 from ..runs.record import RunRecord, RunResult, kept_record
+from ..translator import TrainingProgress
 from . import setup
 from .log import LossMeter, RunLog
 from .setup import Start
+from .updates import Updates
 from .validation import draw, validate
 
 logging.getLogger("lightning_fabric").setLevel(logging.getLogger().level)  # importing it has set INFO
@@ -137,18 +139,7 @@ class _Loop:
             for part in self.translator.parts:
                 getattr(self.translator, part).to(memory_format=torch.channels_last)
 
-        # Optimizers: the plain ones are saved, those that Fabric wraps take the steps.
-        precision = fabric.strategy.precision
-        self.plain_optimizers = setup.make_optimizers(start, scaled_loss=bool(precision.state_dict()))
-        if start.checkpoint is not None and start.checkpoint.precision_state:
-            precision.load_state_dict(start.checkpoint.precision_state)
-        self.optimizers = {}
-        for part in self.translator.parts:
-            module = getattr(self.translator, part)
-            if self.training.compile:
-                module = torch.compile(module)
-            module, self.optimizers[part] = fabric.setup(module, self.plain_optimizers[part])
-            setattr(self.translator, part, module)
+        self.updates = Updates(fabric, start)
 
         # Data.
         workers = default_workers() if self.training.workers is None else self.training.workers
@@ -179,7 +170,6 @@ class _Loop:
 
     def _train_epoch(self) -> None:
         """Train on the batches that are left of an epoch."""
-        setup.set_learning_rates(self.plain_optimizers, self.translator.learning_rate_factor(self.position.epoch))
         # An epoch that was interrupted goes on behind the samples it has had.
         self.batches.epoch, self.batches.first = self.position.epoch, self.position.samples_in_epoch
         every = self.training.checkpoint_every_steps
@@ -201,22 +191,23 @@ class _Loop:
         """Train on one batch: every loss that the network yields updates its part before the network goes on."""
         step = self.position.step
         self.meter.begin_step(step, raw["sample"])
-        batch = to_network(self.start.train_data, raw, self.fabric.device)
+        batch = to_network(self.start.train_data, raw, self.fabric.device, paired=self.translator.task.paired)
+        self.translator.progress = self._progress()
+        self.updates.begin_step()
         seed_step(self.training.seed, self.fabric.global_rank, step, self.fabric.device)
         for part, loss in self.translator.training_step(batch):
             self.meter.add(step, f"{part}_loss", loss)
             if self.check_each_loss:
                 self.meter.check()
-            # The usual order: clear the gradients of the last update, propagate back, clip, step.
-            optimizer, norm = self.optimizers[part], self.training.clip_norm
-            optimizer.zero_grad(set_to_none=True)
-            self.fabric.backward(loss)
-            if norm is not None:
-                module = getattr(self.translator, part)
-                self.fabric.clip_gradients(module, optimizer, max_norm=norm, error_if_nonfinite=False)
-            optimizer.step()
+            self.updates.take(part, loss)
         for name, value in self.translator.logged.items():
             self.meter.add(step, name, value)
+
+    def _progress(self) -> TrainingProgress:
+        """Return where the step to come stands in the whole training, whatever number of processes takes it."""
+        passed = self.position.epoch + self.position.samples_in_epoch / len(self.start.train_data)
+        share = passed / self.translator.config.epochs
+        return TrainingProgress(step=self.position.step, epochs=passed, share=share)
 
     def _end_epoch(self) -> None:
         """Validate, draw, save; also after an epoch that `max_steps` cut short.
@@ -278,6 +269,7 @@ class _Loop:
 
     def _save(self, *, best: bool) -> None:
         """Replace `checkpoints/last`, and make `best` the same if it is."""
+        remembered = {key: self._gather(value) for key, value in self.translator.training_state.items()}
         if not self.fabric.is_global_zero:
             return
         folder = self.folder / CHECKPOINTS
@@ -286,10 +278,11 @@ class _Loop:
                 folder / "last",
                 network=self.start.network,
                 translator=self.translator,
-                optimizers=self.plain_optimizers,
+                optimizers=self.updates.plain,
                 scaling=self.start.scaling,
                 position=self.position,
                 precision_state=self.fabric.strategy.precision.state_dict(),
+                training_state=remembered,
             )
             if best:
                 checkpoint.copy(folder / "last", folder / "best")
@@ -310,7 +303,7 @@ class _Loop:
     # ---- Between processes ----------------------------------------------------------------------------------------
 
     def _gather(self, values: Tensor) -> Tensor:
-        """Return (process, k) from each process's (k,): each adds its row to zeros."""
+        """Return (process, ...) from each process's (...), which is of one shape: each adds its own to zeros."""
         table = values.new_zeros((self.fabric.world_size, *values.shape))
         table[self.fabric.global_rank] = values
         return self._add_up(table)

@@ -21,7 +21,7 @@ from s1s2pairs.errors import RunError
 from .. import zoo
 from ..data.dataset import PairDataset
 from ..hardware import Hardware
-from ..runs import checkpoint
+from ..runs import checkpoint, loading
 from ..runs.checkpoint import Checkpoint, Position
 from ..runs.record import RUN_FILE, RunRecord, check_same_dataset, git_state, installed_versions, now, read_record
 from ..runs.settings import CHANGEABLE, TrainSettings, split
@@ -90,9 +90,9 @@ def find_earlier(path: Path) -> Earlier:
     Raises:
         RunError: No such run or checkpoint, or its record is damaged.
     """
-    if (path / RUN_FILE).is_file() and not checkpoint.has_checkpoint(path):
+    if (path / RUN_FILE).is_file() and not loading.has_checkpoint(path):
         return Earlier(run=path, record=read_record(path), checkpoint_folder=None)
-    folder = checkpoint.find(path, "last")
+    folder = loading.find(path, "last")
     run = path if folder != path else folder.parent.parent
     return Earlier(run=run, record=read_record(run), checkpoint_folder=folder)
 
@@ -127,7 +127,7 @@ def start_resumed(network: str, earlier: Earlier, dataset: str | Path | None, gi
         start = _with_data(info.name, translator, training, record.scaling, dataset or record.dataset)
         check_same_dataset(record, start.dataset_sha256, start.dataset)
         return replace(start, run=run)
-    checkpoint.load_weights(folder, saved, translator)
+    loading.load_weights(folder, saved, translator)
     position = _counted_in_samples(saved.position, translator.config.batch_size, record)
     ended = position.epoch >= translator.config.epochs or position.step >= (training.max_steps or position.step + 1)
     if ended and record.status == "finished":  # a run killed after its last step has still to say so
@@ -196,15 +196,8 @@ def make_optimizers(start: Start, *, scaled_loss: bool) -> dict[str, Optimizer]:
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
     if start.checkpoint is not None and start.checkpoint_folder is not None:
-        checkpoint.load_optimizers(start.checkpoint_folder, start.checkpoint, optimizers)
+        loading.load_optimizers(start.checkpoint_folder, start.checkpoint, optimizers)
     return optimizers
-
-
-def set_learning_rates(optimizers: Mapping[str, Optimizer], factor: float) -> None:
-    """Set every learning rate to `factor` times what it was at first."""
-    for optimizer in optimizers.values():
-        for group in optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * factor
 
 
 def _refuse_other_network(
@@ -233,11 +226,11 @@ def _with_data(
     name: str, translator: Translator, training: TrainSettings, scaling: Scaling, dataset: str | Path
 ) -> Start:
     opened, task = open_dataset(dataset), translator.task
-    train_data = PairDataset(opened, task, split="train", scaling=scaling, two_way=training.two_way, crop=training.crop)
+    train_data = PairDataset(opened, task, split="train", scaling=scaling, orders=training.orders, crop=training.crop)
     translator.check_patch(train_data.batch([0], [(0, 0)] if training.crop else None))
     val_data = None
     if "val" in set(opened.index["split"]):
-        val_data = PairDataset(opened, task, split="val", scaling=scaling, two_way=training.two_way)
+        val_data = PairDataset(opened, task, split="val", scaling=scaling, orders=training.orders)
         translator.check_patch(val_data.batch([0]))
     else:
         logger.warning("%s has no val split: checkpoints/best will be the last one, never chosen on test.", dataset)

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 COUNT_BANDS: Final[Mapping[Sensor, str]] = {"s1": S1_COUNT_BAND, "s2": S2_CLEAR_BAND}
 """Optional band of a file that is 0 where nothing was observed."""
-_NAMED_INPUT: Final = re.compile(r"(s[12]_t\d+)=(.+)")
+_NAMED_INPUT: Final = re.compile(r"(\w+_t\d+)=(.+)")
 
 
 def input_paths(task: Task, inputs: Sequence[str | Path]) -> dict[str, str | Path]:

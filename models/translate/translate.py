@@ -22,7 +22,7 @@ from s1s2pairs.progress import Progress, Silence, stage
 
 from ..hardware import memory_advice
 from ..missing import BLANK, present
-from ..runs.checkpoint import load_translator
+from ..runs.loading import load_translator
 from ..runs.record import trained_pixel_sizes
 from ..scaling import Scaling
 from ..task import Batch

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from models.data.dataset import PairDataset
-from models.runs import checkpoint
+from models.runs import checkpoint, loading
 from models.runs.checkpoint import Position
 from models.runs.folder import METRICS_FILE
 from models.runs.record import RUN_FILE, RunRecord, read_record, write_record
@@ -188,8 +188,8 @@ def checkpoints(folder: Path) -> Target:
                 hashes = {**text["sha256"], part: hashlib.sha256(content).hexdigest()}
                 sized = {**text, "sizes_bytes": {**text["sizes_bytes"], part: len(content)}, "sha256": hashes}
                 (where / checkpoint.JSON_NAME).write_text(json.dumps(sized))
-            loaded = checkpoint.load_translator(where, device="cpu")
-            checkpoint.load_optimizers(where, loaded.checkpoint, loaded.translator.optimizers(fused=False))
+            loaded = loading.load_translator(where, device="cpu")
+            loading.load_optimizers(where, loaded.checkpoint, loaded.translator.optimizers(fused=False))
         finally:
             (where / files.get(part, part)).write_bytes(sound[part])
             (where / checkpoint.JSON_NAME).write_bytes(sound[checkpoint.JSON_NAME])

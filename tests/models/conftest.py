@@ -78,9 +78,16 @@ def patch_values(rng: np.random.Generator, size: int, *, changed: bool, holes: b
 
 
 def write_dataset(
-    root: Path, *, size: int = 64, splits: tuple[str, ...] = SPLITS, rois: int = 2, patches: int = 2, seed: int = 0
+    root: Path,
+    *,
+    size: int = 64,
+    splits: tuple[str, ...] = SPLITS,
+    rois: int = 2,
+    patches: int = 2,
+    seed: int = 0,
+    periods: tuple[str, ...] = PERIODS,
 ) -> Path:
-    """Write a dataset of `rois` ROIs per split with `patches` patches each, two periods; every third patch has holes."""
+    """Write a dataset of `rois` ROIs per split with `patches` patches each; every third patch has holes."""
     rng, rows = np.random.default_rng(seed), []
     for number, (split, part) in enumerate((split, part) for split in splits for part in range(rois)):
         roi = f"{split}-{part}"
@@ -88,7 +95,7 @@ def write_dataset(
             patch_id = f"{roi}_0_{place * size}"
             transform = Affine(10, 0, 500_000 + 10 * size * place, 0, -10, 4_600_000 + 10_000 * number)
             ground_seed = int(rng.integers(1 << 30))
-            for year, period in enumerate(PERIODS):
+            for year, period in enumerate(periods):
                 radar, optical = patch_values(
                     np.random.default_rng(ground_seed), size, changed=year == 1, holes=(number + place) % 3 == 0
                 )

@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from models.task import Stack, Task
 from s1s2pairs.errors import RunError
@@ -51,3 +52,31 @@ def test_a_wrong_stack_is_refused(sensor: str, date: int, bands: tuple[str, ...]
 def test_a_task_that_names_a_stack_twice_is_refused() -> None:
     with refuses(RunError, "odd", "s1_t1, s1_t1"):
         Task(name="odd", sources=(RADAR,), references=(), target=RADAR)
+
+
+def test_named_stacks_let_bands_of_one_date_go_in_and_come_out() -> None:
+    visible, swir = (
+        Stack(sensor="s2", date=0, bands=(band,), name=name) for band, name in (("B4", "red"), ("B11", "swir"))
+    )
+    task = Task(name="sharpen", sources=(visible,), references=(), target=swir)
+    assert [stack.key for stack in task.stacks] == ["red_t1", "swir_t1"]
+    with refuses(RunError, "name", "a b"):
+        Stack(sensor="s2", date=0, bands=("B4",), name="a b")
+
+
+def test_a_task_must_not_show_its_target() -> None:
+    shown = Stack(sensor="s1", date=1, bands=("VH", "VV"), name="both")
+    with refuses(RunError, "leaky", "VV"):
+        Task(name="leaky", sources=(shown,), references=(), target=TARGET)
+
+
+def test_earlier_targets_have_all_bands_of_the_target() -> None:
+    wide, narrow = Stack(sensor="s1", date=2, bands=("VH", "VV")), Stack(sensor="s1", date=0, bands=("VH",))
+    task = Task(name="odd", sources=(OPTICAL,), references=(wide, narrow), target=TARGET)
+    assert task.earlier_targets == (wide,)
+
+
+def test_bands_are_picked_by_name() -> None:
+    values = torch.arange(3.0)[None, :, None, None]
+    assert OPTICAL.pick(values, ("B2", "B4")).flatten().tolist() == [2.0, 0.0]
+    assert OPTICAL.pick(values, OPTICAL.bands) is values

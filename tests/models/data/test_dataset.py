@@ -3,7 +3,8 @@
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
+from datetime import UTC, datetime
+from itertools import pairwise, permutations
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,15 @@ import pytest
 import rasterio
 import torch
 
-from models.data.dataset import DAY_ZERO, PairDataset
-from models.data.loader import EpochBatches, in_order, make_loader, to_network
+from models.data.dataset import PairDataset
+from models.data.loader import Draw, EpochBatches, in_order, make_loader, to_network
+from models.data.samples import DAY_ZERO
 from models.scaling import Scaling
-from models.task import Stack, Task
+from models.task import CONDITIONS, Stack, Task
 from s1s2pairs.dataset.dataset import open_dataset
 from s1s2pairs.errors import DatasetError, RunError
+from s1s2pairs.sensors import DEFAULT_S2_BANDS
+from tests.models.conftest import write_dataset
 from tests.refusals import refuses
 
 SHIFT = Task(
@@ -52,7 +56,7 @@ def physical(root: Path, sample_row: int, stack: Stack) -> tuple[torch.Tensor, n
 def test_batch_equals_the_patches_scaled(tiny_dataset: Path) -> None:
     dataset, scaling = opened(tiny_dataset), Scaling()
     batch = dataset.batch(range(len(dataset)))
-    assert set(batch) == {"s2_t2", "s1_t1", "s2_t1", "s1_t2", "valid", "days", "sample"}
+    assert set(batch) == {"s2_t2", "s1_t1", "s2_t1", "s1_t2", "valid", "sample", *CONDITIONS}
     assert not batch["valid"].all(), "the fixture must have holes"
     for number, sample in enumerate(dataset.samples):
         everywhere = np.ones(dataset.patch_size, bool)
@@ -78,7 +82,7 @@ def test_the_observed_target_is_not_clipped(tiny_dataset: Path, sensor: str) -> 
 
 
 def test_samples_go_both_ways(tiny_dataset: Path) -> None:
-    both, forward = opened(tiny_dataset), opened(tiny_dataset, two_way=False)
+    both, forward = opened(tiny_dataset), opened(tiny_dataset, orders="forward")
     assert len(both) == 2 * len(forward) == 8
     assert {(sample.direction, sample.periods) for sample in both.samples} == {
         ("forward", ("2019", "2021")),
@@ -140,14 +144,14 @@ def test_single_samples_and_worker_processes_give_the_same(tiny_dataset: Path) -
 def test_a_reading_process_is_sent_a_path_and_no_dataset(tiny_dataset: Path) -> None:
     """100,000 index rows: 5.4 MB and all pixels before requests carried the row numbers, 0.4 kB since."""
     dataset = opened(tiny_dataset)
-    pixels = sum(path.stat().st_size for path in dataset.patches._cache.folder.glob("*.bin"))
+    pixels = sum(path.stat().st_size for path in dataset.patches._caches[0].folder.glob("*.bin"))
     assert len(pickle.dumps(dataset)) < 10_000 < pixels, "no pixels travel with the dataset itself"
     rows = 100_000
     dataset.samples = [
         replace(dataset.samples[0], patch_id=f"roi_{number}", rows=(number, (number + 1) % rows))
         for number in range(rows)
     ]
-    dataset._days = np.zeros(rows, np.float32)
+    dataset._acquisitions = np.zeros((rows, 4), np.float32)
     loader = make_loader(dataset, in_order(dataset, 4), workers=2, pin_memory=False)
     assert len(pickle.dumps(dataset)) > 1_000_000, "the samples are many"
     assert len(pickle.dumps(loader.dataset)) < 1_000
@@ -177,7 +181,7 @@ def test_torchs_own_loader_works_too(tiny_dataset: Path) -> None:
 def test_order_is_a_function_of_seed_and_epoch(tiny_dataset: Path) -> None:
     dataset = opened(tiny_dataset)
 
-    def order(seed: int, epoch: int, first: int = 0) -> list[object]:
+    def order(seed: int, epoch: int, first: int = 0) -> list[list[Draw]]:
         batches = EpochBatches(dataset, batch_size=2, seed=seed)
         batches.epoch, batches.first = epoch, first
         return list(batches)
@@ -185,7 +189,7 @@ def test_order_is_a_function_of_seed_and_epoch(tiny_dataset: Path) -> None:
     assert order(1, 0) == order(1, 0)
     assert order(1, 0) != order(1, 1) != order(2, 1)
     assert order(1, 3, first=4) == order(1, 3)[2:], "four samples are two batches"
-    assert sorted(number for batch in order(1, 0) for number in batch) == list(range(8))  # type: ignore[attr-defined]
+    assert sorted(draw.sample for batch in order(1, 0) for draw in batch) == list(range(8))
 
 
 def test_processes_share_the_batches_of_one(tiny_dataset: Path) -> None:
@@ -198,7 +202,7 @@ def test_processes_share_the_batches_of_one(tiny_dataset: Path) -> None:
 def test_in_order_covers_everything_once(tiny_dataset: Path) -> None:
     dataset = opened(tiny_dataset)
     parts = [in_order(dataset, 3, rank=rank, world_size=2) for rank in (0, 1)]
-    assert sorted(number for part in parts for batch in part for number in batch) == list(range(8))
+    assert sorted(draw.sample for part in parts for batch in part for draw in batch) == list(range(8))
 
 
 def test_missing_band_is_named_with_what_there_is(tiny_dataset: Path) -> None:
@@ -242,3 +246,115 @@ def test_periods_are_in_times_order_whatever_their_labels(tiny_dataset: Path) ->
     for sample in dataset.samples:
         days = [open_dataset(tiny_dataset).index["s2_mean_time"].iloc[row] for row in sample.rows]
         assert all((a < b) == (sample.direction == "forward") for a, b in pairwise(days))
+
+
+THREE = Task(
+    name="three dates",
+    sources=(Stack(sensor="s1", date=1, bands=("VV",)),),
+    references=tuple(Stack(sensor="s2", date=date, bands=("B4", "B3")) for date in (0, 2)),
+    target=Stack(sensor="s2", date=1, bands=("B4", "B3")),
+)
+
+
+def test_three_dates_come_in_the_orders_asked_for(tmp_path: Path, make_dataset: Callable[..., Path]) -> None:
+    root = make_dataset(
+        tmp_path / "data", size=32, splits=("train",), rois=1, patches=1, periods=("2017", "2019", "2021")
+    )
+    forward = ("2017", "2019", "2021")
+    found = {
+        orders: [(sample.direction, sample.periods) for sample in opened(root, THREE, orders=orders).samples]
+        for orders in ("forward", "two_way", "all")
+    }
+    assert found["forward"] == [("forward", forward)]
+    assert found["two_way"] == [*found["forward"], ("backward", forward[::-1])]
+    assert found["all"][:2] == found["two_way"]
+    assert {direction for direction, _ in found["all"][2:]} == {"mixed"}
+    assert {order for _, order in found["all"]} == set(permutations(forward))
+    assert len(found["all"]) == 6
+
+
+def test_two_dates_of_three_periods_are_paired_each_with_each(
+    tmp_path: Path, make_dataset: Callable[..., Path]
+) -> None:
+    root = make_dataset(
+        tmp_path / "data", size=32, splits=("train",), rois=1, patches=1, periods=("2017", "2019", "2021")
+    )
+    for orders, count in (("forward", 3), ("two_way", 6), ("all", 6)):
+        assert len({sample.periods for sample in opened(root, orders=orders).samples}) == count
+
+
+def test_bands_of_one_sensor_and_date_go_in_and_come_out(tiny_dataset: Path) -> None:
+    sharpen = Task(
+        name="visible to swir",
+        sources=(Stack(sensor="s2", date=0, bands=("B4", "B3", "B2"), name="visible"),),
+        references=(),
+        target=Stack(sensor="s2", date=0, bands=("B12", "B11"), name="swir"),
+    )
+    batch = opened(tiny_dataset, sharpen).batch([0, 3])
+    whole = opened(tiny_dataset, replace(MONO, sources=(Stack(sensor="s2", date=0, bands=DEFAULT_S2_BANDS),)))
+    every = whole.batch([0, 3])["s2_t1"]
+    for key, channels in (("visible_t1", [2, 1, 0]), ("swir_t1", [5, 4])):
+        wanted = torch.where(batch["valid"], every[:, channels], 0.0)
+        torch.testing.assert_close(torch.where(batch["valid"], batch[key], 0.0), wanted)
+
+
+def test_a_batch_tells_when_and_how_its_images_were_taken(tiny_dataset: Path) -> None:
+    batch = opened(tiny_dataset).batch([0, 1])
+    taken = [datetime(year, 6, 17, 10, 30, tzinfo=UTC) for year in (2019, 2021)]  # radar, two days after the optical
+    angles = [2 * np.pi * (time.timetuple().tm_yday - 1 + 10.5 / 24) / 365.2425 for time in taken]
+    np.testing.assert_allclose(batch["season"][0, :, 0], np.sin(angles), atol=0.02)
+    np.testing.assert_allclose(batch["season"][0, :, 1], np.cos(angles), atol=0.02)
+    np.testing.assert_array_equal(batch["incidence"], np.full((2, 2), 39.0))
+    np.testing.assert_array_equal(batch["relative_orbit"], np.full((2, 2), 110.0))
+    np.testing.assert_array_equal(batch["ascending"], np.zeros((2, 2)))
+    torch.testing.assert_close(batch["season"][1], batch["season"][0].flip(0))
+
+
+class TestUnpaired:
+    TASK = replace(MONO, paired=False)
+
+    def test_targets_come_in_an_order_of_their_own(self, tiny_dataset: Path) -> None:
+        data = opened(tiny_dataset, self.TASK, crop=16)
+        batches = EpochBatches(data, batch_size=4, seed=3)
+        draws = [draw for batch in batches for draw in batch]
+        assert sorted(draw.sample for draw in draws) == sorted(draw.target for draw in draws) == list(range(8))
+        assert [draw.sample for draw in draws] != [draw.target for draw in draws]
+        assert [draw.crop for draw in draws] != [draw.target_crop for draw in draws]
+        paired = EpochBatches(opened(tiny_dataset, MONO, crop=16), batch_size=4, seed=3)
+        assert [draw.sample for batch in paired for draw in batch] == [draw.sample for draw in draws]
+
+    def test_an_epoch_that_goes_on_has_the_pairs_of_the_whole_one(self, tiny_dataset: Path) -> None:
+        data = opened(tiny_dataset, self.TASK, crop=16)
+        whole, rest = (EpochBatches(data, batch_size=2, seed=3) for _ in range(2))
+        whole.epoch = rest.epoch = 2
+        rest.first = 4
+        assert list(rest) == list(whole)[2:]
+
+    def test_each_side_has_its_own_pixels_and_mask(self, tiny_dataset: Path) -> None:
+        data = opened(tiny_dataset, self.TASK, crop=16)
+        plan = EpochBatches(data, batch_size=8, seed=1)
+        (raw,) = make_loader(data, plan, workers=0, pin_memory=False)
+        batch = to_network(data, raw, torch.device("cpu"), paired=False)
+        for place, draw in enumerate(next(iter(plan))):
+            ours = data.scale(data.read([draw.sample], [draw.crop]), paired=False)
+            theirs = data.scale(data.read([draw.target], [draw.target_crop]), paired=False)
+            assert torch.equal(batch["s2_t1"][place], ours["s2_t1"][0])
+            assert torch.equal(batch["valid"][place], ours["valid"][0])
+            assert torch.equal(batch["s1_t1"][place], theirs["s1_t1"][0])
+            assert torch.equal(batch["target_valid"][place], theirs["target_valid"][0])
+
+
+class TestSeveralDatasets:
+    def test_their_samples_follow_one_another(self, tiny_dataset: Path, tmp_path: Path) -> None:
+        other = write_dataset(tmp_path / "other", seed=1, rois=1)
+        one, two, both = opened(tiny_dataset), opened(other), opened([tiny_dataset, other])
+        assert len(both) == len(one) + len(two)
+        batch = both.batch([3, len(one), len(both) - 1])
+        apart = [one.batch([3]), two.batch([0]), two.batch([len(two) - 1])]
+        for key in set(batch) - {"sample"}:
+            assert torch.equal(batch[key].nan_to_num(), torch.cat([part[key] for part in apart]).nan_to_num()), key
+
+    def test_patches_of_two_sizes_are_refused(self, tiny_dataset: Path, tmp_path: Path) -> None:
+        other = write_dataset(tmp_path / "other", size=32, rois=1)
+        with refuses(RunError, tiny_dataset, "64 x 64", other, "32 x 32"):
+            opened([tiny_dataset, other])

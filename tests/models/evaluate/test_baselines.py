@@ -61,3 +61,16 @@ def test_what_cannot_be_computed_says_why() -> None:
         baselines.linear_interpolation({}, SHIFT)
     with refuses(RunError, "copy_t2", "copy_t1", "mean_references", "linear_interpolation"):
         baselines.why_unusable("copy_t2", SHIFT)
+
+
+def test_references_with_more_bands_show_those_of_the_target() -> None:
+    wide = Stack(sensor="s2", date=0, bands=("B2", "B8", "B3"))
+    task = Task(
+        name="subset",
+        sources=(Stack(sensor="s1", date=1, bands=("VV",)),),
+        references=(wide,),
+        target=Stack(sensor="s2", date=1, bands=("B3", "B2")),
+    )
+    image = torch.rand(2, 3, 4, 4)
+    assert torch.equal(baselines.copy_t1({"s2_t1": image}, task), image[:, [2, 0]])
+    assert torch.equal(baselines.mean_references({"s2_t1": image}, task), image[:, [2, 0]])

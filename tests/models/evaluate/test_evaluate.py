@@ -488,11 +488,17 @@ def test_better_knows_each_metric_s_direction(metric: str, worse: float, good: f
 # --- what is refused
 
 
-def test_a_task_with_a_wider_reference_than_target_cannot_be_scored() -> None:
+def test_a_reference_that_shows_the_targets_bands_among_others_is_the_one_to_compare_with() -> None:
     wide = Stack(sensor="s1", date=0, bands=("VV", "VH"))
-    task = Task(name="odd", sources=(), references=(wide,), target=Stack(sensor="s1", date=1, bands=("VV",)))
-    with refuses(RunError, "odd", "s1_t1", "VV, VH", "s1_t2", "VV"):
-        scored_task(task)
+    task = Task(name="odd", sources=(), references=(wide,), target=Stack(sensor="s1", date=1, bands=("VH",)))
+    assert scored_task(task) == task
+
+
+def test_a_reference_without_the_targets_bands_gets_another_beside_it() -> None:
+    other = Stack(sensor="s1", date=0, bands=("VV",))
+    task = Task(name="odd", sources=(), references=(other,), target=Stack(sensor="s1", date=1, bands=("VH",)))
+    added = Stack(sensor="s1", date=0, bands=("VH",), name="reference")
+    assert scored_task(task).references == (other, added)
 
 
 def test_no_runs(dataset: Path) -> None:

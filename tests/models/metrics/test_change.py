@@ -77,16 +77,30 @@ def test_soft_change_is_the_mean_difference_on_the_unit_range() -> None:
 
 def test_radar_at_both_dates_decides_whatever_the_target() -> None:
     optical = Task(name="to optical", sources=(S1_T2,), references=(S1_T1, S2_T1), target=S2_T2)
-    assert change.change_stacks(TSGAN) == (S1_T1, S1_T2)
-    assert change.change_stacks(optical) == (S1_T1, S1_T2)
+    assert change.change_stacks(TSGAN) == (S1_T1, S1_T2, ("VV",))
+    assert change.change_stacks(optical) == (S1_T1, S1_T2, ("VV",))
 
 
 def test_without_radar_at_both_dates_the_target_sensor_decides() -> None:
     task = Task(name="no radar at T1", sources=(S1_T2,), references=(S2_T1,), target=S2_T2)
-    assert change.change_stacks(task) == (S2_T1, S2_T2)
+    assert change.change_stacks(task) == (S2_T1, S2_T2, ("B4", "B8"))
 
 
 def test_a_task_without_reference_has_no_change() -> None:
     mono = Task(name="mono", sources=(S2_T2,), references=(), target=S1_T2)
     assert change.change_stacks(mono) is None
     assert change.soft_change({}, mono) is None
+
+
+def test_only_bands_seen_at_both_dates_tell_of_change() -> None:
+    before, after = Stack(sensor="s2", date=0, bands=("B8", "B4", "B3")), Stack(sensor="s2", date=1, bands=("B3", "B8"))
+    task = Task(name="subset", sources=(S1_T2,), references=(before,), target=after)
+    assert change.change_stacks(task) == (before, after, ("B3", "B8"))
+    batch = {
+        "s2_t1": torch.tensor([0.5, 9.0, -0.5])[None, :, None, None],
+        "s2_t2": torch.tensor([-0.1, 0.7])[None, :, None, None],
+        "valid": torch.ones(1, 1, 1, 1, dtype=torch.bool),
+    }
+    found = change.soft_change(batch, task)
+    assert found is not None
+    assert found.item() == pytest.approx((0.4 + 0.2) / 2 / 2)

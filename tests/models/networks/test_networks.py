@@ -19,7 +19,7 @@ from models.translator import Translator, frozen
 from s1s2pairs.errors import RunError
 from tests.refusals import refuses
 
-NAMES = (*zoo.names(), *zoo.ALIASES)
+NAMES = (*zoo.names(), *zoo.aliases())
 
 PAPER_PARAMETERS = {
     # name, settings: generator, discriminator, as counted in the published networks

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from models import zoo
-from models.runs import checkpoint
+from models.runs import checkpoint, loading
 from models.runs.checkpoint import Position
 from models.scaling import Scaling
 from models.translator import Translator
@@ -64,7 +64,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def assert_holds(folder: Path, expected: dict[str, Tensor]) -> None:
-    loaded = checkpoint.load_translator(folder, device="cpu").translator.state_dict()
+    loaded = loading.load_translator(folder, device="cpu").translator.state_dict()
     assert loaded.keys() == expected.keys()
     for key, value in expected.items():
         assert torch.equal(loaded[key], value), key
@@ -88,13 +88,13 @@ def test_everything_comes_back(tmp_path: Path) -> None:
     assert saved.precision_state == {"scale": 65536.0}
     assert saved.task["target"]["sensor"] == "s1"
 
-    loaded = checkpoint.load_translator(folder, device="cpu")
+    loaded = loading.load_translator(folder, device="cpu")
     assert loaded.translator.config == translator.config
     assert not loaded.translator.training
     assert_holds(folder, translator.state_dict())
 
     fresh = zoo.create("toy", {"learning_rate": "9"}).optimizers(fused=False)
-    checkpoint.load_optimizers(folder, saved, fresh)
+    loading.load_optimizers(folder, saved, fresh)
     for part, optimizer in optimizers.items():
         expected, found = optimizer.state_dict(), fresh[part].state_dict()
         assert found["param_groups"] == expected["param_groups"]
@@ -108,7 +108,7 @@ def test_optimizer_state_takes_the_memory_layout_of_the_weights(tmp_path: Path) 
     save(tmp_path / "last", seed=1, step=1)
     translator = zoo.create("toy").to(memory_format=torch.channels_last)
     optimizers = translator.optimizers(fused=False)
-    checkpoint.load_optimizers(tmp_path / "last", checkpoint.read(tmp_path / "last"), optimizers)
+    loading.load_optimizers(tmp_path / "last", checkpoint.read(tmp_path / "last"), optimizers)
     weight = translator.get_submodule("generator")[0].weight
     assert weight.stride() == optimizers["generator"].state[weight]["exp_avg"].stride()
     assert not weight.is_contiguous()
@@ -184,15 +184,15 @@ def test_truncated_tensors_are_refused(run: Path) -> None:
     path = next((run / "checkpoints/best").glob("weights-*"))
     path.write_bytes(path.read_bytes()[:-10])
     with refuses(RunError, path, path.stat().st_size, path.stat().st_size + 10):
-        checkpoint.load_translator(run, device="cpu")
-    checkpoint.load_translator(run, "last", device="cpu")
+        loading.load_translator(run, device="cpu")
+    loading.load_translator(run, "last", device="cpu")
 
 
 def test_garbled_tensors_are_refused(run: Path) -> None:
     path = next((run / "checkpoints/best").glob("weights-*"))
     path.write_bytes(b"\xff" * path.stat().st_size)
     with refuses(RunError, path, "safetensors", but_not=("bytes",)):
-        checkpoint.load_translator(run, device="cpu")
+        loading.load_translator(run, device="cpu")
 
 
 @pytest.mark.parametrize("kind", ["weights", "optimizers"])
@@ -204,12 +204,12 @@ def test_a_flipped_byte_is_noticed_by_whoever_loads_the_file(run: Path, kind: st
     path.write_bytes(content)
     saved, (translator, optimizers) = checkpoint.read(folder), trained(seed=1)
     load = {
-        "weights": lambda: checkpoint.load_weights(folder, saved, translator),
-        "optimizers": lambda: checkpoint.load_optimizers(folder, saved, optimizers),
+        "weights": lambda: loading.load_weights(folder, saved, translator),
+        "optimizers": lambda: loading.load_optimizers(folder, saved, optimizers),
     }[kind]
     with refuses(RunError, path, "SHA-256"):
         load()
-    checkpoint.load_translator(run, "last", device="cpu")
+    loading.load_translator(run, "last", device="cpu")
 
 
 def test_a_checkpoint_from_before_hashes_loads_with_a_note(run: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -218,9 +218,9 @@ def test_a_checkpoint_from_before_hashes_loads_with_a_note(run: Path, caplog: py
     del document["sha256"]
     path.write_text(json.dumps(document))
     with refuses(RunError, path):
-        checkpoint.load_translator(run, device="cpu")
+        loading.load_translator(run, device="cpu")
     path.write_text(json.dumps(document | {"format": 1}))
-    checkpoint.load_translator(run, device="cpu")
+    loading.load_translator(run, device="cpu")
     assert re.search(r"weights-00000006.safetensors: .* before hashes were kept", caplog.text)
 
 
@@ -229,9 +229,9 @@ def test_a_pickle_in_the_place_of_weights_is_called_one(run: Path, zipped: bool)
     path = next((run / "checkpoints/best").glob("weights-*"))
     torch.save({"a": torch.zeros(3)}, path, _use_new_zipfile_serialization=zipped)
     with refuses(RunError, path, "safetensors", "pickle", "torch.save", "s1s2 train"):
-        checkpoint.load_translator(run, device="cpu")
+        loading.load_translator(run, device="cpu")
     with refuses(RunError, path, "safetensors", "pickle", "s1s2 train"):
-        checkpoint.load_translator(path, device="cpu")
+        loading.load_translator(path, device="cpu")
 
 
 def test_weights_named_like_a_pickle_are_refused(run: Path) -> None:
@@ -242,14 +242,14 @@ def test_weights_named_like_a_pickle_are_refused(run: Path) -> None:
     document["files"]["weights"] = weights.with_suffix(".pt").name
     path.write_text(json.dumps(document))
     with refuses(RunError, path.parent / "weights-00000006.pt", "pickle"):
-        checkpoint.load_translator(run, device="cpu")
+        loading.load_translator(run, device="cpu")
 
 
 def test_truncated_json_is_refused(run: Path) -> None:
     path = run / "checkpoints/best/checkpoint.json"
     path.write_text(path.read_text()[:200])
     with refuses(RunError, path):
-        checkpoint.load_translator(run, device="cpu")
+        loading.load_translator(run, device="cpu")
 
 
 def test_missing_tensors_are_refused(run: Path) -> None:
@@ -257,7 +257,7 @@ def test_missing_tensors_are_refused(run: Path) -> None:
     size = path.stat().st_size
     path.unlink()
     with refuses(RunError, path, 0, size):
-        checkpoint.load_translator(run, device="cpu")
+        loading.load_translator(run, device="cpu")
 
 
 @pytest.mark.parametrize("name", ["model.pt", "model.pth", "model.ckpt", "model.pkl", "anything"])
@@ -268,45 +268,45 @@ def test_pickle_is_refused_unopened(tmp_path: Path, name: str) -> None:
 
     (tmp_path / name).write_bytes(pickle.dumps(Trap()))
     with refuses(RunError, tmp_path / name, ".pt", ".pth", ".ckpt", "safetensors", "s1s2 train"):
-        checkpoint.load_translator(tmp_path / name, device="cpu")
+        loading.load_translator(tmp_path / name, device="cpu")
 
 
 def test_weights_of_another_network_are_refused(run: Path) -> None:
     wider = zoo.create("toy", {"width": "5"})
     folder = run / "checkpoints/best"
     with refuses(RunError, folder, "toy", "discriminator.0.weight", "(4, 4, 4, 4)", "(5, 4, 4, 4)"):
-        checkpoint.load_weights(folder, checkpoint.read(folder), wider)
+        loading.load_weights(folder, checkpoint.read(folder), wider)
 
 
 def test_optimizers_of_another_network_are_refused(run: Path) -> None:
     folder = run / "checkpoints/best"
     optimizers = {"generator": zoo.create("toy").optimizers(fused=False)["generator"]}
     with refuses(RunError, folder, "generator", "discriminator"):
-        checkpoint.load_optimizers(folder, checkpoint.read(folder), optimizers)
+        loading.load_optimizers(folder, checkpoint.read(folder), optimizers)
 
 
 def test_unknown_network_in_a_checkpoint_is_refused(run: Path) -> None:
     path = run / "checkpoints/best/checkpoint.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"network": "tsgun"}))
     with refuses(RunError) as caught:
-        checkpoint.load_translator(run, device="cpu")
-    assert_suggests(str(caught.value), "tsgun", "tsgan", (*zoo.names(), *zoo.ALIASES))
+        loading.load_translator(run, device="cpu")
+    assert_suggests(str(caught.value), "tsgun", "tsgan", (*zoo.names(), *zoo.aliases()))
 
 
 def test_other_format_is_refused(run: Path) -> None:
     path = run / "checkpoints/best/checkpoint.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
     with refuses(RunError, path, 99, 1, 2):
-        checkpoint.load_translator(run, device="cpu")
+        loading.load_translator(run, device="cpu")
 
 
 def test_missing_run_and_run_without_checkpoint(tmp_path: Path) -> None:
     with refuses(RunError, tmp_path / "nowhere", "s1s2 train", but_not=("checkpoint.json",)):
-        checkpoint.load_translator(tmp_path / "nowhere", device="cpu")
+        loading.load_translator(tmp_path / "nowhere", device="cpu")
     with refuses(RunError, "best", tmp_path / "checkpoints/best/checkpoint.json"):
-        checkpoint.load_translator(tmp_path, device="cpu")
+        loading.load_translator(tmp_path, device="cpu")
 
 
 def test_unknown_device_is_refused(run: Path) -> None:
     with refuses(RunError, "tpu", "auto", "cpu", "cuda", "cuda:N"):
-        checkpoint.load_translator(run, device="tpu")
+        loading.load_translator(run, device="tpu")

@@ -18,6 +18,7 @@ from ..translator import Prediction, Translator, frozen
 PAPER = "none"
 YEAR = 2026
 SUMMARY = "for tests"
+ALIASES = {"toy_wide": {"width": "8"}, "toy_narrow": {"width": "4"}}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

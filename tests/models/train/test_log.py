@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from models.data.dataset import Sample
+from models.data.samples import Sample
 from models.train.log import LossMeter
 from s1s2pairs.errors import RunError
 from tests.refusals import refuses

@@ -24,9 +24,10 @@ from models.blocks.losses import masked_l1
 from models.data.dataset import PairDataset
 from models.data.loader import EpochBatches
 from models.evaluate.evaluate import evaluate
-from models.runs import checkpoint
+from models.runs import checkpoint, loading
 from models.scaling import Scaling
 from models.train.loop import RunResult, train
+from models.translator import TrainingProgress
 from s1s2pairs.dataset.storage import Storage
 from s1s2pairs.errors import DatasetError, RunError
 from tests.refusals import assert_suggests, refuses
@@ -81,8 +82,8 @@ def test_loop_equals_steps_written_by_hand(toy: Trainer, tiny_dataset: Path) -> 
     for plan.epoch in range(2):
         for optimizer in adam.values():
             optimizer.param_groups[0]["lr"] = 1e-3 * 0.5**plan.epoch
-        for numbers in plan:
-            batch = data.batch(numbers)
+        for drawn in plan:
+            batch = data.batch([draw.sample for draw in drawn])
             condition = torch.cat([batch["s2_t2"], batch["s1_t1"]], dim=1)
             prediction = generator(condition)
             real = discriminator(torch.cat([condition, batch["s1_t2"]], dim=1))
@@ -117,8 +118,9 @@ def test_index_is_read_and_the_name_resolved_once(
 
 def test_learning_rate_falls_by_equal_steps_at_the_end() -> None:
     network = zoo.create("toy", {"epochs": "5", "decay_epochs": "3"})
-    assert [network.learning_rate_factor(epoch) for epoch in range(5)] == [1.0, 1.0, 0.75, 0.5, 0.25]
-    assert {zoo.create("toy").learning_rate_factor(epoch) for epoch in range(2)} == {1.0}
+    progress = [TrainingProgress(step=4 * epoch, epochs=float(epoch)) for epoch in range(5)]
+    assert [network.learning_rate_factor("generator", at) for at in progress] == [1.0, 1.0, 0.75, 0.5, 0.25]
+    assert {zoo.create("toy").learning_rate_factor("generator", at) for at in progress[:2]} == {1.0}
     with refuses(RunError, "decay_epochs", 16, 0, 15):
         zoo.create("pix2pix_opt2sar", {"decay_epochs": "16"})
 
@@ -207,7 +209,7 @@ def test_run_folder_holds_what_was_promised(tiny_dataset: Path, tmp_path: Path, 
     record = json.loads((run / "run.json").read_text())
     assert record["network"] == "toy"
     assert record["seed"] == 3
-    assert record["task"]["target"] == {"sensor": "s1", "date": 1, "bands": ["VV"]}
+    assert record["task"]["target"] == {"sensor": "s1", "date": 1, "bands": ["VV"], "name": ""}
     assert record["config"]["learning_rate"] == 1e-3
     assert record["training"]["log_every_steps"] == 20
     assert Path(record["dataset"]) == tiny_dataset
@@ -336,7 +338,7 @@ def test_networks_of_the_zoo_train(tmp_path: Path, make_dataset: Callable[..., P
     settings = {"workers": "0", "pictures": "1", "width": "2", "epochs": "1", "batch_size": "2"}
     result = train("tsgan_v3", root, out=tmp_path / "run", settings=settings, device="cpu", quiet=True)
     assert result.steps == 2
-    loaded = checkpoint.load_translator(result.run, "last", device="cpu")
+    loaded = loading.load_translator(result.run, "last", device="cpu")
     assert loaded.checkpoint.network == "tsgan"
     assert loaded.checkpoint.config["version"] == "v3"
 
@@ -404,7 +406,7 @@ def test_loss_that_is_no_number_stops_before_it_harms_anything(
 ) -> None:
     poisoned = 5
     data = PairDataset(tiny_dataset, zoo.create("toy").task, split="train", scaling=Scaling())
-    order = list(EpochBatches(data, batch_size=2, seed=0))
+    order = [[draw.sample for draw in drawn] for drawn in EpochBatches(data, batch_size=2, seed=0)]
     step = next(place for place, numbers in enumerate(order) if poisoned in numbers)
     with refuses(RunError, step + 1, *(data.samples[number].patch_id for number in order[step])):
         toy("run", poisoned_sample=poisoned, checkpoint_every_steps=1)
@@ -474,9 +476,7 @@ def test_clipping_limits_the_step(toy: Trainer) -> None:
 
 
 class TestRefusals:
-    def test_an_alias_of_other_settings_than_the_runs(self, toy: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
-        for alias, width in (("toy_wide", "8"), ("toy_narrow", "4")):
-            monkeypatch.setitem(zoo.ALIASES, alias, ("toy", {"width": width}))
+    def test_an_alias_of_other_settings_than_the_runs(self, toy: Trainer) -> None:
         run = toy("run", network="toy_narrow", epochs=1).run
         with refuses(RunError, "toy_wide", "width=8", run / "checkpoints/last", "width=4", "s1s2 train toy"):
             toy("run", network="toy_wide", resume=run, epochs=2)
@@ -485,7 +485,7 @@ class TestRefusals:
     def test_unknown_network(self, toy: Trainer) -> None:
         with refuses(RunError) as caught:
             toy("run", network="tsgann")
-        assert_suggests(str(caught.value), "tsgann", "tsgan", (*zoo.names(), *zoo.ALIASES))
+        assert_suggests(str(caught.value), "tsgann", "tsgan", (*zoo.names(), *zoo.aliases()))
 
     def test_unknown_setting_names_the_nearest(self, toy: Trainer) -> None:
         with refuses(RunError) as caught:

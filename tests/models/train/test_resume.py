@@ -50,9 +50,11 @@ def toy(tiny_dataset: Path, tmp_path: Path) -> Trainer:
     return run
 
 
-def on_two_processes(dataset: Path, out: Path | str, *settings: str) -> subprocess.CompletedProcess[str]:
+def on_two_processes(
+    dataset: Path, out: Path | str, *settings: str, network: str = "toy"
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(RUN_TOY)]
-    command += ["toy", str(dataset), str(out), *(f"{key}={value}" for key, value in PLAIN.items()), *settings]
+    command += [network, str(dataset), str(out), *(f"{key}={value}" for key, value in PLAIN.items()), *settings]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=240, env=environment)
     assert done.returncode == 0, done.stderr
@@ -81,7 +83,7 @@ def order_of(dataset: Path, epoch: int, seed: int = 0) -> list[int]:
     data = PairDataset(dataset, zoo.create("toy").task, split="train", scaling=Scaling())
     batches = EpochBatches(data, batch_size=1, seed=seed)
     batches.epoch = epoch
-    return [numbers[0] for numbers in batches]
+    return [batch[0].sample for batch in batches]
 
 
 class TestAnotherNumberOfProcesses:
@@ -94,7 +96,7 @@ class TestAnotherNumberOfProcesses:
             for rank in range(processes):
                 batches = EpochBatches(data, batch_size=1, seed=0, rank=rank, world_size=processes)
                 batches.first = used
-                steps.append([numbers[0] for numbers in batches])
+                steps.append([batch[0].sample for batch in batches])
             seen = [number for step in zip(*steps, strict=True) for number in step]
             assert seen == order[used : used + (8 - used) // processes * processes]
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rasterio.transform import Affine
 
 from models import zoo
-from models.runs import checkpoint
+from models.runs import loading
 from models.scaling import Scaling
 from models.task import Batch
 from models.translate.blend import blend_rows, hann_weights, window_offsets
@@ -253,7 +253,7 @@ def test_storage_of_an_unknown_kind_is_refused_before_the_work(run: Path, raster
 
 def test_prediction_is_in_decibels_and_matches_the_network(run: Path, rasters: Path, tmp_path: Path) -> None:
     """One window, no blending: the file holds what the network says of the same values."""
-    loaded = checkpoint.load_translator(run, device="cpu")
+    loaded = loading.load_translator(run, device="cpu")
     out = translate(run, [rasters], tmp_path / "out.tif", window=128, overlap=0, device="cpu")
     with Scene(loaded.translator.task, input_paths(loaded.translator.task, [rasters])) as scene:
         corner = scene.read(0, 0, 128)
@@ -271,7 +271,7 @@ def test_prediction_is_in_decibels_and_matches_the_network(run: Path, rasters: P
 
 
 def test_reflectance_scale_of_the_file_is_honoured(rasters: Path, run: Path) -> None:
-    task = checkpoint.load_translator(run, device="cpu").translator.task
+    task = loading.load_translator(run, device="cpu").translator.task
     paths = input_paths(task, [rasters])
     with Scene(task, paths) as scene:
         plain = scene.read(0, 0, 64).stacks["s2_t1"]

@@ -1,0 +1,130 @@
+"""Checkpoints found and put back: into a network that predicts, or into a run that goes on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from s1s2pairs.errors import RunError
+
+from .. import zoo
+from ..hardware import choose_device
+from ..scaling import Scaling
+from ..translator import Translator
+from .checkpoint import JSON_NAME, Checkpoint, read, refuse_pickle
+from .optimizer_state import restore
+from .tensors import read_tensors
+
+
+def find(run_or_checkpoint: Path, which: Literal["best", "last"]) -> Path:
+    """Return the folder of a run's checkpoint; a checkpoint's own folder is returned as it is.
+
+    Raises:
+        RunError: The path is missing, holds no checkpoint, or is a pickle.
+    """
+    refuse_pickle(run_or_checkpoint)
+    if not run_or_checkpoint.is_dir():
+        raise RunError(
+            f"there is no run folder {run_or_checkpoint}; runs are made by `s1s2 train`, by default under runs/"
+        )
+    if (run_or_checkpoint / JSON_NAME).is_file():
+        return run_or_checkpoint
+    folder = run_or_checkpoint / "checkpoints" / which
+    if not (folder / JSON_NAME).is_file():
+        raise RunError(
+            f"{run_or_checkpoint} has no checkpoint {which!r} yet: there is no {folder / JSON_NAME}; "
+            "wait for the first epoch to end; a run that was stopped before starts anew by `s1s2 train NETWORK --resume RUN`"
+        )
+    return folder
+
+
+def has_checkpoint(run: Path) -> bool:
+    """Return whether a run's folder holds any checkpoint."""
+    return any((run / "checkpoints" / which / JSON_NAME).is_file() for which in ("last", "best"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loaded:
+    """A trained network, ready to predict."""
+
+    translator: Translator
+    """In evaluation mode, on the device asked for."""
+    scaling: Scaling
+    checkpoint: Checkpoint
+
+
+def load_translator(run_or_checkpoint: Path, which: Literal["best", "last"] = "best", device: str = "auto") -> Loaded:
+    """Rebuild a trained network from a run folder or from one checkpoint's folder.
+
+    Args:
+        run_or_checkpoint: Folder of a run, or of a checkpoint in it.
+        which: Which of a run's checkpoints; not used when a checkpoint's own folder is given.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        RunError: Missing, damaged, a pickle, of an unknown network, or the device is not there.
+    """
+    target = choose_device(device)
+    folder = find(run_or_checkpoint, which)
+    saved = read(folder)
+    info = zoo.load(saved.network)
+    needed, held = info.size_bytes(saved.config), saved.sizes_bytes["weights"]
+    if needed > held:  # said before room is made for it
+        raise RunError(
+            f"{folder / JSON_NAME}: its config is of a network of {needed:,} bytes, its weights have {held:,}"
+        )
+    translator = info.make(saved.config)
+    load_weights(folder, saved, translator)
+    return Loaded(translator=translator.to(target).eval(), scaling=saved.scaling, checkpoint=saved)
+
+
+def load_weights(folder: Path, checkpoint: Checkpoint, translator: Translator) -> None:
+    """Put a checkpoint's weights into a translator whose parts are not wrapped yet.
+
+    Raises:
+        RunError: The file is damaged, or the weights belong to another network or another configuration of it.
+    """
+    weights = read_tensors(folder / checkpoint.files["weights"], checkpoint.sha256.get("weights"))
+    own = translator.state_dict()
+    wrong = sorted(key for key in own.keys() | weights.keys() if _shape(own, key) != _shape(weights, key))
+    if wrong:
+        raise RunError(
+            f"{folder} holds weights of another network than {checkpoint.network} as configured here: "
+            f"{len(wrong)} tensors differ, the first is {wrong[0]} "
+            f"({_shape(weights, wrong[0])} in the file, {_shape(own, wrong[0])} wanted)"
+        )
+    translator.load_state_dict(weights)
+
+
+def load_optimizers(folder: Path, checkpoint: Checkpoint, optimizers: Mapping[str, Optimizer]) -> None:
+    """Put a checkpoint's optimizer state into the optimizers of a new run.
+
+    Raises:
+        RunError: The file is damaged, or the checkpoint is of a network with other parts.
+    """
+    if checkpoint.optimizers.keys() != optimizers.keys():
+        raise RunError(
+            f"{folder} has optimizers for {', '.join(checkpoint.optimizers)}, this network for {', '.join(optimizers)}: "
+            "it is a checkpoint of another network"
+        )
+    tensors = read_tensors(folder / checkpoint.files["optimizers"], checkpoint.sha256.get("optimizers"))
+    for part, optimizer in optimizers.items():
+        restore(optimizer, part, tensors, checkpoint.optimizers[part])
+
+
+def load_training_state(folder: Path, checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """Return what training remembered beside weights, (process, ...) each; nothing where it remembers nothing.
+
+    Raises:
+        RunError: The file is damaged.
+    """
+    if "state" not in checkpoint.files:
+        return {}
+    return read_tensors(folder / checkpoint.files["state"], checkpoint.sha256.get("state"))
+
+
+def _shape(tensors: Mapping[str, Tensor], key: str) -> tuple[int, ...] | None:
+    return tuple(tensors[key].shape) if key in tensors else None
