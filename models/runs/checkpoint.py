@@ -38,6 +38,8 @@ FORMAT: Final = 2
 """1 counted batches of an epoch, which mean other samples on another number of devices, and kept no hashes. It is still read."""
 JSON_NAME: Final = "checkpoint.json"
 FILES_NEEDED: Final = {"weights", "optimizers"}
+LONGEST_NAME: Final = 100
+"""Letters of a file's name."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,7 +177,7 @@ def read(folder: Path) -> Checkpoint:
     if (
         not FILES_NEEDED <= named <= FILES_NEEDED | {"state"}
         or checkpoint.sizes_bytes.keys() != named
-        or any(Path(file).name != file for file in checkpoint.files.values())
+        or any(Path(file).name != file or len(file) > LONGEST_NAME for file in checkpoint.files.values())
     ):
         raise RunError(f"{path} does not name weights and optimizers beside it; use the run's other checkpoint")
     if checkpoint.format == FORMAT and checkpoint.sha256.keys() != checkpoint.files.keys():

@@ -76,7 +76,7 @@ def _problem(described: Mapping[str, Any], optimizer: Optimizer, part: str) -> s
 
 def _is_like(value: object, now: object) -> bool:
     """Tell whether a value of a file can stand for one of an optimizer's: of the same type, or another number."""
-    if now is None or value is None or isinstance(now, bool):
+    if now is None or isinstance(now, bool):
         return value is None or isinstance(value, bool)
     if isinstance(now, int | float):
         return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _MOST

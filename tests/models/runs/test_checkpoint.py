@@ -245,6 +245,26 @@ def test_weights_named_like_a_pickle_are_refused(run: Path) -> None:
         loading.load_translator(run, device="cpu")
 
 
+@pytest.mark.parametrize("name", ["w" * 300, "a\0b", "../weights-00000006.safetensors"])
+def test_names_that_no_file_beside_it_has_are_refused(run: Path, name: str) -> None:
+    path = run / "checkpoints/best/checkpoint.json"
+    document = json.loads(path.read_text())
+    document["files"]["weights"] = name
+    path.write_text(json.dumps(document))
+    with refuses(RunError, path.parent):
+        loading.load_translator(run, device="cpu")
+
+
+def test_a_saved_optimizer_without_a_value_is_refused(run: Path) -> None:
+    path = run / "checkpoints/last/checkpoint.json"
+    document = json.loads(path.read_text())
+    next(iter(document["optimizers"].values()))["param_groups"][0]["betas"] = None
+    path.write_text(json.dumps(document))
+    _, optimizers = trained(seed=1)
+    with refuses(RunError, "betas", "None"):
+        loading.load_optimizers(path.parent, checkpoint.read(path.parent), optimizers)
+
+
 def test_truncated_json_is_refused(run: Path) -> None:
     path = run / "checkpoints/best/checkpoint.json"
     path.write_text(path.read_text()[:200])
