@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 	touch $@
 
 .venv/all: .venv/base
-	$(PIP) --editable '.[train,earthengine,dask,maps,dev]'
+	$(PIP) --editable '.[train,export,earthengine,dask,maps,dev]'
 	touch $@
 
 setup: .venv/all

@@ -9,6 +9,7 @@ from .untrusted import printable, redacted
 EXTRA_OF = {
     **dict.fromkeys(("torch", "lightning_fabric", "safetensors", "tensorboard"), "train"),
     **dict.fromkeys(("ee", "googleapiclient", "google", "httplib2"), "earthengine"),
+    **dict.fromkeys(("onnx", "onnxscript"), "export"),
     "distributed": "dask",
     "geemap": "maps",
 }

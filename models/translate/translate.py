@@ -14,12 +14,14 @@ import rasterio.shutil
 import torch
 from numpy.typing import NDArray
 from rasterio.windows import Window
+from torch import Tensor
 
 from s1s2pairs.dataset.storage import Storage
 from s1s2pairs.errors import RunError
 from s1s2pairs.files import scratch_folder
 from s1s2pairs.progress import Progress, Silence, stage
 
+from ..data.samples import conditions
 from ..hardware import memory_advice
 from ..missing import BLANK, present
 from ..runs.loading import load_translator
@@ -31,6 +33,7 @@ from .blend import blend_rows
 from .checks import check_grid, check_values
 from .disk import check_end, disk_advice
 from .inputs import Scene, SceneWindow, input_paths
+from .taken import acquisitions, check_known
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +52,7 @@ def translate(
     overlap: int | None = None,
     batch_size: int = DEFAULT_BATCH_SIZE,
     any_pixel_size: bool = False,
+    dates: Sequence[str] | None = None,
     progress: Progress | None = None,
     note: Callable[[str], None] = logger.warning,
 ) -> str | Path:
@@ -65,6 +69,8 @@ def translate(
         overlap: Least pixels that neighbouring squares share; none means half a window.
         batch_size: Squares predicted at once. Memory grows with it, not with the scene's height.
         any_pixel_size: Take inputs of another pixel size than the network was trained on.
+        dates: Acquisition time of the target's sensor at T1, T2, ..., ISO 8601, UTC; none means those of the dataset in which
+            the inputs lie, if they do.
         progress: Told how far it is.
         note: Told what could not be checked, and how many pixels have no result.
 
@@ -78,7 +84,10 @@ def translate(
     """
     loaded = load_translator(run, which, device)
     task = loaded.translator.task
-    with Scene(task, input_paths(task, inputs)) as scene:
+    paths = input_paths(task, inputs)
+    taken = acquisitions(task, paths, dates)
+    check_known(loaded.translator.conditions, conditions(taken[None]), f"network {loaded.checkpoint.network}")
+    with Scene(task, paths) as scene:
         check_grid(scene, trained_pixel_sizes(run), any_pixel_size=any_pixel_size, note=note)
         return translate_scene(
             loaded.translator,
@@ -88,6 +97,7 @@ def translate(
             window=window,
             overlap=overlap,
             batch_size=batch_size,
+            taken=taken,
             progress=progress,
             note=note,
         )
@@ -102,12 +112,18 @@ def translate_scene(
     window: int | None = None,
     overlap: int | None = None,
     batch_size: int = DEFAULT_BATCH_SIZE,
+    taken: Tensor | None = None,
     progress: Progress | None = None,
     note: Callable[[str], None] = logger.warning,
 ) -> str | Path:
-    """Predict an open scene with a loaded network; the arguments are those of `translate`."""
+    """Predict an open scene with a loaded network.
+
+    The arguments are those of `translate`, and `taken`: when and how the images were taken, see `taken.acquisitions`.
+    """
     size, shared = tiling(translator, window, overlap)
     predictor = _Predictor(translator, scaling, scene, size, batch_size)
+    if taken is not None:
+        predictor.taken = taken
     missing = _write(predictor, out, overlap=shared, progress=progress or Silence())
     if missing:
         total = math.prod(scene.shape)
@@ -150,6 +166,8 @@ class _Predictor:
         self.batch_size = batch_size
         parameter = next(translator.parameters(), None)
         self.device = torch.device("cpu") if parameter is None else parameter.device
+        self.taken = torch.full((scene.task.n_dates, 4), torch.nan)
+        """(date, 4), see `samples.acquisition_table`; NaN where not known."""
 
     def row(self, row: int, columns: Sequence[int]) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Predict windows of one row: (column, (band, y, x) float32 on [-1, 1], NaN where an input is missing).
@@ -177,13 +195,13 @@ class _Predictor:
         return values
 
     def _batch(self, windows: Sequence[SceneWindow]) -> Batch:
-        """Put windows into a batch as the loader makes them. `days` is NaN: files do not tell their dates."""
+        """Put windows into a batch as the loader makes them."""
         valid = np.stack([window.valid for window in windows])
         batch: Batch = {"valid": torch.from_numpy(valid[:, None]).to(self.device)}
         for stack in self.scene.task.inputs:
             values = torch.from_numpy(np.stack([window.stacks[stack.key] for window in windows])).to(self.device)
             batch[stack.key] = self.scaling.scale(values, stack).masked_fill(~present(values), BLANK)
-        batch["days"] = torch.full((len(windows), self.scene.task.n_dates), torch.nan, device=self.device)
+        batch.update(conditions(self.taken.expand(len(windows), -1, -1).to(self.device)))
         batch["sample"] = torch.arange(len(windows), device=self.device)
         return batch
 

@@ -9,17 +9,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal
 
+import onnx
 import torch
 from torch import Tensor, nn
 
 from s1s2pairs.errors import RunError
 from s1s2pairs.files import scratch_folder
 
-from .missing import BLANK
-from .runs.loading import Loaded, load_translator
-from .scaling import Scaling
-from .task import CONDITIONS, Batch
-from .translator import Translator
+from ..missing import BLANK
+from ..runs.loading import Loaded, load_translator
+from ..scaling import Scaling
+from ..task import CONDITIONS, Batch
+from ..translator import Translator
 
 DEFAULT_SIZE: Final = 256
 
@@ -55,7 +56,12 @@ class Exported(nn.Module):
 
 
 def export_onnx(
-    run: Path, out: Path, *, which: Literal["best", "last"] = "best", size: int | None = None, batch_size: int | None = None
+    run: Path,
+    out: Path,
+    *,
+    which: Literal["best", "last"] = "best",
+    size: int | None = None,
+    batch_size: int | None = None,
 ) -> Path:
     """Write a run's network as an ONNX file.
 
@@ -74,7 +80,9 @@ def export_onnx(
     multiple = loaded.translator.config.patch_multiple
     side = math.ceil(DEFAULT_SIZE / multiple) * multiple if size is None else size
     if side <= 0 or side % multiple:
-        raise RunError(f"size={side} px does not fit this network: give a multiple of {multiple} px, such as {2 * multiple}")
+        raise RunError(
+            f"size={side} px does not fit this network: give a multiple of {multiple} px, such as {2 * multiple}"
+        )
     program = Exported(loaded.translator, loaded.scaling).eval()
     with scratch_folder(out) as scratch:
         file = scratch / out.name
@@ -87,14 +95,14 @@ def export_onnx(
 
 @contextmanager
 def _advice() -> Iterator[None]:
-    """Turn what the exporter raises into one message."""
+    """Turn what the exporter raises into a message."""
     try:
         yield
-    except ImportError as error:
-        raise RunError(f"exporting needs {error.name}; install it by: pip install 's1s2pairs[export]'") from error
     except torch.onnx.errors.OnnxExporterError as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
-        raise RunError(f"this network cannot be exported to ONNX: {lines[0] if lines else type(error).__name__}") from error
+        raise RunError(
+            f"this network cannot be exported to ONNX: {lines[0] if lines else type(error).__name__}"
+        ) from error
 
 
 def _example(program: Exported, side: int, batch: int) -> tuple[Tensor, ...]:
@@ -133,8 +141,6 @@ def _write(program: Exported, file: Path, side: int, batch_size: int | None) -> 
 
 def _describe(file: Path, loaded: Loaded) -> None:
     """Write into the file what its inputs and its output are."""
-    import onnx
-
     task = loaded.translator.task
     model = onnx.load(file)
     said = {
