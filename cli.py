@@ -1,7 +1,6 @@
 """The `s1s2` command: parse, call, print. No logic."""
 
 import dataclasses
-import json
 import logging
 import sys
 import warnings
@@ -11,10 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from s1s2pairs.errors import NoAcquisitions, RunError, S1S2Error, SourceError
+from s1s2pairs.errors import NoAcquisitions, S1S2Error, SourceError
 from s1s2pairs.stopping import stoppable
-from s1s2pairs.terminal import EXTRA_OF, log_to_stderr, spread
-from s1s2pairs.untrusted import printable
+from s1s2pairs.terminal import EXTRA_OF, complain, key_values, log_to_stderr, say, say_json, spread
 
 SOME_FAILED, WRONG_INPUT, NO_SOURCE = 1, 2, 3
 EXIT_CODES: tuple[tuple[type[S1S2Error], int], ...] = (
@@ -67,23 +65,6 @@ RadarSource = Annotated[
     str | None, typer.Option(help="Another source for the radar images; else --source has both.", show_default=False)
 ]
 Device = Annotated[str, typer.Option(help="auto (CUDA where there is one, else the CPU), cuda or cpu.")]
-
-
-def say(text: str, *, quiet: bool = False) -> None:
-    """Print text, unless the user wants quiet. What others have written in it can do nothing to the terminal."""
-    if not quiet:
-        typer.echo(printable(text))
-
-
-def complain(text: str, *, quiet: bool = False) -> None:
-    """Print a line to the error stream, unless the user wants quiet."""
-    if not quiet:
-        typer.echo(printable(f"s1s2: {text}"), err=True)
-
-
-def say_json(value: Any) -> None:
-    """Print a value as JSON."""
-    typer.echo(json.dumps(value, indent=2))
 
 
 def _bar(*, quiet: bool) -> Any:
@@ -309,7 +290,7 @@ def train(
         result = run_training(
             network,
             data or (default_dataset() if resume is None else None),
-            settings=_settings(given),
+            settings=key_values(given or ()),
             out=out,
             resume=resume,
             device=device,
@@ -318,13 +299,6 @@ def train(
             quiet=quiet,
         )
     say(str(result), quiet=quiet or not processes.is_first_process())
-
-
-def _settings(given: list[str] | None) -> dict[str, str]:
-    wrong = [word for word in given or () if "=" not in word]
-    if wrong:
-        raise RunError(f"--set {wrong[0]}: give key=value, such as --set epochs=5")
-    return dict(word.split("=", 1) for word in given or ())
 
 
 @app.command()

@@ -1,9 +1,14 @@
-"""The words of a command line before they are parsed, and what may be printed to a terminal."""
+"""The words of a command line before and after they are parsed, and printing to a terminal."""
 
+import json
 import logging
 import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
+import typer
+
+from .errors import RunError
 from .untrusted import printable, redacted
 
 EXTRA_OF = {
@@ -45,6 +50,35 @@ def _without_commas(words: Sequence[str]) -> Iterator[str]:
             continue
         yield from ([flag] if equals else [])
         yield from years.strip(",").split(",")
+
+
+def key_values(words: Sequence[str]) -> dict[str, str]:
+    """Part the values of `--set` into names and values.
+
+    Raises:
+        RunError: One has no `=`.
+    """
+    wrong = [word for word in words if "=" not in word]
+    if wrong:
+        raise RunError(f"--set {wrong[0]}: give key=value, such as --set epochs=5")
+    return dict(word.split("=", 1) for word in words)
+
+
+def say(text: str, *, quiet: bool = False) -> None:
+    """Print text, unless the user wants quiet. What others have written in it can do nothing to the terminal."""
+    if not quiet:
+        typer.echo(printable(text))
+
+
+def complain(text: str, *, quiet: bool = False) -> None:
+    """Print a line to the error stream, unless the user wants quiet."""
+    if not quiet:
+        typer.echo(printable(f"s1s2: {text}"), err=True)
+
+
+def say_json(value: Any) -> None:
+    """Print a value as JSON."""
+    typer.echo(json.dumps(value, indent=2))
 
 
 class _Printable(logging.Formatter):
