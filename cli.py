@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -242,10 +242,27 @@ def draw_map(
 
 
 @app.command()
-def networks(as_json: AsJson = False) -> None:
-    """List the networks."""
+def networks(
+    names: Annotated[list[str] | None, typer.Argument(help="Only these, with --cost.", show_default=False)] = None,
+    cost: Annotated[
+        bool, typer.Option("--cost", help="Measure work, memory and speed on this device, one patch at a time.")
+    ] = False,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the networks, or measure what they cost."""
     from models import zoo
 
+    if cost:
+        from models import cost as costs
+
+        measured = costs.measure_all(names, device, progress=_bar(quiet=quiet or as_json))
+        if as_json:
+            say_json([dataclasses.asdict(one) for one in measured])
+        else:
+            say("\n".join(costs.listing(measured)))
+        return
     rows = zoo.describe()
     if as_json:
         say_json([dataclasses.asdict(row) for row in rows])
@@ -356,6 +373,13 @@ def translate(
     any_pixel_size: Annotated[
         bool, typer.Option("--any-pixel-size", help="Take pixels of another size than the network was trained on.")
     ] = False,
+    dates: Annotated[
+        str | None,
+        typer.Option(
+            help="When the target's sensor saw T1, T2, ...: 2019-06-12,2021-06-15. Rasters of a dataset tell by themselves.",
+            show_default=False,
+        ),
+    ] = None,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
@@ -365,9 +389,29 @@ def translate(
     bar = _bar(quiet=quiet)
     written = predict(
         run, inputs, out, window=window, overlap=overlap, batch_size=batch_size, device=device,
-        any_pixel_size=any_pixel_size, progress=bar, note=lambda text: complain(text, quiet=quiet),
+        any_pixel_size=any_pixel_size, dates=dates.split(",") if dates else None, progress=bar,
+        note=lambda text: complain(text, quiet=quiet),
     )  # fmt: skip
     say(str(written), quiet=quiet)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A run.", show_default=False)],
+    onnx: Annotated[Path, typer.Option(help="ONNX file to write.", show_default=False)],
+    which: Annotated[Literal["best", "last"], typer.Option(help="Checkpoint of the run.")] = "best",
+    size: Annotated[
+        int | None,
+        typer.Option(
+            help="Side of the patches it takes, pixels; else 256 or so, as the network needs.", show_default=False
+        ),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write a trained network as an ONNX file, for programs that know nothing of this one."""
+    from models.export.onnx_file import export_onnx
+
+    say(str(export_onnx(run, onnx, which=which, size=size)), quiet=quiet)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

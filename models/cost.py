@@ -10,7 +10,12 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
+from s1s2pairs.progress import Progress, Silence, stage
+
 from . import zoo
+from .hardware import choose_device
+from .network_names import check_name
+from .network_names import names as all_networks
 from .task import Batch, Task
 from .translator import Translator
 
@@ -56,6 +61,28 @@ def random_batch(task: Task, *, side: int, batch_size: int = 1, device: torch.de
     if not task.paired:
         batch["target_valid"] = batch["valid"]
     return batch
+
+
+def measure_all(names: Sequence[str] | None, device: str, *, progress: Progress | None = None) -> list[Cost]:
+    """Measure networks one after the other.
+
+    Args:
+        names: Networks or aliases; none means all networks.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        progress: Told how far it is.
+
+    Raises:
+        RunError: There is no such network or device.
+    """
+    chosen, progress = choose_device(device), progress or Silence()
+    for name in names or ():
+        check_name(name)
+    names, costs = names or all_networks(), []
+    with stage(progress, "measuring networks", len(names)):
+        for name in names:
+            costs.append(measure(name, chosen))
+            progress.step(name)
+    return costs
 
 
 def measure(name: str, device: torch.device, settings: Mapping[str, object] | None = None) -> Cost:

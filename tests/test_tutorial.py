@@ -26,7 +26,7 @@ def test_the_tutorial_runs(
     monkeypatch.chdir(tmp_path)
     simulate_few(monkeypatch)
     quoted = commands(TUTORIAL)
-    assert len(quoted) == 11
+    assert len(quoted) == 12
     for command in quoted:
         run(" ".join(LESS.get(word, word) for word in command.split()))
     monkeypatch.setenv("MPLBACKEND", "agg")
@@ -35,6 +35,13 @@ def test_the_tutorial_runs(
         assert examples, page
         for example in examples:
             exec(compile(example, page.name, "exec"), {})
-    made = ("data/small/report.html", "map.html", "runs/first/evaluation.html", "valencia_2021.tif", "translated.png")
+    made = (
+        "data/small/report.html",
+        "map.html",
+        "runs/first/evaluation.html",
+        "valencia_2021.tif",
+        "translated.png",
+        "tsgan.onnx",
+    )
     assert [name for name in made if not (tmp_path / name).is_file()] == []
     assert list((tmp_path / "runs/first/samples").glob("epoch*.png"))
