@@ -34,7 +34,7 @@ from build_archive import YEARS, write_archive
 
 from s1s2pairs.build.build import plan_only
 from s1s2pairs.build.opener import SourceOpener
-from s1s2pairs.dataset.contents import units_of
+from s1s2pairs.dataset.units import units_of
 from s1s2pairs.plan.choices import Plan
 from s1s2pairs.plan.lock import parse_lock
 from s1s2pairs.recipe.parser import parse_recipe

@@ -11,9 +11,9 @@ from odc.geo.geobox import GeoBox
 
 from s1s2pairs.build.build import build
 from s1s2pairs.build.opener import SourceOpener
-from s1s2pairs.dataset.contents import Unit, units_of
 from s1s2pairs.dataset.patches import patch_grid
 from s1s2pairs.dataset.rasters import encode
+from s1s2pairs.dataset.units import Unit, units_of
 from s1s2pairs.plan.choices import Plan
 from s1s2pairs.sensors import S2_BANDS, SCL_CLOUD
 from s1s2pairs.sources.registry import open_source

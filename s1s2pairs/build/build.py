@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ..dataset.card import dump_card
-from ..dataset.contents import Unit, UnitRecord, load_record, units_of
 from ..dataset.index import dataset_rows, dump_index
 from ..dataset.layout import CARD_FILE, INDEX_FILE, LOCK_FILE, PARTIAL, PLANS, is_made
 from ..dataset.left_out import LeftOut, left_out
 from ..dataset.patches import patch_id
 from ..dataset.storage import Storage
+from ..dataset.units import Unit, UnitRecord, load_record, units_of
 from ..plan.choices import Plan
 from ..progress import Progress, Silence, stage
 from ..recipe.settings import Recipe

@@ -5,7 +5,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..dataset.contents import Unit
+from ..dataset.units import Unit
 from ..errors import SourceError
 from ..sensors import (
     BRIGHTEST_REFLECTANCE,

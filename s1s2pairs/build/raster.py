@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..acquisitions import Needed
-from ..dataset.contents import PatchRecord, Unit, UnitRecord, dump_record, patch_record
 from ..dataset.layout import LOCK_FILE
 from ..dataset.rasters import decode, digest_of
 from ..dataset.storage import Storage
 from ..dataset.unit_files import patch_file, raster_file
+from ..dataset.units import PatchRecord, Unit, UnitRecord, dump_record, patch_record
 from ..errors import DatasetError, SourceError
 from ..plan.choices import RoiPlan
 from ..plan.lock import roi_to_json

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from ..dataset.card import dump_card
-from ..dataset.contents import Unit
 from ..dataset.index import dataset_rows, dump_index
 from ..dataset.layout import CARD_FILE, INDEX_FILE, LOCK_FILE, PARTIAL, is_partial
 from ..dataset.rasters import decode
 from ..dataset.seal import is_the_same_card
 from ..dataset.storage import Storage
 from ..dataset.unit_files import patch_file
+from ..dataset.units import Unit
 from ..dataset.verify import Inspection, VerifyReport, inspect, report_of, verify
 from ..errors import DatasetError, RecipeError
 from ..plan.choices import Plan

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..dataset.card import CARD_RASTERS_KEY, CARD_VERSION_KEY, software_version
-from ..dataset.contents import PatchRecord, Unit, UnitRecord, load_record
 from ..dataset.index import patch_records_of, read_rows
 from ..dataset.layout import (
     CARD_FILE,
@@ -25,6 +24,7 @@ from ..dataset.left_out import LeftOut, left_out_of_card
 from ..dataset.patches import patch_id
 from ..dataset.seal import seal_state
 from ..dataset.storage import Storage
+from ..dataset.units import PatchRecord, Unit, UnitRecord, load_record
 from ..errors import DatasetError
 from ..plan.choices import Plan, RoiPlan
 from ..plan.lock import digest, roi_from_json, roi_to_json

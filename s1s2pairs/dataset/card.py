@@ -14,10 +14,10 @@ from ..plan.choices import Plan
 from ..plan.lock import roi_to_json
 from ..sensors import Band, Layout
 from .columns import COLUMNS, NUMBERS, TEXT_LISTS, TIMES, WHOLE
-from .contents import Unit, units_of
 from .layout import INDEX_FILE, LOCK_FILE, patches_pattern, rasters_pattern
 from .left_out import CARD_LEFT_OUT_KEY, LeftOut
 from .seal import seal
+from .units import Unit, units_of
 
 CARD_VERSION_KEY: Final = "s1s2:softwareVersion"
 CARD_RASTERS_KEY: Final = "s1s2:rasters"

@@ -16,10 +16,10 @@ from ..grid import footprint_lonlat
 from ..sensors import SENSORS
 from ..untrusted import cut
 from .columns import COLUMNS, TEXT_LISTS, TIMES, column_problem
-from .contents import PatchRecord, Unit, UnitRecord
 from .layout import raster_path
 from .left_out import LeftOut
 from .patches import patch_grid, patch_id
+from .units import PatchRecord, Unit, UnitRecord
 
 
 def dump_index(rows: Iterable[Mapping[str, Any]]) -> bytes:

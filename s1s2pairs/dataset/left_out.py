@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import DatasetError
-from .contents import Unit, UnitRecord
 from .layout import CARD_FILE
 from .patches import patch_id
+from .units import Unit, UnitRecord
 
 CARD_LEFT_OUT_KEY = "s1s2:left_out"
 

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .contents import Unit
 from .patches import Window, patch_grid
 from .rasters import DIGEST_TAG, encode
+from .units import Unit
 
 
 def raster_file(unit: Unit, pixels: NDArray[Any]) -> bytes:

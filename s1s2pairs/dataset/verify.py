@@ -12,7 +12,6 @@ from ..plan.choices import Plan
 from ..progress import Progress, Silence
 from ..s1_orbits import incidence_deg
 from .columns import COLUMNS
-from .contents import Unit, UnitRecord, units_of
 from .dataset import locked_plan
 from .index import dataset_rows
 from .layout import CARD_FILE, INDEX_FILE, LOCK_FILE, PARTIAL, is_image, is_partial
@@ -20,6 +19,7 @@ from .left_out import LeftOut, left_out
 from .noted import CardNotes, IndexNotes, check_lock, read_card, read_index
 from .problems import Problem
 from .storage import Storage
+from .units import Unit, UnitRecord, units_of
 from .verify_files import UNREADABLE, FileCheck
 
 Row = Mapping[str, Any]

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from ..errors import DatasetError
 from ..progress import Progress, stage
-from .contents import PatchRecord, Unit, UnitRecord, patch_record
 from .noted import NOT_IN_CARD, CardNotes, IndexNotes
 from .patches import Window, patch_grid, patch_id
 from .problems import Problem, unreadable
 from .rasters import DIGEST_TAG, mismatch, opened
 from .storage import Storage
 from .unit_files import patch_file, raster_file
+from .units import PatchRecord, Unit, UnitRecord, patch_record
 
 UNREADABLE: Final = PatchRecord(sha256="", valid_fraction=-1.0)
 """Stands for a patch that is not there or not whole."""

@@ -20,11 +20,11 @@ from models.zoo import create
 from s1s2pairs.build.build import build
 from s1s2pairs.build.resume import finished_units
 from s1s2pairs.dataset import rasters as raster_files
-from s1s2pairs.dataset.contents import units_of
 from s1s2pairs.dataset.dataset import open_dataset
 from s1s2pairs.dataset.layout import CARD_FILE, INDEX_FILE, LOCK_FILE
 from s1s2pairs.dataset.seal import SEAL_KEY, seal
 from s1s2pairs.dataset.storage import Storage
+from s1s2pairs.dataset.units import units_of
 from s1s2pairs.dataset.verify import verify
 from s1s2pairs.plan.choices import Plan, place, rois_of
 from s1s2pairs.plan.lock import dump_lock, load, parse_lock

@@ -12,9 +12,9 @@ import numpy as np
 import shapely
 
 from s1s2pairs.acquisitions import OpticalAcquisition, SarAcquisition
-from s1s2pairs.dataset.contents import PatchRecord, UnitRecord, units_of
 from s1s2pairs.dataset.index import dataset_rows, dump_index
 from s1s2pairs.dataset.rasters import encode
+from s1s2pairs.dataset.units import PatchRecord, UnitRecord, units_of
 from s1s2pairs.grid import roi_grid
 from s1s2pairs.plan.choices import Plan, RoiPlan, assemble
 from s1s2pairs.plan.lock import dump_lock
