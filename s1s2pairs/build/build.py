@@ -2,14 +2,13 @@
 
 import logging
 import uuid
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 
-from ..dataset.card import dump_card
-from ..dataset.index import dataset_rows, dump_index
-from ..dataset.layout import CARD_FILE, INDEX_FILE, LOCK_FILE, PARTIAL, PLANS, is_made
+from ..dataset.contents import Contents
+from ..dataset.derived import derived_paths, dump_derived
+from ..dataset.layout import INDEX_FILE, LOCK_FILE, PARTIAL, PLANS, is_made
 from ..dataset.left_out import LeftOut, left_out
 from ..dataset.patches import patch_id
 from ..dataset.storage import Storage
@@ -89,8 +88,8 @@ def build(
     with _begun(Storage(out), opener, workers, dask, progress) as context:
         planned = make_plan(context, subject)
         made = _make_rasters(context, planned)
-        _finish(planned, made, context.storage)
-    return _report(planned.plan, made, out)
+        _finish(made, context.storage)
+    return _report(made, out)
 
 
 def plan_only(
@@ -127,41 +126,29 @@ def _begun(
             yield BuildContext(session=session, storage=storage, pool=pool, progress=progress or Silence())
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Made:
-    records: Mapping[Unit, UnitRecord]
-    """Of every finished unit, in the plan's order."""
+    contents: Contents
     fetched: frozenset[Unit]
-    failures: Mapping[str, str]
-    """ROI -> reason, in the plan's order."""
     worth_another_try: bool
     """Whether a ROI failed for a reason that may pass."""
 
-    @property
-    def whole(self) -> dict[Unit, UnitRecord]:
-        """The records of the ROIs of which nothing is missing."""
-        return {unit: record for unit, record in self.records.items() if unit.roi.name not in self.failures}
-
-    @cached_property
-    def left_out(self) -> LeftOut:
-        """The patches that are not in the dataset for want of valid pixels."""
-        return left_out(self.whole)
-
 
 def _make_rasters(context: BuildContext, planned: Planned) -> _Made:
-    units = units_of(planned.plan)
-    records = finished_units(units, existing=planned.existing, storage=context.storage)
+    plan, storage = planned.plan, context.storage
+    units = units_of(plan)
+    records = finished_units(units, existing=planned.existing, storage=storage)
     fetched: set[Unit] = set()
     broken: dict[str, str] = {}
     with stage(context.progress, "building rasters", len(units)):
         for unit in records:
             context.progress.step(unit.raster_path)
         missing = (unit for unit in units if unit not in records)
-        tasks = (RasterTask(session=context.session, storage=context.storage, unit=unit) for unit in missing)
+        tasks = (RasterTask(session=context.session, storage=storage, unit=unit) for unit in missing)
         for done in context.pool.run(run_raster, (task for task in tasks if task.unit.roi.name not in broken)):
             unit = done.task.unit
             if done.error is None:
-                records[unit] = done.value or load_record(context.storage.read(unit.record_path))
+                records[unit] = done.value or load_record(storage.read(unit.record_path))
                 if records[unit].fetched:
                     fetched.add(unit)
             elif fails_one_roi(done.error):
@@ -170,23 +157,28 @@ def _make_rasters(context: BuildContext, planned: Planned) -> _Made:
             else:
                 raise done.error
             context.progress.step(unit.raster_path)
-    unplanned = {plan.roi.name: plan.failure for plan in planned.plan.rois if plan.choices is None}
-    failed = unplanned | broken | _without_patches(records, broken)
-    failures = {plan.roi.name: str(failed[plan.roi.name]) for plan in planned.plan.rois if plan.roi.name in failed}
-    return _Made(
+    built = {unit: records[unit] for unit in units if unit in records and unit.roi.name not in broken}
+    short = left_out(built)
+    empty = _without_patches(built, short)
+    dropped = {patch_id(unit.roi.name, window) for unit in built if unit.roi.name in empty for window in unit.windows}
+    unplanned = {roi.roi.name: roi.failure for roi in plan.rois if roi.choices is None}
+    failed = unplanned | broken | empty
+    contents = Contents(
+        plan=plan,
+        lock=storage.read(LOCK_FILE),
         records={unit: records[unit] for unit in units if unit in records},
-        fetched=frozenset(fetched),
-        failures=failures,
-        worth_another_try=bool(broken) or bool(planned.unsearched),
+        failures={roi.roi.name: str(failed[roi.roi.name]) for roi in plan.rois if roi.roi.name in failed},
+        left_out={name: fractions for name, fractions in short.items() if name not in dropped},
+    )
+    return _Made(
+        contents=contents, fetched=frozenset(fetched), worth_another_try=bool(broken) or bool(planned.unsearched)
     )
 
 
-def _without_patches(records: Mapping[Unit, UnitRecord], broken: Container[str]) -> dict[str, str]:
+def _without_patches(built: Mapping[Unit, UnitRecord], short: LeftOut) -> dict[str, str]:
     """Return ROI -> reason for those of which every patch would be left out."""
-    whole = {unit: record for unit, record in records.items() if unit.roi.name not in broken}
-    short = left_out(whole)
-    named = {unit.roi.name: {patch_id(unit.roi.name, window) for window in unit.windows} for unit in whole}
-    least = {unit.roi.name: unit.roi.settings.min_valid_fraction for unit in whole}
+    named = {unit.roi.name: {patch_id(unit.roi.name, window) for window in unit.windows} for unit in built}
+    least = {unit.roi.name: unit.roi.settings.min_valid_fraction for unit in built}
     return {
         roi: f"none of its {len(names)} patches holds min_valid_fraction {least[roi]:g} of valid pixels in both sensors and all "
         f"periods (at best {max(min(short[name].values()) for name in names):.3f})"
@@ -195,47 +187,37 @@ def _without_patches(records: Mapping[Unit, UnitRecord], broken: Container[str])
     }
 
 
-def _finish(planned: Planned, made: _Made, storage: Storage) -> None:
-    """Write card and index, the index last, and clear away what does not belong to the dataset."""
-    whole = made.whole
-    expected = {unit.raster_path for unit in made.records}
-    expected |= {path for unit in whole for _, path in unit.patch_paths(left_out=made.left_out)}
+def _finish(made: _Made, storage: Storage) -> None:
+    """Write what follows from rasters and patches, and clear away what does not belong to the dataset."""
+    contents = made.contents
+    expected = {unit.raster_path for unit in contents.records}
+    expected |= {path for unit in contents.whole for _, path in unit.patch_paths(left_out=contents.left_out)}
     for path in sorted(storage.files()):
         if is_made(path) and path not in expected:
             storage.remove(path)
-    rows = list(dataset_rows(whole, made.left_out))
-    if rows:
-        index = dump_index(rows)
-        lock = storage.read(LOCK_FILE)
-        rasters = {unit.raster_path: record.sha256 for unit, record in made.records.items()}
-        card = dump_card(
-            planned.plan,
-            rows=rows,
-            rasters=rasters,
-            failures=made.failures,
-            left_out=made.left_out,
-            index=index,
-            lock=lock,
-        )
-        if storage.read_if_there(INDEX_FILE) != index or storage.read_if_there(CARD_FILE) != card:
+    if contents.rows:
+        files = dump_derived(contents)
+        if any(storage.read_if_there(path) != content for path, content in files.items()):
             # Without an index there is no dataset: never a new card beside an old index.
             storage.remove(INDEX_FILE)
-            storage.write(CARD_FILE, card)
-            storage.write(INDEX_FILE, index)
+            for path, content in files.items():
+                storage.write(path, content)
     else:
-        storage.remove(INDEX_FILE)
-        storage.remove(CARD_FILE)
+        for path in reversed(derived_paths()):
+            storage.remove(path)
     if not made.worth_another_try:
         storage.remove_tree(PARTIAL)
 
 
-def _report(plan: Plan, made: _Made, out: str) -> BuildReport:
+def _report(made: _Made, out: str) -> BuildReport:
+    contents = made.contents
+
     def outcome(roi: str) -> RoiOutcome:
-        done = [unit for unit in made.records if unit.roi.name == roi]
+        done = [unit for unit in contents.records if unit.roi.name == roi]
         fetched = sum(unit in made.fetched for unit in done)
-        failure = made.failures.get(roi)
+        failure = contents.failures.get(roi)
         radar = [unit for unit in done if unit.sensor == "s1"] if failure is None else []
-        patches = sum(len(list(unit.patch_paths(left_out=made.left_out))) for unit in radar)
+        patches = sum(len(list(unit.patch_paths(left_out=contents.left_out))) for unit in radar)
         return RoiOutcome(
             roi=roi,
             fetched=fetched,
@@ -245,4 +227,5 @@ def _report(plan: Plan, made: _Made, out: str) -> BuildReport:
             failure=failure,
         )
 
+    plan = contents.plan
     return BuildReport(out=out, plan=plan, rois=tuple(outcome(roi.roi.name) for roi in plan.rois))

@@ -75,13 +75,19 @@ def locked_plan(storage: Storage) -> Plan | None:
         DatasetError: Its lock file is damaged.
     """
     content = storage.read_if_there(LOCK_FILE)
-    if content is None:
-        return None
-    where = storage.where(LOCK_FILE)
+    return None if content is None else plan_of(content, file=storage.where(LOCK_FILE))
+
+
+def plan_of(lock: bytes, *, file: str) -> Plan:
+    """Return the plan in the content of a dataset's lock file.
+
+    Raises:
+        DatasetError: It is damaged.
+    """
     try:
-        return parse_lock(content.decode(), file=where)
+        return parse_lock(lock.decode(), file=file)
     except (RecipeError, ValueError, KeyError) as error:
-        raise DatasetError(f"{where} is damaged ({error}); delete it, and the build searches again") from error
+        raise DatasetError(f"{file} is damaged ({error}); delete it, and the build searches again") from error
 
 
 def open_dataset(path: str | Path) -> Dataset:

@@ -1,7 +1,7 @@
 """What a dataset notes of its own files, in the card and in the index, and whether that can be relied on."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -9,6 +9,7 @@ from ..errors import DatasetError
 from ..sensors import SENSORS
 from ..untrusted import parse_object
 from .card import CARD_RASTERS_KEY
+from .derived import derived_paths
 from .index import read_rows
 from .layout import CARD_FILE, INDEX_FILE, LOCK_FILE
 from .left_out import LeftOut, left_out_of_card
@@ -46,7 +47,7 @@ class Notes:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CardNotes(Notes):
-    """What a card notes of index, lock and rasters."""
+    """What a card notes of the index and files like it, of lock and rasters."""
 
     failures: Mapping[str, str] = field(default_factory=dict)
     """ROI -> why it is not in the dataset."""
@@ -79,12 +80,27 @@ def read_card(storage: Storage) -> tuple[CardNotes, list[Problem]]:
     return notes, [] if notes.sure else [Problem(kind="damaged", path=CARD_FILE, detail=detail)]
 
 
-def check_lock(storage: Storage, card: CardNotes) -> Problem | None:
+def check_lock(lock: bytes, card: CardNotes) -> Problem | None:
     """Tell whether the lock is another one than a card notes that is sure; nothing can then be said of the other files."""
-    content = storage.read(LOCK_FILE)
-    if not card.sure or card.sha256.get(LOCK_FILE) == hashlib.sha256(content).hexdigest():
+    if not card.sure or card.sha256.get(LOCK_FILE) == hashlib.sha256(lock).hexdigest():
         return None
     return Problem(kind="hash", path=LOCK_FILE, detail=NOT_IN_CARD)
+
+
+def check_derived(storage: Storage, card: CardNotes) -> Iterator[Problem]:
+    """Compare the derived files with their hashes in a card, but for the card itself and the index.
+
+    Nothing is said of a file that the card does not note, as one of an earlier version, nor by a card that is not sure:
+    they are written again together with it.
+    """
+    for path in derived_paths():
+        if path in (CARD_FILE, INDEX_FILE) or not card.sure or path not in card.sha256:
+            continue
+        content = storage.read_if_there(path)
+        if content is None:
+            yield Problem(kind="missing", path=path, detail="missing")
+        elif hashlib.sha256(content).hexdigest() != card.sha256[path]:
+            yield Problem(kind="hash", path=path, detail=NOT_IN_CARD)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,6 +1,6 @@
 """Is a dataset what its plan and index say: every file, byte, pixel, hash and row."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,11 +12,11 @@ from ..plan.choices import Plan
 from ..progress import Progress, Silence
 from ..s1_orbits import incidence_deg
 from .columns import COLUMNS
-from .dataset import locked_plan
-from .index import dataset_rows
+from .contents import Contents
+from .dataset import plan_of
 from .layout import CARD_FILE, INDEX_FILE, LOCK_FILE, PARTIAL, is_image, is_partial
 from .left_out import LeftOut, left_out
-from .noted import CardNotes, IndexNotes, check_lock, read_card, read_index
+from .noted import CardNotes, IndexNotes, check_derived, check_lock, read_card, read_index
 from .problems import Problem
 from .storage import Storage
 from .units import Unit, UnitRecord, units_of
@@ -60,19 +60,8 @@ class Inspection:
     index: IndexNotes
     problems: tuple[Problem, ...]
     """By path."""
-    plan: Plan | None
+    contents: Contents | None
     """None where the lock is not the one that the card notes: nothing else can then be checked."""
-    records: Mapping[Unit, UnitRecord]
-    """Of every raster that was checked, in the plan's order."""
-    failures: Mapping[str, str]
-    """ROI -> why it is not in the dataset."""
-    left_out: LeftOut
-    """The patches that are not in the dataset for want of valid pixels."""
-
-    @property
-    def whole(self) -> dict[Unit, UnitRecord]:
-        """The records of the ROIs that are in the dataset."""
-        return {unit: record for unit, record in self.records.items() if unit.roi.name not in self.failures}
 
 
 def verify(dataset: str | Path, *, workers: int = 2, progress: Progress | None = None) -> VerifyReport:
@@ -98,14 +87,20 @@ def verify(dataset: str | Path, *, workers: int = 2, progress: Progress | None =
 
 def report_of(dataset: str, found: Inspection) -> VerifyReport:
     """Return what a check found, for people."""
+    contents = found.contents
+    if contents is None:
+        note = _other_lock(found.card)
+        return VerifyReport(
+            dataset=dataset, rasters=0, patches=0, rows=0, failed_rois={}, problems=found.problems, notes=(note,)
+        )
     return VerifyReport(
         dataset=dataset,
-        rasters=len(found.records),
-        patches=sum(len(list(unit.patch_paths(left_out=found.left_out))) for unit in found.whole),
+        rasters=len(contents.records),
+        patches=sum(len(list(unit.patch_paths(left_out=contents.left_out))) for unit in contents.whole),
         rows=len(found.index.rows),
-        failed_rois=found.failures,
+        failed_rois=contents.failures,
         problems=found.problems,
-        notes=tuple(_notes(found)),
+        notes=tuple(_notes(found.card, contents.plan)),
     )
 
 
@@ -124,13 +119,13 @@ def inspect(storage: Storage, *, workers: int = 2, progress: Progress | None = N
     if LOCK_FILE not in present:
         raise DatasetError(f"{storage.url}: no dataset here ({LOCK_FILE} is missing); build one with `s1s2 build`")
     card, problems = read_card(storage)
-    wrong = check_lock(storage, card)
-    plan = locked_plan(storage) if wrong is None else None
-    if wrong is not None or plan is None:
-        only = () if wrong is None else (wrong,)
-        return Inspection(card=card, index=IndexNotes(), problems=only, plan=None, records={}, failures={}, left_out={})
+    lock = storage.read(LOCK_FILE)
+    wrong = check_lock(lock, card)
+    if wrong is not None:
+        return Inspection(card=card, index=IndexNotes(), problems=(wrong,), contents=None)
+    plan = plan_of(lock, file=storage.where(LOCK_FILE))
     index, in_index = read_index(storage, card)
-    problems.extend(in_index)
+    problems.extend([*in_index, *check_derived(storage, card)])
     failures = dict(card.failures) if card.sure else _absent(plan, index, present)
     units = [unit for unit in units_of(plan) if unit.roi.name not in failures or _is_kept(unit, card, present)]
     rois = frozenset(plan.roi.name for plan in plan.rois) - failures.keys()
@@ -148,17 +143,15 @@ def inspect(storage: Storage, *, workers: int = 2, progress: Progress | None = N
         due.difference_update(path for unit in whole for _, path in unit.patch_paths(left_out=without))
         found = [problem for problem in found if problem.path not in due]
     problems.extend(found)
+    contents = Contents(plan=plan, lock=lock, records=records, failures=failures, left_out=without)
     if index.rows:
-        problems.extend(_check_rows(index.rows, whole, without))
-    problems.extend(_check_surplus(plan, list(whole), without, present))
+        problems.extend(_check_rows(index.rows, contents.rows))
+    problems.extend(_check_surplus(contents, present))
     return Inspection(
         card=card,
         index=index,
         problems=tuple(sorted(problems, key=lambda problem: (problem.path, problem.detail))),
-        plan=plan,
-        records=records,
-        failures=failures,
-        left_out=without,
+        contents=contents,
     )
 
 
@@ -174,19 +167,20 @@ def _is_kept(unit: Unit, card: CardNotes, present: frozenset[str]) -> bool:
     return unit.raster_path in (card.sha256 if card.sure else present)
 
 
-def _notes(found: Inspection) -> Iterator[str]:
-    if found.plan is None:
-        yield (
-            f"nothing else was checked, as {LOCK_FILE} says what the dataset should hold: put the lock that it was built from "
-            f"(SHA-256 {found.card.sha256.get(LOCK_FILE)}) in its place"
-        )
-        return
-    if not found.card.sealed:
+def _other_lock(card: CardNotes) -> str:
+    return (
+        f"nothing else was checked, as {LOCK_FILE} says what the dataset should hold: put the lock that it was built from "
+        f"(SHA-256 {card.sha256.get(LOCK_FILE)}) in its place"
+    )
+
+
+def _notes(card: CardNotes, plan: Plan) -> Iterator[str]:
+    if not card.sealed:
         yield (
             f"{CARD_FILE} is of an earlier version and does not note its own SHA-256, so only what it says of other files was "
             "checked; the next build writes it anew"
         )
-    yield from _outdated_angles(found.plan)
+    yield from _outdated_angles(plan)
 
 
 def _outdated_angles(plan: Plan) -> Iterator[str]:
@@ -214,13 +208,12 @@ def _check_left_out(claimed: LeftOut, records: Mapping[Unit, UnitRecord]) -> Ite
             yield Problem(kind="row", path=CARD_FILE, detail=detail)
 
 
-def _check_rows(rows: Iterable[Row], records: Mapping[Unit, UnitRecord], without: LeftOut) -> Iterator[Problem]:
+def _check_rows(rows: Sequence[Row], due: Iterable[Row]) -> Iterator[Problem]:
     """Compare the index with what the plan and the files say, row by row and column by column."""
-    rows = list(rows)
     found = {(row["patch_id"], row["period"]): row for row in rows}
     if len(found) != len(rows):
         yield _row(f"{len(rows) - len(found)} rows are there twice")
-    for wanted in dataset_rows(records, without):
+    for wanted in due:
         key = (wanted["patch_id"], wanted["period"])
         row = found.pop(key, None)
         if row is None:
@@ -253,12 +246,13 @@ def _same(got: object, wanted: object) -> bool:
     return got == wanted
 
 
-def _check_surplus(plan: Plan, units: list[Unit], without: LeftOut, present: frozenset[str]) -> Iterator[Problem]:
-    expected = {unit.raster_path for unit in units_of(plan)}  # a ROI that failed may keep rasters for the next try
-    expected.update(path for unit in units for _, path in unit.patch_paths(left_out=without))
+def _check_surplus(contents: Contents, present: frozenset[str]) -> Iterator[Problem]:
+    expected = {
+        unit.raster_path for unit in units_of(contents.plan)
+    }  # a ROI that failed may keep rasters for the next try
+    expected.update(path for unit in contents.whole for _, path in unit.patch_paths(left_out=contents.left_out))
     for path in present:
         if is_image(path) and path not in expected:
             yield Problem(kind="surplus", path=path, detail="not in the index")
-    whole = {unit.roi.name for unit in units} == {roi.roi.name for roi in plan.rois}
-    if whole and any(is_partial(path) for path in present):
+    if not contents.failures and any(is_partial(path) for path in present):
         yield Problem(kind="unfinished", path=PARTIAL, detail="the build is not finished; start it again")

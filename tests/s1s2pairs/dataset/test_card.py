@@ -9,8 +9,10 @@ import pytest
 
 from s1s2pairs.dataset.card import attribution, dump_card
 from s1s2pairs.dataset.columns import COLUMNS
+from s1s2pairs.dataset.contents import Contents
 from s1s2pairs.dataset.dataset import open_dataset
-from s1s2pairs.dataset.index import read_rows
+from s1s2pairs.dataset.storage import Storage
+from s1s2pairs.dataset.verify import inspect
 from tests.s1s2pairs.conftest import Built
 
 
@@ -121,21 +123,22 @@ def test_no_clock_and_no_path_of_this_machine(card: dict[str, Any], built: Built
     assert card["datePublished"][:4] == str(newest.year)
 
 
-def test_failures_stand_with_their_reasons(built: Built) -> None:
-    index, lock = ((built.root / name).read_bytes() for name in ("index.parquet", "recipe.lock.geojson"))
-    rows = [row for row in read_rows(index, file="index") if row["roi"] == "north"]
-    failures = {"south": "no <clear> scene"}
-    text = dump_card(built.report.plan, rows=rows, rasters={}, failures=failures, left_out={}, index=index, lock=lock)
-    card = json.loads(text)
+@pytest.fixture
+def contents(built: Built) -> Contents:
+    found = inspect(Storage(str(built.root))).contents
+    assert found is not None
+    return found
+
+
+def test_failures_stand_with_their_reasons(contents: Contents) -> None:
+    card = json.loads(dump_card(replace(contents, failures={"south": "no <clear> scene"}), []))
     assert card["s1s2:failures"] == [{"roi": "south", "reason": "no <clear> scene"}]
     assert card["s1s2:counts"]["rois"] == 1
 
 
-def test_a_simulated_world_claims_no_copernicus_data(built: Built) -> None:
-    plan = replace(built.report.plan, source="catalogue:s1s2-simulated")
+def test_a_simulated_world_claims_no_copernicus_data(contents: Contents) -> None:
+    plan = replace(contents.plan, source="catalogue:s1s2-simulated")
     assert attribution(plan, 2019, 2021) == "Simulated scenes; contains no Copernicus Sentinel data"
-    index, lock = ((built.root / name).read_bytes() for name in ("index.parquet", "recipe.lock.geojson"))
-    rows = read_rows(index, file="index")
-    card = json.loads(dump_card(plan, rows=rows, rasters={}, failures={}, left_out={}, index=index, lock=lock))
+    card = json.loads(dump_card(replace(contents, plan=plan), []))
     assert "opernicus.eu" not in json.dumps(card)
-    assert attribution(built.report.plan, 2019, 2019) == "Contains modified Copernicus Sentinel data 2019"
+    assert attribution(contents.plan, 2019, 2019) == "Contains modified Copernicus Sentinel data 2019"
