@@ -13,6 +13,7 @@ from ..dataset.left_out import LeftOut, left_out
 from ..dataset.patches import patch_id
 from ..dataset.storage import Storage
 from ..dataset.units import Unit, UnitRecord, load_record, units_of
+from ..errors import S1S2Error
 from ..plan.choices import Plan
 from ..progress import Progress, Silence, stage
 from ..recipe.settings import Recipe
@@ -139,13 +140,14 @@ def _make_rasters(context: BuildContext, planned: Planned) -> _Made:
     units = units_of(plan)
     records = finished_units(units, existing=planned.existing, storage=storage)
     fetched: set[Unit] = set()
-    broken: dict[str, str] = {}
+    errors: dict[Unit, S1S2Error] = {}
+    failing: set[str] = set()
     with stage(context.progress, "building rasters", len(units)):
         for unit in records:
             context.progress.step(unit.raster_path)
         missing = (unit for unit in units if unit not in records)
         tasks = (RasterTask(session=context.session, storage=storage, unit=unit) for unit in missing)
-        for done in context.pool.run(run_raster, (task for task in tasks if task.unit.roi.name not in broken)):
+        for done in context.pool.run(run_raster, (task for task in tasks if task.unit.roi.name not in failing)):
             unit = done.task.unit
             if done.error is None:
                 records[unit] = done.value or load_record(storage.read(unit.record_path))
@@ -153,10 +155,15 @@ def _make_rasters(context: BuildContext, planned: Planned) -> _Made:
                     fetched.add(unit)
             elif fails_one_roi(done.error):
                 log.info("%s: %s", unit.raster_path, done.error)
-                broken.setdefault(unit.roi.name, f"{unit.period.label} {unit.sensor}: {done.error}")
+                errors[unit] = done.error
+                failing.add(unit.roi.name)
             else:
                 raise done.error
             context.progress.step(unit.raster_path)
+    broken: dict[str, str] = {}
+    for unit in units:  # of all that fail, the first in this order is always tried: so the reason is the same each time
+        if unit in errors:
+            broken.setdefault(unit.roi.name, f"{unit.period.label} {unit.sensor}: {errors[unit]}")
     built = {unit: records[unit] for unit in units if unit in records and unit.roi.name not in broken}
     short = left_out(built)
     empty = _without_patches(built, short)

@@ -110,5 +110,5 @@ def _search(
                 raise done.error
             context.progress.step(name)
     if len(unsearched) == len(rois) and all(isinstance(error, SourceError) for error in unsearched.values()):
-        raise next(iter(unsearched.values()))
+        raise unsearched[rois[0].name]
     return tuple(plans[roi.name] for roi in rois), frozenset(unsearched)

@@ -1,10 +1,12 @@
 """Builds that are disturbed: killed, refused, out of space. They end as an undisturbed one, or say why not."""
 
 import errno
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,15 +14,17 @@ from typing import Any
 
 import pytest
 
+from s1s2pairs.acquisitions import RoiGrids
 from s1s2pairs.build.build import BuildReport, build
 from s1s2pairs.dataset.dataset import open_dataset
 from s1s2pairs.dataset.layout import PARTIAL
 from s1s2pairs.dataset.storage import Storage
 from s1s2pairs.dataset.verify import verify
 from s1s2pairs.errors import DatasetError, NotAuthenticated, SourceError, SourceUnreachable
+from s1s2pairs.progress import Silence
 from tests.refusals import assert_names, refuses
 from tests.s1s2pairs.conftest import Built, tiny_recipe, tree
-from tests.s1s2pairs.fake_source import FakeOpener, calls, inject
+from tests.s1s2pairs.fake_source import FakeOpener, FakeSource, calls, inject
 
 Run = Callable[..., BuildReport]
 ROOT = Path(__file__).parents[3]
@@ -243,3 +247,50 @@ def test_litter_of_a_killed_build_is_swept(run: Run, built: Built, tmp_path: Pat
     run(built.recipe)
     assert tree(tmp_path / "out") == tree(built.root)
     assert Storage(str(tmp_path / "out")).files(PARTIAL) == frozenset()
+
+
+class TellsOf(Silence):
+    """Tells when a step is done."""
+
+    def __init__(self, what: str) -> None:
+        self.what, self.done = what, threading.Event()
+
+    def step(self, what: str = "", *, steps: int = 1) -> None:
+        if what == self.what:
+            self.done.set()
+
+
+@pytest.mark.parametrize("late", ["s1", "s2"])
+def test_the_reason_of_a_failed_roi_is_that_of_the_first_raster_whichever_fails_first(
+    run: Run, built: Built, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: str
+) -> None:
+    inject(source, ("mean_sar", "north", "source"), ("composite_optical", "north", "source"))
+    call, other = {"s1": ("mean_sar", "s2"), "s2": ("composite_optical", "s1")}[late]
+    early = TellsOf(f"rasters/north/2019/{other}.tif")
+    method = getattr(FakeSource, call)
+
+    def waits(self: FakeSource, *args: Any, **keywords: Any) -> Any:
+        assert early.done.wait(60)
+        return method(self, *args, **keywords)
+
+    monkeypatch.setattr(FakeSource, call, waits)
+    report = run(built.recipe, workers=4, progress=early)
+    assert [outcome.failure for outcome in report.failed] == ["2019 s1: injected: source in mean_sar of north"]
+    card = json.loads((tmp_path / "out/dataset.json").read_text())
+    assert card["s1s2:failures"] == [{"roi": "north", "reason": report.failed[0].failure}]
+
+
+def test_where_no_roi_can_be_searched_the_first_one_says_why(
+    run: Run, built: Built, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inject(source, ("find_sar", "any", "source"))
+    south = TellsOf("south")
+    find = FakeSource.find_sar
+
+    def waits(self: FakeSource, place: RoiGrids, *args: Any, **keywords: Any) -> Any:
+        assert place.name == "south" or south.done.wait(60)
+        return find(self, place, *args, **keywords)
+
+    monkeypatch.setattr(FakeSource, "find_sar", waits)
+    with refuses(SourceError, "find_sar of north"):
+        run(built.recipe, progress=south)
