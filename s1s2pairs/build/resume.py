@@ -1,14 +1,13 @@
 """What an earlier start left behind: which of it belongs to this build, and what must not be touched."""
 
-import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..dataset.card import CARD_RASTERS_KEY, CARD_VERSION_KEY, software_version
-from ..dataset.index import patch_records_of, read_rows
+from ..dataset.card import software_version
+from ..dataset.index import patch_records_of
 from ..dataset.layout import (
     CARD_FILE,
     INDEX_FILE,
@@ -20,16 +19,15 @@ from ..dataset.layout import (
     plan_path,
     roi_of_raster,
 )
-from ..dataset.left_out import LeftOut, left_out_of_card
+from ..dataset.left_out import LeftOut
+from ..dataset.noted import read_card, read_index
 from ..dataset.patches import patch_id
-from ..dataset.seal import seal_state
 from ..dataset.storage import Storage
 from ..dataset.units import PatchRecord, Unit, UnitRecord, load_record
 from ..errors import DatasetError
 from ..plan.choices import Plan, RoiPlan
 from ..plan.lock import digest, roi_from_json, roi_to_json
 from ..recipe.settings import Roi
-from ..untrusted import parse_object
 
 log = logging.getLogger(__name__)
 
@@ -161,8 +159,8 @@ class _Indexed:
 
     plans: Mapping[str, str] = field(default_factory=dict)
     """ROI -> digest of its plan."""
-    rasters: Mapping[str, str] = field(default_factory=dict)
-    """Raster path -> SHA-256."""
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    """Raster path -> SHA-256, with those of other files."""
     patches: Mapping[str, Mapping[str, PatchRecord]] = field(default_factory=dict)
     """Raster path -> name of a patch -> record."""
     left_out: LeftOut = field(default_factory=dict)
@@ -173,7 +171,7 @@ class _Indexed:
             return None
         held = self.patches.get(unit.raster_path, {})
         patches = [held.get(patch_id(unit.roi.name, window)) for window in unit.windows]
-        sha256 = self.rasters.get(unit.raster_path)
+        sha256 = self.sha256.get(unit.raster_path)
         known = tuple(patch for patch in patches if patch is not None)
         return UnitRecord(sha256=sha256, patches=known) if sha256 and len(known) == len(patches) else None
 
@@ -182,21 +180,11 @@ def _read_index(existing: Plan | None, present: frozenset[str], storage: Storage
     """Return what a finished index and its card tell, nothing if they were written by another version."""
     if existing is None or INDEX_FILE not in present or CARD_FILE not in present:
         return _Indexed()
-    try:
-        content, index = storage.read(CARD_FILE), storage.read(INDEX_FILE)
-        if seal_state(content) == "broken":
-            raise DatasetError(f"{storage.where(CARD_FILE)}: damaged")
-        card = parse_object(content)
-        if card["distribution"][0]["sha256"] != hashlib.sha256(index).hexdigest():
-            raise DatasetError(f"{storage.where(INDEX_FILE)}: its SHA-256 is not the one in the card")
-        rows = read_rows(index, file=storage.where(INDEX_FILE))
-        left_out, rasters = left_out_of_card(card), card.get(CARD_RASTERS_KEY, {})
-        if not isinstance(rasters, dict):
-            raise DatasetError(f"{storage.where(CARD_FILE)}: `{CARD_RASTERS_KEY}` is no object")
-    except (DatasetError, ValueError, LookupError, TypeError) as error:
-        log.warning("%s; patches are cut again", error)
-        return _Indexed()
-    if card.get(CARD_VERSION_KEY) != software_version():
+    card, problems = read_card(storage)
+    index, in_index = read_index(storage, card)
+    for problem in (*problems, *in_index):
+        log.warning("%s: %s; patches are cut again", storage.where(problem.path), problem.detail)
+    if not (card.sure and index.sure) or card.software != software_version():
         return _Indexed()
     plans = {plan.roi.name: digest(roi_to_json(plan)) for plan in existing.rois}
-    return _Indexed(plans, rasters, patch_records_of(rows, left_out), left_out)
+    return _Indexed(plans, card.sha256, patch_records_of(index.rows, card.left_out), card.left_out)

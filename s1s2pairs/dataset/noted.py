@@ -8,7 +8,7 @@ from typing import Any, Final
 from ..errors import DatasetError
 from ..sensors import SENSORS
 from ..untrusted import parse_object
-from .card import CARD_RASTERS_KEY
+from .card import CARD_RASTERS_KEY, CARD_VERSION_KEY
 from .derived import derived_paths
 from .index import read_rows
 from .layout import CARD_FILE, INDEX_FILE, LOCK_FILE
@@ -54,6 +54,8 @@ class CardNotes(Notes):
     left_out: LeftOut = field(default_factory=dict)
     sealed: bool = True
     """Whether it is of a version that notes its own hash."""
+    software: object = None
+    """Version of this package that wrote it, as it says."""
     content: bytes = b""
 
 
@@ -72,6 +74,7 @@ def read_card(storage: Storage) -> tuple[CardNotes, list[Problem]]:
             failures={failure["roi"]: failure["reason"] for failure in card["s1s2:failures"]},
             left_out=left_out_of_card(card),
             sealed=state != "none",
+            software=card.get(CARD_VERSION_KEY),
             content=content,
         )
     except (ValueError, KeyError, TypeError, DatasetError) as error:
