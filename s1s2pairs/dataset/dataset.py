@@ -86,8 +86,9 @@ def plan_of(lock: bytes, *, file: str) -> Plan:
     """
     try:
         return parse_lock(lock.decode(), file=file)
-    except (RecipeError, ValueError, KeyError) as error:
-        raise DatasetError(f"{file} is damaged ({error}); delete it, and the build searches again") from error
+    except (RecipeError, ValueError) as error:
+        reason = str(error).removeprefix(f"{file}: ")
+        raise DatasetError(f"{file} is damaged ({reason}); delete it, and the build searches again") from error
 
 
 def open_dataset(path: str | Path) -> Dataset:

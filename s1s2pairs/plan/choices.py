@@ -39,6 +39,9 @@ def _grid(value: Any) -> GeoBox:
         raise ValueError(f"no pixel grid ({cut(repr(error))})") from error
     if not all(map(math.isfinite, grid.transform)) or not 0 < grid.height * grid.width <= MAX_GRID_PIXELS:
         raise ValueError(f"no pixel grid of up to {MAX_GRID_PIXELS:.2g} pixels")
+    width, skew_x, _, skew_y, height, _ = grid.transform[:6]
+    if grid.crs is None or not grid.crs.projected or not width == -height > 0 or skew_x or skew_y:
+        raise ValueError("no pixel grid with square pixels, north up, in a projected CRS")
     return grid
 
 

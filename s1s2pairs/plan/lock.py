@@ -149,27 +149,33 @@ def dump_lock(plan: Plan) -> bytes:
 def is_lock(text: str) -> bool:
     """Tell whether the text of a recipe has its choices locked in."""
     try:
-        collection = parse_json(text)
+        return _lock_settings(parse_json(text)) is not None
     except Unusable:
         return False
+
+
+def _lock_settings(collection: Any) -> Mapping[str, Any] | None:
+    """Return what a lock says beside its ROIs, None where a collection is no lock."""
     settings = collection.get("s1s2") if isinstance(collection, dict) else None
-    return isinstance(settings, dict) and "lock" in settings
+    return settings if isinstance(settings, dict) and "lock" in settings else None
 
 
 def parse_lock(text: str, *, file: str) -> Plan:
     """Read a locked recipe: checked like a recipe, then with its choices.
 
     Raises:
-        RecipeError: It was altered, or written by a later version.
+        RecipeError: It is no locked recipe, was altered, or was written by a later version.
     """
     try:
         collection = parse_json(text)
     except Unusable as error:
         raise RecipeError(f"{file}: {error}") from error
-    version, source = collection["s1s2"]["lock"], collection["s1s2"].get("source")
+    settings = _lock_settings(collection)
+    if settings is None:
+        raise RecipeError(f"{file}: expected a recipe with its choices locked in (`s1s2.lock`), found {shown(collection)}")
+    version, source, radar_source = settings["lock"], settings.get("source"), settings.get("radar_source")
     if version != LOCK_VERSION:
         raise RecipeError(f"{file}: lock version {version!r}; this version of s1s2pairs reads {LOCK_VERSION}")
-    radar_source = collection["s1s2"].get("radar_source")
     for key, value, allowed in (("source", source, str), ("radar_source", radar_source, str | None)):
         if not isinstance(value, allowed):
             raise RecipeError(

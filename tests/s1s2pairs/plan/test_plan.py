@@ -202,6 +202,10 @@ ALTERED: dict[str, tuple[Callable[[dict[str, Any]], object], tuple[object, ...]]
     ),
     "grid without CRS": (lambda v: _plan(v)["grid"].pop("crs"), ("here", "grid", "crs")),
     "unknown CRS": (lambda v: _plan(v)["grid"].update(crs="here"), ("here", "grid", "CRSError")),
+    "no CRS": (lambda v: _plan(v)["grid"].update(crs=None), ("here", "grid", "CRS")),
+    "degrees": (lambda v: _plan(v)["grid"].update(crs="EPSG:4326"), ("here", "grid", "CRS")),
+    "pixels without size": (lambda v: _plan(v)["grid"].update(transform=[0, 0, 5e5, 0, 0, 5e6]), ("here", "grid")),
+    "skewed pixels": (lambda v: _plan(v)["grid"].update(transform=[10, 1, 5e5, 1, -10, 5e6]), ("here", "grid")),
     "half a transform": (lambda v: _plan(v)["grid"].update(transform=[1, 2]), ("here", "grid", "Affine")),
     "no radar": (lambda v: _plan(v)["periods"][0].update(sar=[]), ("here", "periods.0.sar")),
     "no optical": (lambda v: _plan(v)["periods"][0].update(optical=[]), ("here", "periods.0.optical")),
@@ -248,6 +252,12 @@ def test_an_altered_lock_is_refused(case: str) -> None:
     with refuses(RecipeError, *named) as caught:
         parse_lock(json.dumps(value), file="x.geojson")
     assert str(caught.value).startswith("x.geojson")
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "null", "{}", '{"s1s2": []}', '{"s1s2": 3}', '{"s1s2": {}}', "[[]]"])
+def test_what_is_no_lock_at_all_is_refused(text: str) -> None:
+    with refuses(RecipeError, "x.geojson", "s1s2.lock"):
+        parse_lock(text, file="x.geojson")
 
 
 def test_grids_of_neighbours_that_reach_across_are_named() -> None:
