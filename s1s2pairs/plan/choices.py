@@ -30,6 +30,8 @@ from .optical import OpticalChoice, is_locked, mean_time, moved, shifts, span_of
 from .radar import OrbitCandidate, OrbitChoice, search_span
 
 _PLAIN = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+_FARTHEST_M = 2e7
+"""No UTM coordinate is larger: half the way around the Earth."""
 
 
 def _grid(value: Any) -> GeoBox:
@@ -42,6 +44,8 @@ def _grid(value: Any) -> GeoBox:
     width, skew_x, _, skew_y, height, _ = grid.transform[:6]
     if grid.crs is None or not grid.crs.projected or not width == -height > 0 or skew_x or skew_y:
         raise ValueError("no pixel grid with square pixels, north up, in a projected CRS")
+    if not max(map(abs, grid.boundingbox.bbox)) <= _FARTHEST_M:
+        raise ValueError(f"no pixel grid within {_FARTHEST_M:.2g} m of its CRS's origin")
     return grid
 
 

@@ -172,8 +172,11 @@ def parse_lock(text: str, *, file: str) -> Plan:
         raise RecipeError(f"{file}: {error}") from error
     settings = _lock_settings(collection)
     if settings is None:
-        raise RecipeError(f"{file}: expected a recipe with its choices locked in (`s1s2.lock`), found {shown(collection)}")
-    version, source, radar_source = settings["lock"], settings.get("source"), settings.get("radar_source")
+        raise RecipeError(
+            f"{file}: expected a recipe with its choices locked in (`s1s2.lock`), found {shown(collection)}"
+        )
+    source: Any = settings.get("source")
+    version, radar_source = settings["lock"], settings.get("radar_source")
     if version != LOCK_VERSION:
         raise RecipeError(f"{file}: lock version {version!r}; this version of s1s2pairs reads {LOCK_VERSION}")
     for key, value, allowed in (("source", source, str), ("radar_source", radar_source, str | None)):

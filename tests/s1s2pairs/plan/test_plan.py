@@ -205,6 +205,7 @@ ALTERED: dict[str, tuple[Callable[[dict[str, Any]], object], tuple[object, ...]]
     "no CRS": (lambda v: _plan(v)["grid"].update(crs=None), ("here", "grid", "CRS")),
     "degrees": (lambda v: _plan(v)["grid"].update(crs="EPSG:4326"), ("here", "grid", "CRS")),
     "pixels without size": (lambda v: _plan(v)["grid"].update(transform=[0, 0, 5e5, 0, 0, 5e6]), ("here", "grid")),
+    "far away": (lambda v: _plan(v)["grid"].update(transform=[10, 0, 1e300, 0, -10, 5e6]), ("here", "grid")),
     "skewed pixels": (lambda v: _plan(v)["grid"].update(transform=[10, 1, 5e5, 1, -10, 5e6]), ("here", "grid")),
     "half a transform": (lambda v: _plan(v)["grid"].update(transform=[1, 2]), ("here", "grid", "Affine")),
     "no radar": (lambda v: _plan(v)["periods"][0].update(sar=[]), ("here", "periods.0.sar")),
