@@ -21,6 +21,7 @@ from .units import Unit, units_of
 
 CARD_VERSION_KEY: Final = "s1s2:softwareVersion"
 CARD_RASTERS_KEY: Final = "s1s2:rasters"
+CARD_FAILURES_KEY: Final = "s1s2:failures"
 _SENTINEL_TERMS: Final = {
     "license": "https://sentinels.copernicus.eu/documents/247904/690755/Sentinel_Data_Legal_Notice",
     "url": "https://dataspace.copernicus.eu/",
@@ -68,7 +69,7 @@ def dump_card(contents: Contents, derived: Sequence[Mapping[str, Any]]) -> bytes
         "s1s2:counts": _counts(rows),
         "s1s2:bands": {"s1": _bands(units, "s1"), "s2": _bands(units, "s2")},
         "s1s2:settings": _common_settings(plan),
-        "s1s2:failures": [{"roi": roi, "reason": reason} for roi, reason in contents.failures.items()],
+        CARD_FAILURES_KEY: [{"roi": roi, "reason": reason} for roi, reason in contents.failures.items()],
         **({CARD_LEFT_OUT_KEY: contents.left_out} if contents.left_out else {}),
         CARD_RASTERS_KEY: {unit.raster_path: record.sha256 for unit, record in contents.records.items()},
     }

@@ -8,7 +8,7 @@ from typing import Any, Final
 from ..errors import DatasetError
 from ..sensors import SENSORS
 from ..untrusted import parse_object
-from .card import CARD_RASTERS_KEY, CARD_VERSION_KEY
+from .card import CARD_FAILURES_KEY, CARD_RASTERS_KEY, CARD_VERSION_KEY
 from .derived import derived_paths
 from .index import read_rows
 from .layout import CARD_FILE, INDEX_FILE, LOCK_FILE
@@ -71,7 +71,7 @@ def read_card(storage: Storage) -> tuple[CardNotes, list[Problem]]:
         notes = CardNotes(
             sure=state != "broken",
             sha256={**files, **card[CARD_RASTERS_KEY]},
-            failures={failure["roi"]: failure["reason"] for failure in card["s1s2:failures"]},
+            failures={failure["roi"]: failure["reason"] for failure in card[CARD_FAILURES_KEY]},
             left_out=left_out_of_card(card),
             sealed=state != "none",
             software=card.get(CARD_VERSION_KEY),

@@ -1,7 +1,7 @@
 """Raster files: how they are written and read."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import rasterio
@@ -125,6 +125,25 @@ def _check_size(file: rasterio.DatasetReader, stored_bytes: int, name: str) -> N
         )
 
 
+def check_fits(file: rasterio.DatasetReader, grid: GeoBox, *, bands: int, name: str) -> None:
+    """Refuse an open raster that cannot be drawn as that of a plan.
+
+    Args:
+        file: The raster.
+        grid: Where the plan lays it.
+        bands: How many the plan names.
+        name: Of the file, for messages.
+
+    Raises:
+        DatasetError: It has fewer bands or lies elsewhere.
+    """
+    wrong = _first_difference(_place(file, grid))
+    if wrong is None and file.count < bands:
+        wrong = f"has {file.count} bands where the plan names {bands}"
+    if wrong is not None:
+        raise DatasetError(f"{name}: {wrong}; run `s1s2 verify`")
+
+
 def digest_of(content: bytes) -> str | None:
     """Return the plan digest in a raster's bytes, None where it is no raster or says none."""
     try:
@@ -152,16 +171,30 @@ def mismatch(file: rasterio.DatasetReader, *, grid: GeoBox, layout: Layout) -> s
     Returns:
         None when nothing differs.
     """
-    checks: tuple[tuple[str, object, object], ...] = (
-        ("shape", (file.height, file.width), tuple(grid.shape)),
-        ("CRS", _epsg(file.crs), str(grid.crs)),
-        ("transform", tuple(file.transform)[:6], tuple(grid.transform)[:6]),
+    checks = (
+        *_place(file, grid),
         ("dtype", set(file.dtypes), {layout.dtype}),
         ("no-data value", str(file.nodata), str(float(layout.nodata))),
         ("bands", file.descriptions, tuple(band.name for band in layout.bands)),
         ("units", file.units, tuple(band.unit for band in layout.bands)),
         ("scales", file.scales, tuple(band.scale for band in layout.bands)),
     )
+    return _first_difference(checks)
+
+
+_Checks = Iterable[tuple[str, object, object]]
+"""What, as found, as wanted."""
+
+
+def _place(file: rasterio.DatasetReader, grid: GeoBox) -> _Checks:
+    return (
+        ("shape", (file.height, file.width), tuple(grid.shape)),
+        ("CRS", _epsg(file.crs), str(grid.crs)),
+        ("transform", tuple(file.transform)[:6], tuple(grid.transform)[:6]),
+    )
+
+
+def _first_difference(checks: _Checks) -> str | None:
     return next((f"{what} is {got}, should be {wanted}" for what, got, wanted in checks if got != wanted), None)
 
 

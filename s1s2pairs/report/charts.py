@@ -157,7 +157,7 @@ def _ticks(low: float, high: float) -> Iterator[tuple[float, str]]:
         value = round(value + step, 9)
 
 
-class Tally:
+class ValueCounts:
     """Counts of pixel values per band and period, over all ROIs."""
 
     def __init__(self) -> None:

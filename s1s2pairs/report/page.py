@@ -13,23 +13,23 @@ from typing import Any, Final
 import jinja2
 
 from ..acquisitions import OpticalAcquisition
-from ..dataset.card import CARD_VERSION_KEY
+from ..dataset.card import CARD_FAILURES_KEY, CARD_VERSION_KEY
 from ..dataset.dataset import Dataset, open_dataset
-from ..dataset.layout import raster_path
+from ..dataset.layout import CARD_FILE, REPORT_FILE, raster_path
 from ..dataset.storage import Storage
+from ..errors import DatasetError
 from ..files import write_whole
 from ..plan.choices import Choices, PeriodPlan, Plan, RoiPlan
 from ..plan.explain import Explanation, explain_optical, explain_orbit
 from ..plan.radar import OrbitCandidate
 from ..recipe.settings import Settings
 from ..sensors import SENSORS
-from .charts import Tally, Timeline, draw_timeline
+from .charts import Timeline, ValueCounts, draw_timeline
 from .colours import Bands, halve, halve_db, stretch_of, true_colour_bands
 from .inline import style_sheet
 from .overview import draw_maps
 from .thumbnails import Picture, optical_change, optical_picture, radar_change, radar_picture, read_small
 
-REPORT_FILE: Final = "report.html"
 LARGEST_PX: Final = 400
 """Longest side of a picture."""
 PICTURES_BYTES: Final = 7_000_000
@@ -108,13 +108,13 @@ def render(dataset: Dataset) -> str:
     """Return the page's text.
 
     Raises:
-        DatasetError: A raster that the plan names is missing or damaged.
+        DatasetError: The card, or a raster that the plan names, is missing or damaged.
     """
     plan = dataset.plan
     periods = _period_labels(plan)
     side = picture_side(sum(4 * len(roi.choices.periods) - 2 for roi in plan.rois if roi.choices))
-    tally = Tally()
-    sections = [_section(roi, dataset, tally, side) for roi in plan.rois]
+    counts = ValueCounts()
+    sections = [_section(roi, dataset, counts, side) for roi in plan.rois]
     common, overrides = _common_settings([roi.roi.settings for roi in plan.rois], [roi.roi.name for roi in plan.rois])
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -133,7 +133,7 @@ def render(dataset: Dataset) -> str:
         splits=_split_counts(dataset),
         patches=dataset.index["patch_id"].nunique(),
         backscatters=sorted({roi.choices.backscatter for roi in plan.rois if roi.choices}),
-        histograms={kind: tally.histograms(kind, periods) for kind in ("s1", "s2")},
+        histograms={kind: counts.histograms(kind, periods) for kind in ("s1", "s2")},
         settings=common,
         overrides=overrides,
     )
@@ -155,12 +155,12 @@ def _split_counts(dataset: Dataset) -> list[tuple[str, int, int]]:
     return [(split, *counts[split]) for split in ("train", "val", "test") if split in counts]
 
 
-def _section(roi: RoiPlan, dataset: Dataset, tally: Tally, side: int) -> RoiSection:
+def _section(roi: RoiPlan, dataset: Dataset, counts: ValueCounts, side: int) -> RoiSection:
     rows = dataset.index[dataset.index["roi"] == roi.roi.name]
     if roi.choices is None:
         return RoiSection(plan=roi, problem=roi.failure, patches=0, periods=(), changes=(), orbits=())
-    problem = None if len(rows) else _failure(dataset.card, roi.roi.name)
-    pictures = _pictures(roi, roi.choices, dataset.storage, tally, side) if problem is None else _NO_PICTURES
+    problem = None if len(rows) else _failure(dataset, roi.roi.name)
+    pictures = _pictures(roi, roi.choices, dataset.storage, counts, side) if problem is None else _NO_PICTURES
     settings = roi.roi.settings
     rows_px, columns_px = roi.choices.grid.shape
     periods = tuple(
@@ -185,11 +185,13 @@ def _section(roi: RoiPlan, dataset: Dataset, tally: Tally, side: int) -> RoiSect
     )
 
 
-def _failure(card: Mapping[str, Any], name: str) -> str:
-    for failure in card.get("s1s2:failures", ()):
-        if failure.get("roi") == name:
-            return str(failure.get("reason"))
-    return "planned, but not in the index; run `s1s2 build` again to see why"
+def _failure(dataset: Dataset, name: str) -> str:
+    try:
+        reasons = {failure["roi"]: str(failure["reason"]) for failure in dataset.card.get(CARD_FAILURES_KEY, ())}
+    except (TypeError, LookupError) as error:
+        file = dataset.storage.where(CARD_FILE)
+        raise DatasetError(f"{file}: `{CARD_FAILURES_KEY}` is damaged; run `s1s2 verify`, then build again") from error
+    return reasons.get(name, "planned, but not in the index; run `s1s2 build` again to see why")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -202,7 +204,7 @@ class _Pictures:
 _NO_PICTURES: Final = _Pictures(radar={}, optical={}, changes=())
 
 
-def _pictures(roi: RoiPlan, choices: Choices, storage: Storage, tally: Tally, side: int) -> _Pictures:
+def _pictures(roi: RoiPlan, choices: Choices, storage: Storage, counts: ValueCounts, side: int) -> _Pictures:
     settings = roi.roi.settings
     polarisations, bands = settings.s1_polarisations, settings.s2_bands
     radar: dict[str, Bands] = {}
@@ -211,10 +213,11 @@ def _pictures(roi: RoiPlan, choices: Choices, storage: Storage, tally: Tally, si
     large = max(choices.grid.shape) > side
     for label in (period.label for period in choices.periods):
         s1, s2 = (raster_path(roi.roi.name, label, sensor) for sensor in SENSORS)
-        decibels = read_small(storage, s1, bands=len(polarisations), most_px=2 * side if large else side)
-        reflectance = read_small(storage, s2, bands=len(bands), most_px=2 * side if large else side)
-        tally.add("s1", label, polarisations, decibels)
-        tally.add("s2", label, bands, reflectance)
+        most_px = 2 * side if large else side
+        decibels = read_small(storage, s1, grid=choices.grid, bands=len(polarisations), most_px=most_px)
+        reflectance = read_small(storage, s2, grid=choices.grid, bands=len(bands), most_px=most_px)
+        counts.add("s1", label, polarisations, decibels)
+        counts.add("s2", label, bands, reflectance)
         radar[label] = halve_db(decibels) if large else decibels
         optical[label] = halve(reflectance) if large else reflectance
     names = true_colour_bands(bands)

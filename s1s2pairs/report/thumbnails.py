@@ -7,11 +7,11 @@ import matplotlib
 import matplotlib.colors
 import numpy as np
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
 
-from ..dataset.rasters import opened_in
+from ..dataset.rasters import check_fits, opened_in
 from ..dataset.storage import Storage
-from ..errors import DatasetError
 from ..sensors import REFLECTANCE_SCALE, S2_NODATA
 from .colours import (
     CO_DB,
@@ -59,12 +59,13 @@ class Picture:
     missing_fraction: float
 
 
-def read_small(storage: Storage, path: str, *, bands: int, most_px: int) -> Bands:
+def read_small(storage: Storage, path: str, *, grid: GeoBox, bands: int, most_px: int) -> Bands:
     """Read the first bands of a raster, decimated by nearest neighbour.
 
     Args:
         storage: The dataset.
         path: Of a raster in it.
+        grid: Where the plan lays it.
         bands: How many.
         most_px: Most rows and columns returned.
 
@@ -72,12 +73,10 @@ def read_small(storage: Storage, path: str, *, bands: int, most_px: int) -> Band
         (band, y, x) float32, values as stored, NaN where missing.
 
     Raises:
-        DatasetError: The file is missing or damaged, or has fewer bands.
+        DatasetError: The file is missing or damaged, has fewer bands, or lies elsewhere.
     """
     with opened_in(storage, path) as raster:
-        if raster.count < bands:
-            where = storage.where(path)
-            raise DatasetError(f"{where}: has {raster.count} bands where the plan names {bands}; run `s1s2 verify`")
+        check_fits(raster, grid, bands=bands, name=storage.where(path))
         factor = max(1.0, max(raster.shape) / most_px)
         shape = tuple(max(1, int(side / factor)) for side in raster.shape)
         values = raster.read(list(range(1, bands + 1)), out_shape=(bands, *shape), resampling=Resampling.nearest)

@@ -103,15 +103,19 @@ def read_subject(path: str | Path) -> tuple[tuple[Roi, ...], Plan | None, Storag
     subject = lock.load(path, default_years=(dt.datetime.now(dt.UTC).year - 1,))
     if isinstance(subject, Plan):
         return rois_of(subject), subject, None
-    if _lists_periods(Path(path)):
-        return subject.rois, None, None
-    return tuple(replace(roi, settings=replace(roi.settings, periods=())) for roi in subject.rois), None, None
+    rois = (
+        roi if listed else replace(roi, settings=replace(roi.settings, periods=()))
+        for roi, listed in zip(subject.rois, _lists_periods(Path(path)), strict=True)
+    )
+    return tuple(rois), None, None
 
 
-def _lists_periods(path: Path) -> bool:
+def _lists_periods(path: Path) -> list[bool]:
+    """Tell of each ROI whether the recipe lists its periods."""
     collection = parse_json(path.read_bytes())  # a recipe that has been read without fault
+    shared = collection.get("s1s2", {})
     own = [feature.get("properties") or {} for feature in collection["features"]]
-    return "periods" in collection.get("s1s2", {}) or all("periods" in properties for properties in own)
+    return [bool({**shared, **properties}.get("periods")) for properties in own]
 
 
 def _load_geemap() -> ModuleType:

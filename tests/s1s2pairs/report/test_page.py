@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 import shutil
 from html.parser import HTMLParser
@@ -160,6 +161,16 @@ def test_missing_raster_is_named(tmp_path: Path) -> None:
     with refuses(DatasetError, "lier/2021/s2.tif", "s1s2 verify"):
         report(tmp_path)
     assert not (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize("failures", [[1], 3, None, {"a": 1}, [{"roi": "lier"}], [{"roi": [1], "reason": "x"}]])
+def test_a_card_with_damaged_failures_is_named(tmp_path: Path, failures: object) -> None:
+    make_dataset(tmp_path)
+    (tmp_path / "dataset.json").write_text(json.dumps({"s1s2:failures": failures}))
+    index = gpd.read_parquet(tmp_path / "index.parquet")
+    index[index["roi"] == "gent"].to_parquet(tmp_path / "index.parquet", index=False)
+    with refuses(DatasetError, tmp_path / "dataset.json", "s1s2:failures", "s1s2 verify"):
+        report(tmp_path)
 
 
 def test_no_dataset(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import shapely
 from PIL import Image
 from rasterio.warp import transform
@@ -93,6 +94,32 @@ def test_recipe_without_choices(recipe: str, tmp_path: Path) -> None:
     assert page.count("<b>") == len(names)
     assert "nothing chosen yet" in page
     assert "of the years asked for" in page
+
+
+@needs_geemap
+def test_periods_are_shown_where_the_recipe_lists_them(tmp_path: Path) -> None:
+    recipe = json.loads((ROOT / "rois" / "small.geojson").read_text())
+    first, *_ = (feature["properties"] for feature in recipe["features"])
+    recipe["s1s2"] = {**recipe.get("s1s2", {}), "periods": []}
+    first["periods"] = [{"label": "summer", "start": "2019-06-01", "end": "2019-07-01"}]
+    path = tmp_path / "mixed.geojson"
+    path.write_text(json.dumps(recipe))
+    page = make_map(path, tmp_path / "map.html").read_text(encoding="utf-8")
+    assert page.count("summer: 2019-06-01 to 2019-07-01") == 1
+    assert page.count("of the years asked for") == len(recipe["features"]) - 1
+
+
+@pytest.mark.parametrize("spoil", [{"count": 1}, {"crs": None}, {"transform": rasterio.Affine(0, 0, 0, 0, 0, 0)}])
+def test_a_raster_that_is_not_the_plans_is_named(tmp_path: Path, spoil: dict[str, object]) -> None:
+    plan = make_dataset(tmp_path)
+    path = tmp_path / "rasters" / "gent" / "2019" / "s2.tif"
+    with rasterio.open(path) as file:
+        profile = {key: file.profile[key] for key in ("width", "height", "count", "dtype", "crs", "transform")}
+    with rasterio.open(path, "w", driver="GTiff", **{**profile, **spoil}):
+        pass
+    gent = next(roi for roi in plan.rois if roi.roi.name == "gent")
+    with refuses(DatasetError, path, "s1s2 verify"):
+        list(overlays(gent, Storage(str(tmp_path))))
 
 
 @needs_geemap
