@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import combinations
 from typing import Any, Self
 
 import shapely
@@ -25,8 +24,8 @@ MEMBERS = ("type", "features", "name", "s1s2", "id", "bbox", "crs", "title", "de
 FEATURE_MEMBERS = ("type", "properties", "geometry", "id", "bbox")
 SAFE_NAME = re.compile(r"[a-z0-9_-]{1,100}")
 """File systems end names at 255 bytes; a patch's name adds its place to the ROI's."""
-FIRST_YEAR = 2015
-"""Sentinel-2 has no images before 2015."""
+FIRST_S2_YEAR = 2015
+"""Sentinel-2 has no images before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +119,8 @@ def _mapping(value: object, location: _Location) -> Mapping[str, Any]:
 
 def _check_years(years: Sequence[int], today: dt.date) -> None:
     for year in years:
-        if not FIRST_YEAR <= year <= today.year:
-            raise RecipeError(f"--years {year}: Sentinel-2 has images from {FIRST_YEAR} to {today.year}")
+        if not FIRST_S2_YEAR <= year <= today.year:
+            raise RecipeError(f"--years {year}: Sentinel-2 has images from {FIRST_S2_YEAR} to {today.year}")
 
 
 def _check_name(name: object, location: _Location) -> None:
@@ -237,9 +236,10 @@ def _check_unique(rois: Sequence[Roi], location: _Location) -> None:
 
 def _check_leakage(rois: Sequence[Roi], location: _Location) -> None:
     tree = shapely.STRtree([roi.polygon for roi in rois])
-    near = {(int(a), int(b)) for a, b in tree.query([roi.polygon for roi in rois], predicate="intersects").T}
-    for (i, one), (j, other) in combinations(enumerate(rois), 2):
-        if (i, j) in near and one.split != other.split and one.polygon.intersection(other.polygon).area > 0:
+    near = tree.query([roi.polygon for roi in rois], predicate="intersects").T
+    for i, j in sorted((int(i), int(j)) for i, j in near if i < j):
+        one, other = rois[i], rois[j]
+        if one.split != other.split and one.polygon.intersection(other.polygon).area > 0:
             raise (
                 location.at("features")
                 .at(j)
