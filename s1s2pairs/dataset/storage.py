@@ -85,14 +85,18 @@ class Storage:
         """Keep a second build out of a local folder until this one ends, in whatever way; object stores have no locks.
 
         Raises:
-            DatasetError: Another process is building there.
+            DatasetError: Another process is building there, or the folder cannot be written to.
         """
         if not self.is_local or fcntl is None:
             yield
             return
         file = self.local_root / PARTIAL / "lock"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("ab") as lock:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            opened = file.open("ab")
+        except OSError as error:
+            raise DatasetError(f"{file}: cannot be written: {_why(error)}; {_next_step(error)}") from error
+        with opened as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -181,15 +185,22 @@ class Storage:
         filesystem.mv(temporary, f"{root}/{path}")
 
     def files(self, folder: str = "") -> frozenset[str]:
-        """List every file below a folder, as paths relative to the root."""
+        """List every file below a folder, as paths relative to the root.
+
+        Raises:
+            DatasetError: The folder is there but cannot be read.
+        """
         if self.is_local:
             base = self.local_root / folder
             found = (file for file in base.rglob("*") if file.is_file())
             return frozenset(file.relative_to(self.local_root).as_posix() for file in found)
         filesystem, root = self._remote()
         filesystem.invalidate_cache()
-        base_url = f"{root}/{folder}".rstrip("/")
-        return frozenset(name[len(root) :].lstrip("/") for name in filesystem.find(base_url))
+        try:
+            found_there = filesystem.find(f"{root}/{folder}".rstrip("/"))
+        except OSError as error:
+            raise DatasetError(f"{self.where(folder)}: cannot be read: {_why(error)}") from error
+        return frozenset(name[len(root) :].lstrip("/") for name in found_there)
 
     def listing(self) -> frozenset[str]:
         """List the names right in the folder, those of folders with a `/` behind; nothing where there is no folder.

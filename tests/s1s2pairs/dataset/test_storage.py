@@ -119,3 +119,18 @@ def test_a_second_build_is_kept_out_and_a_dead_one_is_not(tmp_path: Path) -> Non
         pass
     with storage.exclusive():
         pass
+
+
+def test_a_folder_that_cannot_be_locked_or_listed_is_one_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / PARTIAL).write_text("")
+    with refuses(DatasetError, tmp_path / PARTIAL / "lock", "--out"), Storage(str(tmp_path)).exclusive():
+        pytest.fail("it has been locked")
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "find", forbidden)
+    with refuses(DatasetError, "memory://data", os.strerror(errno.EACCES)):
+        Storage("memory://data").files()
