@@ -105,7 +105,7 @@ def run_mend(task: MendTask) -> None:
     if task.sha256 not in (None, hashlib.sha256(content).hexdigest()):
         raise SourceError(
             f"{unit.source} gives other pixels than when the dataset was built, or another version of a library writes them "
-            f"otherwise; to take what it gives now, delete {unit.raster_path} and build again from recipe.lock.geojson"
+            f"otherwise; to take what it gives now, delete {unit.raster_path} and build again from {LOCK_FILE}"
         )
     task.storage.write(unit.raster_path, content)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from ..errors import RecipeError
 from ..plan import lock
 from ..plan.choices import Plan, rois_of, shared_ground, small_rois
 from ..progress import Progress
@@ -54,8 +55,10 @@ class BuildRequest:
             allow_hosts: Hosts, buckets and folders from which a STAC catalogue's files may be read, beside its own.
 
         Raises:
-            RecipeError: The recipe is wrong, or a lock was made from a catalogue whose place is not given.
+            RecipeError: The recipe is wrong, there are no workers, or a lock was made from a catalogue whose place is not given.
         """
+        if workers is not None and workers < 1:
+            raise RecipeError(f"workers: expected a whole number from 1, found {workers}")
         subject = lock.load(Path(recipe), years=years) if isinstance(recipe, str | Path) else recipe
         name, radar = lock.sources_for(subject, source, radar_source)
         opener = SourceOpener(

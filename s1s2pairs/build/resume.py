@@ -24,7 +24,7 @@ from ..dataset.noted import read_card, read_index
 from ..dataset.patches import patch_id
 from ..dataset.storage import Storage
 from ..dataset.units import PatchRecord, Unit, UnitRecord, load_record
-from ..errors import DatasetError
+from ..errors import DatasetError, RecipeError
 from ..plan.choices import Plan, RoiPlan
 from ..plan.lock import digest, roi_from_json, roi_to_json
 from ..recipe.settings import Roi
@@ -126,7 +126,13 @@ class CachedPlans:
         locked = self._locked.get(roi.name)
         if locked is not None and roi_key(locked.roi) == roi_key(roi):
             return locked
-        return self.made(roi) if self.path(roi) in self._present else None
+        if self.path(roi) not in self._present:
+            return None
+        try:
+            return self.made(roi)
+        except (RecipeError, ValueError, LookupError, TypeError) as error:
+            log.warning("%s: damaged (%s); %s is planned again", self._storage.where(self.path(roi)), error, roi.name)
+            return None
 
     def made(self, roi: Roi) -> RoiPlan:
         """Return the plan that has just been made for a ROI."""
@@ -146,11 +152,20 @@ def finished_units(units: Sequence[Unit], *, existing: Plan | None, storage: Sto
         paths = [path for _, path in unit.patch_paths(left_out=indexed.left_out)]
         if unit.raster_path not in present or any(path not in present for path in paths):
             continue
-        if unit.record_path in present:
-            finished[unit] = load_record(storage.read(unit.record_path))
-        elif (record := indexed.record(unit)) is not None:
+        record = _kept_record(unit, storage) if unit.record_path in present else indexed.record(unit)
+        if record is not None:
             finished[unit] = record
     return finished
+
+
+def _kept_record(unit: Unit, storage: Storage) -> UnitRecord | None:
+    """Return the record of a unit that an earlier start left, None where it is damaged."""
+    try:
+        record = load_record(storage.read(unit.record_path))
+    except DatasetError as error:
+        log.warning("%s: %s; its patches are cut again", storage.where(unit.record_path), error)
+        return None
+    return record if len(record.patches) == len(unit.windows) else None
 
 
 @dataclass(frozen=True, slots=True)

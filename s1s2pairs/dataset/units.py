@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
+from ..errors import DatasetError
 from ..plan.choices import Choices, PeriodPlan, Plan
 from ..plan.lock import digest
 from ..recipe.settings import Roi
@@ -150,7 +151,14 @@ def dump_record(record: UnitRecord) -> bytes:
 
 
 def load_record(content: bytes) -> UnitRecord:
-    """Read back what `dump_record` wrote."""
-    value = json.loads(content)
-    patches = (PatchRecord(sha256=sha256, valid_fraction=fraction) for sha256, fraction in value["patches"])
-    return UnitRecord(fetched=value["fetched"], sha256=value["sha256"], patches=tuple(patches))
+    """Read back what `dump_record` wrote.
+
+    Raises:
+        DatasetError: It is damaged.
+    """
+    try:
+        value = json.loads(content)
+        patches = (PatchRecord(sha256=sha256, valid_fraction=fraction) for sha256, fraction in value["patches"])
+        return UnitRecord(fetched=value["fetched"], sha256=value["sha256"], patches=tuple(patches))
+    except (ValueError, LookupError, TypeError) as error:
+        raise DatasetError(f"the record of a finished raster is damaged ({error!r})") from error

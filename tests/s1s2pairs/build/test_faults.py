@@ -16,11 +16,12 @@ import pytest
 
 from s1s2pairs.acquisitions import RoiGrids
 from s1s2pairs.build.build import BuildReport, build
+from s1s2pairs.build.request import BuildRequest
 from s1s2pairs.dataset.dataset import open_dataset
 from s1s2pairs.dataset.layout import PARTIAL
 from s1s2pairs.dataset.storage import Storage
 from s1s2pairs.dataset.verify import verify
-from s1s2pairs.errors import DatasetError, NotAuthenticated, SourceError, SourceUnreachable
+from s1s2pairs.errors import DatasetError, NotAuthenticated, RecipeError, SourceError, SourceUnreachable
 from s1s2pairs.progress import Silence
 from tests.refusals import assert_names, refuses
 from tests.s1s2pairs.conftest import Built, tiny_recipe, tree
@@ -294,3 +295,25 @@ def test_where_no_roi_can_be_searched_the_first_one_says_why(
     monkeypatch.setattr(FakeSource, "find_sar", waits)
     with refuses(SourceError, "find_sar of north"):
         run(built.recipe, progress=south)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"patches": [[1]]}', b'{"properties": {}}', b"\xff"])
+def test_damaged_notes_of_an_unfinished_build_are_made_again(
+    run: Run, built: Built, source: Path, tmp_path: Path, content: bytes
+) -> None:
+    inject(source, ("composite_optical", "south", "source"))
+    run(built.recipe)
+    inject(source)
+    notes = [*(tmp_path / "out" / PARTIAL).rglob("*.json")]
+    assert {note.parent.name for note in notes} >= {"plans", "north"}
+    for note in notes:
+        note.write_bytes(content)
+    (tmp_path / "out/recipe.lock.geojson").unlink()  # else the plans would not be read
+    (tmp_path / "out/index.parquet").unlink()
+    run(built.recipe)
+    assert tree(tmp_path / "out") == tree(built.root)
+
+
+def test_a_build_needs_a_worker(built: Built) -> None:
+    with refuses(RecipeError, "workers", 0):
+        BuildRequest.of(built.recipe, workers=0)
