@@ -71,7 +71,7 @@ def read_card(storage: Storage) -> tuple[CardNotes, list[Problem]]:
         notes = CardNotes(
             sure=state != "broken",
             sha256={**files, **card[CARD_RASTERS_KEY]},
-            failures={failure["roi"]: failure["reason"] for failure in card[CARD_FAILURES_KEY]},
+            failures={str(failure["roi"]): str(failure["reason"]) for failure in card[CARD_FAILURES_KEY]},
             left_out=left_out_of_card(card),
             sealed=state != "none",
             software=card.get(CARD_VERSION_KEY),
