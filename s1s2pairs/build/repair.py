@@ -18,7 +18,7 @@ from ..progress import Progress, Silence
 from .opener import Opener, SourceOpener
 from .repair_derived import write_derived
 from .repair_images import cut_patches, fetch_rasters
-from .repairs import BUILD_AGAIN, Remedy, Repairs
+from .repair_state import BUILD_AGAIN, Remedy, Repairs
 
 _ROUNDS: Final = 4
 """Files; patches of rasters fetched just before; derived files; a last look."""

@@ -9,7 +9,7 @@ from ..dataset.derived import derived_paths, dump_derived, dump_one
 from ..dataset.layout import CARD_FILE, INDEX_FILE, LOCK_FILE
 from ..dataset.noted import CardNotes
 from ..dataset.seal import is_the_same_card
-from .repairs import BUILD_AGAIN, Repairs
+from .repair_state import BUILD_AGAIN, Repairs
 
 
 def write_derived(repairs: Repairs, contents: Contents, card: CardNotes, wrong: Container[str]) -> None:

@@ -14,7 +14,7 @@ from ..progress import Progress, stage
 from .opener import Opener, Session, source_of
 from .planning import check_sources, fails_one_roi
 from .raster import MendTask, run_mend
-from .repairs import BUILD_AGAIN, Repairs
+from .repair_state import BUILD_AGAIN, Repairs
 from .workers import open_pool
 
 
