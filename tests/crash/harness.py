@@ -187,7 +187,11 @@ def _go_on(command: Crash, folder: Path, whole: dict[str, str], figures: Figures
 
 
 def _names(folder: Path) -> set[str]:
-    return {path.as_posix() for path in folder.rglob("*")}
+    while True:
+        try:
+            return {path.as_posix() for path in folder.rglob("*")}
+        except FileNotFoundError:  # a folder went while it was listed
+            continue
 
 
 def _first_sign(process: subprocess.Popen[str], folder: Path, inputs: set[str]) -> float:
