@@ -23,7 +23,7 @@ from ...acquisitions import Span
 from ...errors import MissingFile, SourceError, SourceUnreachable
 from ...untrusted import cut, redacted
 from .bounded_io import BoundedIO
-from .catalogue import lists_amplitudes
+from .collection import lists_amplitudes
 from .items import Item, item_from_json
 from .locations import Locations
 

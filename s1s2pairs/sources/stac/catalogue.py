@@ -1,20 +1,14 @@
 """What the source asks of a STAC catalogue, wherever it is."""
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
 from shapely.geometry.base import BaseGeometry
 
 from ...acquisitions import Span
-from ...sensors import S1_POLARISATIONS, asset_names
 from .items import Item
-from .properties import asset_of_json
 from .raster import Raster
-
-_AMPLITUDE = re.compile(r"\b(amplitudes?|DN|digital numbers?)\b", re.IGNORECASE)
-"""As the descriptions of uncalibrated assets read."""
 
 
 class Catalogue(Protocol):
@@ -58,28 +52,3 @@ class Catalogue(Protocol):
 def readable(raster: Raster, catalogue: Catalogue) -> Raster:
     """Return a raster under the URL by which it can be read now."""
     return replace(raster, href=catalogue.signed(raster.href))
-
-
-def lists_amplitudes(item_assets: object) -> bool:
-    """Tell from the `item_assets` of a collection whether its radar images are uncalibrated.
-
-    They are integers without unit or scale, or their description says so. No CRS is no sign: real items carry an invented one.
-    """
-    if not isinstance(item_assets, Mapping):
-        return False
-    return any(
-        _is_amplitude(item_assets[key]) for p in S1_POLARISATIONS for key in asset_names(p) if key in item_assets
-    )
-
-
-def _is_amplitude(stated: object) -> bool:
-    try:
-        asset = asset_of_json(stated)
-    except ValueError:
-        return False  # the items themselves will tell
-    if asset.unit is not None or asset.scale is not None:
-        return False
-    kind = asset.data_type or ""
-    return kind.startswith(("uint", "int")) or (
-        not kind.startswith("float") and bool(_AMPLITUDE.search(asset.description or ""))
-    )

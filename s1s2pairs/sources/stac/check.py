@@ -17,12 +17,13 @@ from ...s1_orbits import incidence_deg
 from ...sensors import DEFAULT_S1_POLARISATIONS, DEFAULT_S2_BANDS, S1_POLARISATIONS, SCL_NO_DATA
 from ..findings import CheckReport, Finding, State
 from .catalogue import readable
+from .collection import OPTICAL_COLLECTIONS, SAR_COLLECTIONS, optical_collection, sar_collection
 from .incidence import mean_incidence
 from .items import Item
 from .raster import Raster
 from .reading import read_float, read_raw
 from .scenes import backscatter_raster, holds, is_wanted_sar, optical_scene, reflectance_raster, sar_scene, scl_raster
-from .source import OPTICAL_COLLECTIONS, SAR_COLLECTIONS, open_catalogue, optical_collection, sar_collection
+from .source import open_catalogue
 
 _LOOKED_AT: Final = 20
 """Items among which one is looked for that a build would take."""

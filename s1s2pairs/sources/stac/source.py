@@ -28,6 +28,7 @@ from ..compositing import LinearMean, median_of_present
 from ..grouping import SarPass, group_optical, outline_wkt, sar_acquisitions, sar_passes
 from .api import ApiCatalogue
 from .catalogue import Catalogue, readable
+from .collection import SAR_COLLECTIONS, optical_collection, sar_collection
 from .incidence import mean_incidence
 from .items import Item
 from .mosaics import clear_mosaic, fractions_over, sar_mosaic, scl_mosaic
@@ -35,16 +36,6 @@ from .raster import Raster, opened
 from .reading import tiles
 from .scenes import backscatter_raster, is_wanted_sar, optical_scene, reflectance_raster, sar_scene, scl_raster
 from .static import StaticCatalogue
-
-SAR_COLLECTIONS: dict[str, Backscatter] = {
-    "sentinel-1-grd": "sigma0",
-    "sentinel-1-rtc": "gamma0",
-    "s1_rtc": "gamma0",  # Digital Earth Africa
-    "sentinel1-rtc-aws": "gamma0",  # tiles of the USA by Indigo Ag on AWS
-}
-"""Collections with radar images and the coefficient they hold, the preferred first. A source uses one of them only."""
-OPTICAL_COLLECTIONS = ("sentinel-2-l2a", "sentinel-2-c1-l2a", "s2_l2a")
-"""Collections with optical images, the preferred first."""
 
 TILE_BYTES = 128 << 20
 """What the arrays of one tile may take. Grids are worked through in tiles, so that memory does not grow with the acquisitions."""
@@ -254,37 +245,6 @@ def _unless_missing(measure: Callable[[], _R]) -> _R | None:
     except MissingFile as error:
         log.warning("%s; left out", error)
         return None
-
-
-def sar_collection(catalogue: Catalogue) -> str:
-    """Return the collection that radar images are taken from.
-
-    Raises:
-        SourceError: There is none that can be used.
-    """
-    uncalibrated = ""
-    for collection in SAR_COLLECTIONS:
-        if not catalogue.has_collection(collection):
-            continue
-        if not catalogue.is_uncalibrated(collection):
-            return collection
-        uncalibrated = f", and this one's {collection} holds uncalibrated amplitudes in radar geometry"
-    raise SourceError(
-        f"{catalogue.name}: no usable radar collection; expected sentinel-1-grd (calibrated, on a map grid) or sentinel-1-rtc"
-        f"{uncalibrated}: take radar images from another source with --radar-source"
-    )
-
-
-def optical_collection(catalogue: Catalogue) -> str:
-    """Return the collection that optical images are taken from.
-
-    Raises:
-        SourceError: There is none.
-    """
-    for collection in OPTICAL_COLLECTIONS:
-        if catalogue.has_collection(collection):
-            return collection
-    raise SourceError(f"{catalogue.name}: no optical collection; expected {' or '.join(OPTICAL_COLLECTIONS)}")
 
 
 def open_catalogue(name: str, *, allowed: Sequence[str] = ()) -> Catalogue:

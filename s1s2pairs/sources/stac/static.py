@@ -13,7 +13,7 @@ from shapely.geometry.base import BaseGeometry
 from ...acquisitions import Span
 from ...errors import MissingFile, SourceError
 from ...untrusted import MAX_JSON_BYTES, MAX_TEXT_BYTES, Unusable, parse_json, read_regular
-from .catalogue import lists_amplitudes
+from .collection import lists_amplitudes
 from .items import Item, item_from_json, outline_from_json
 from .locations import Locations
 
