@@ -10,12 +10,11 @@ from typing import Any, Final
 import numpy as np
 import shapely
 import shapely.geometry
-from affine import Affine
 from numpy.typing import NDArray
-from rasterio.io import MemoryFile
 
 from ..files import write_whole
 from ..sensors import S2_BANDS
+from .cog import rounded, stored_reflectance, write_cog
 from .noise import Floats
 from .scenes import OpticalScene, SarScene
 from .site import Outline, Site, footprint_lonlat
@@ -31,8 +30,6 @@ _OPTICAL_EXTENSIONS: Final = (
     "grid/v1.1.0",
 )
 _COG_TYPE: Final = "image/tiff; application=geotiff; profile=cloud-optimized"
-_MANTISSA_BITS: Final = 12
-"""Radar values keep this many: rounding of 0.0005 dB at most, and files two thirds the size."""
 
 Json = dict[str, Any]
 
@@ -68,7 +65,7 @@ def write_sar_item(
     pixel = site.pixel_m
     assets: Json = {}
     for key, image in (("vv", sigma0[0]), ("vh", sigma0[1])):
-        write_cog(folder / f"{key}.tif", _rounded(image), site.epsg, scene.outline.transform(pixel), nodata=np.nan)
+        write_cog(folder / f"{key}.tif", rounded(image), site.epsg, scene.outline.transform(pixel), nodata=np.nan)
         band: Json = {"data_type": "float32", "nodata": "nan", "unit": "1", "spatial_resolution": pixel}
         assets[key] = _asset(f"{key.upper()} sigma0, linear power", ["data"], band, scene.outline, key)
         assets[key]["sar:polarizations"] = [key.upper()]
@@ -121,7 +118,7 @@ def write_optical_item(
     for band_name, reflectance in bands.items():
         known = S2_BANDS[band_name]
         pixel = site.pixel_m * known.resolution_m / 10
-        stored = _stored(reflectance, processing.offset)
+        stored = stored_reflectance(reflectance, processing.offset)
         write_cog(folder / f"{known.common_name}.tif", stored, site.epsg, scene.outline.transform(pixel), nodata=0)
         band: Json = {
             "data_type": "uint16",
@@ -162,29 +159,6 @@ def write_catalog(root: Path, description: str, items: Sequence[WrittenItem], ex
         "links": links,
     }
     _write_json(root / "catalog.json", catalog)
-
-
-def write_cog(path: Path, image: NDArray[Any], epsg: int, transform: Affine, *, nodata: float) -> None:
-    """Write one band as a cloud optimised GeoTIFF (DEFLATE, fast rather than small).
-
-    GDAL keeps silent about a disk that has no room for the last bytes of a file, so it writes into memory.
-    """
-    with MemoryFile() as memory:
-        with memory.open(
-            driver="COG",
-            width=image.shape[1],
-            height=image.shape[0],
-            count=1,
-            dtype=image.dtype,
-            crs=f"EPSG:{epsg}",
-            transform=transform,
-            nodata=nodata,
-            compress="DEFLATE",
-            level=1,
-            predictor="YES",
-        ) as dataset:
-            dataset.write(image, 1)
-        write_whole(path, memory.read())
 
 
 def _optical_properties(scene: OpticalScene, scl: NDArray[np.uint8], sun_deg: tuple[float, float]) -> Json:
@@ -296,20 +270,6 @@ def _collection(name: str, title: str, items: Sequence[WrittenItem]) -> Json:
 def _write_json(path: Path, value: Json) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, (json.dumps(value, indent=1) + "\n").encode())
-
-
-def _stored(reflectance: Floats, offset: float) -> NDArray[np.uint16]:
-    """Return reflectance as stored: (value - offset) x 10000, at least 1; 0 where missing."""
-    scaled = np.rint((reflectance - offset) * 10_000.0)
-    return np.where(np.isnan(scaled), 0, np.clip(scaled, 1, 65_535)).astype(np.uint16)
-
-
-def _rounded(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Round float32 to fewer mantissa bits (half up in magnitude), which compresses better; NaN stays NaN."""
-    dropped = 23 - _MANTISSA_BITS
-    bits = image.view(np.uint32).astype(np.uint64) + np.uint64(1 << (dropped - 1))
-    kept = (bits & np.uint64(0xFFFFFFFF << dropped & 0xFFFFFFFF)).astype(np.uint32).view(np.float32)
-    return np.where(np.isnan(image), np.float32(np.nan), kept)
 
 
 def _compact(at: dt.datetime) -> str:

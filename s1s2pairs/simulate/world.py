@@ -26,6 +26,7 @@ from ..files import unfinished, write_whole
 from ..progress import Progress, Silence, stage
 from ..recipe.settings import Period, Recipe, Roi
 from . import archive, truth
+from .cog import write_cog
 from .ground import make_ground
 from .landcover import Cover, changed, land_cover
 from .render import SiteYear, Written, render, without_halo
@@ -201,10 +202,10 @@ def _write_truth_rasters(out: Path, site: Site, seed: int) -> None:
     transform = Affine(site.pixel_m, 0.0, site.bounds[0], 0.0, -site.pixel_m, site.bounds[3])
     for year, land in lands.items():
         cover = land.cover[without_halo(2)]
-        archive.write_cog(folder / f"{year}_cover.tif", cover, site.epsg, transform, nodata=0)
+        write_cog(folder / f"{year}_cover.tif", cover, site.epsg, transform, nodata=0)
     for (before, earlier), (after, later) in pairwise(lands.items()):
         mask = changed(earlier, later)[without_halo(2)].astype(np.uint8)
-        archive.write_cog(folder / f"{before}_{after}_changed.tif", mask, site.epsg, transform, nodata=255)
+        write_cog(folder / f"{before}_{after}_changed.tif", mask, site.epsg, transform, nodata=255)
 
 
 def _write_truth(
