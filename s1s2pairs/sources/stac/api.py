@@ -2,7 +2,7 @@
 
 import datetime as dt
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from http.client import responses
 from typing import Any
 from urllib.parse import urlsplit
@@ -58,7 +58,7 @@ class ApiCatalogue:
         self._locations = Locations.of(host, allowed)
         self._has_raw_grd = host in RAW_GRD_HOSTS
         self._signs = host == PLANETARY_COMPUTER
-        self._io = BoundedIO(max_retries=_RETRIES, timeout=_TIMEOUT_S)
+        self._io = BoundedIO(max_retries=_RETRIES, timeout=_TIMEOUT_S, check=self._locations.check)
         self._lock = threading.Lock()
         self._opened: pystac_client.Client | None = None
         self._known: dict[tuple[str, str], Item] = {}
@@ -119,6 +119,8 @@ class ApiCatalogue:
         except (APIError, OSError) as error:
             if _no_connection(error):
                 raise SourceUnreachable(f"{href}: cannot be reached ({error}); check the network") from error
+            if (refused := _refused(error)) is not None:
+                raise SourceError(f"{href}: leads elsewhere: {refused}") from error
             if getattr(error, "status_code", None) in (404, 410):
                 raise MissingFile(f"{href}: is not there") from error
             raise SourceError(f"{href}: cannot be read ({error})") from error
@@ -154,6 +156,8 @@ class ApiCatalogue:
             return SourceUnreachable(
                 f"the STAC API {self._url} cannot be reached: {said}; check the URL and the network"
             )
+        if (refused := _refused(error)) is not None:
+            return SourceError(f"the STAC API {self._url} leads elsewhere: {refused}")
         return SourceError(f"the STAC API {self._url} cannot be used: {said}; check the URL and the network")
 
 
@@ -174,13 +178,21 @@ _BAD_ANSWER = (
 """Everything pystac-client raises when a server is out of reach, refuses, or answers something that is no STAC."""
 
 
-def _no_connection(error: BaseException | None) -> bool:
-    """Tell whether an error came of not getting a connection; pystac-client hides that in what it was raised from."""
+def _no_connection(error: BaseException) -> bool:
+    """Tell whether an error came of not getting a connection."""
+    return any(isinstance(one, NewConnectionError | ConnectTimeoutError) for one in _causes(error))
+
+
+def _refused(error: BaseException) -> SourceError | None:
+    """Return why `Locations` refused an address, where an error came of that."""
+    return next((one for one in _causes(error) if isinstance(one, SourceError)), None)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what it was raised from: pystac-client hides there what happened."""
     while error is not None:
-        if isinstance(error, NewConnectionError | ConnectTimeoutError):
-            return True
+        yield error
         error = error.__cause__ or error.__context__
-    return False
 
 
 def _rfc3339(time: dt.datetime) -> str:

@@ -1,6 +1,7 @@
 """Talking to a STAC API within bounds: how much is taken, how long it may take, how deep it may be, and from where."""
 
 import time
+from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -18,12 +19,19 @@ _CHUNK_BYTES: Final = 1 << 20
 
 
 class BoundedIO(StacApiIO):
-    """As pystac-client reads, but never without end."""
+    """As pystac-client reads, but never without end, and from nowhere else."""
 
-    def __init__(self, *, max_retries: Retry, timeout: tuple[float, float]) -> None:
+    def __init__(self, *, max_retries: Retry, timeout: tuple[float, float], check: Callable[[str], object]) -> None:
+        """Set up the connections.
+
+        Args:
+            max_retries: Of one request.
+            timeout: Seconds to connect, and to wait for an answer.
+            check: Raises where an address may not be asked. Links and redirects of a server lead anywhere.
+        """
         super().__init__(max_retries=None, timeout=timeout)
         for scheme in ("http://", "https://"):
-            self.session.mount(scheme, _BoundedAdapter(max_retries=max_retries))
+            self.session.mount(scheme, _BoundedAdapter(max_retries=max_retries, check=check))
 
     def read_text(self, source: Any, *args: Any, **kwargs: Any) -> str:
         """Read what lies behind an address. A page's link to the next one may be a path: no file of ours is read for a server.
@@ -50,7 +58,12 @@ class BoundedIO(StacApiIO):
 
 
 class _BoundedAdapter(HTTPAdapter):
+    def __init__(self, *, max_retries: Retry, check: Callable[[str], object]) -> None:
+        super().__init__(max_retries=max_retries)
+        self._check = check
+
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:  # type: ignore[override]
+        self._check(str(request.url))  # each redirect comes by here too
         response = super().send(request, **{**options, "stream": True})
         deadline = time.monotonic() + MAX_ANSWER_S
         content = bytearray()

@@ -41,6 +41,12 @@ class Api:
     failures: list[int] = field(default_factory=list)
     """Status codes to answer searches with before the first good answer."""
     files: dict[str, bytes] = field(default_factory=dict)
+    redirects: dict[str, str] = field(default_factory=dict)
+    """Path -> address that it redirects to."""
+    hosts: set[str] = field(default_factory=set)
+    """Names by which the server was called."""
+    next_host: str = ""
+    """Host of the links to the next pages, if not that of `url`."""
     item_assets: dict[str, Any] = field(default_factory=dict)
     """Of sentinel-1-grd."""
     url: str = ""
@@ -71,6 +77,10 @@ class Api:
         }
         return described | ({"item_assets": self.item_assets} if collection == "sentinel-1-grd" else {})
 
+    def collection(self, name: str) -> tuple[int, dict[str, Any]]:
+        there = any(item["collection"] == name for item in self.items)
+        return (200, self.describe(name)) if there else (404, {"code": "NotFound"})
+
     def search(self, query: dict[str, Any]) -> dict[str, Any]:
         found = [item for item in self.items if item["collection"] in query["collections"]]
         if "ids" in query:
@@ -86,7 +96,8 @@ class Api:
         links = []
         if first + PAGE < len(found):
             body = query | {"token": str(first + PAGE)}
-            links = [{"rel": "next", "href": f"{self.url}/search", "method": "POST", "body": body}]
+            url = self.url.replace("127.0.0.1", self.next_host or "127.0.0.1")
+            links = [{"rel": "next", "href": f"{url}/search", "method": "POST", "body": body}]
         return {"type": "FeatureCollection", "features": found[first : first + PAGE], "links": links}
 
 
@@ -114,24 +125,28 @@ def api() -> Iterator[Api]:
             if self.command == "GET":
                 self.wfile.write(content[start:stop])
 
-        def do_HEAD(self) -> None:
-            self.do_GET()
-
         def do_GET(self) -> None:
             path = self.path.partition("?")[0].rstrip("/")
-            if path == "":
+            state.hosts.add(self.headers["Host"].partition(":")[0])
+            if path in state.redirects:
+                self.send_response(302)
+                self.send_header("Location", state.redirects[path])
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+            elif path == "":
                 self.answer(200, state.root())
             elif path in state.files:
                 self.send_file(state.files[path])
             elif path.startswith("/collections/"):
-                name = path.rpartition("/")[2]
-                there = any(item["collection"] == name for item in state.items)
-                self.answer(200 if there else 404, state.describe(name) if there else {"code": "NotFound"})
+                self.answer(*state.collection(path.rpartition("/")[2]))
             else:
                 self.answer(404, {"code": "NotFound"})
 
+        do_HEAD = do_GET
+
         def do_POST(self) -> None:
             query = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            state.hosts.add(self.headers["Host"].partition(":")[0])
             state.asked.append(query)
             if state.failures:
                 self.answer(state.failures.pop(0), {"code": "Busy"})
@@ -399,10 +414,12 @@ def test_assets_are_signed_where_the_host_wants_it(
     assert [href.rpartition("/")[2] for href in signed] == ["vv.tif", "vh.tif"]
 
 
-def test_annotation_is_fetched_over_http(served: "TinyArchive", api: Api, make_place: Callable[..., RoiGrids]) -> None:
+@pytest.fixture
+def annotated(served: "TinyArchive", api: Api) -> Callable[..., str]:
+    """Give S1 an annotation instead of an angle, and ask a source for where its angle comes from."""
     item = next(item for item in api.items if item["id"] == "S1")
     del item["assets"]["angle"]
-    item["assets"]["schema-product-vv"] = {"href": f"{api.url}/files/vv.xml"}
+    item["assets"]["schema-product-vv"] = {"href": f"{api.url}/files/vv.xml?sig=secret"}
     points = [(lon, lat) for lon in (2, 3, 4) for lat in (49, 50, 51)]
     api.files["/files/vv.xml"] = (
         "<product>"
@@ -413,7 +430,55 @@ def test_annotation_is_fetched_over_http(served: "TinyArchive", api: Api, make_p
         )
         + "</product>"
     ).encode()
-    source = open_source(f"stac:{api.url}")
-    until = (Span(start=SPANS[0].start, end=dt.datetime(2019, 6, 2, tzinfo=dt.UTC)),)
-    (acquisition,) = source.find_sar(make_place(), until, polarisations=("VV",))
-    assert (acquisition.incidence_deg, acquisition.incidence_source) == (33.5, "annotation")
+
+    def ask(place: RoiGrids, *, allowed: tuple[str, ...] = ()) -> str:
+        source = open_source(f"stac:{api.url}", access=Access(allow_hosts=allowed))
+        until = (Span(start=SPANS[0].start, end=dt.datetime(2019, 6, 2, tzinfo=dt.UTC)),)
+        (acquisition,) = source.find_sar(place, until, polarisations=("VV",))
+        return f"{acquisition.incidence_deg} {acquisition.incidence_source}"
+
+    return ask
+
+
+def test_annotation_is_fetched_over_http(annotated: Callable[..., str], make_place: Callable[..., RoiGrids]) -> None:
+    assert annotated(make_place()) == "33.5 annotation"
+
+
+def test_a_redirect_is_followed_to_allowed_hosts_only(
+    annotated: Callable[..., str], api: Api, make_place: Callable[..., RoiGrids]
+) -> None:
+    api.files["/moved.xml"] = api.files.pop("/files/vv.xml")
+    api.redirects["/files/vv.xml"] = f"{api.url}/moved.xml?sig=other"
+    assert annotated(make_place()) == "33.5 annotation"
+    elsewhere = api.url.replace("127.0.0.1", "localhost")
+    api.redirects["/files/vv.xml"] = f"{elsewhere}/moved.xml?sig=other"
+    wanted = (f"{api.url}/files/vv.xml", f"{elsewhere}/moved.xml", "--allow-host localhost")
+    with refuses(SourceError, *wanted, but_not=("sig", "secret", "other")):
+        annotated(make_place())
+    assert api.hosts == {"127.0.0.1"}
+    assert annotated(make_place(), allowed=("localhost",)) == "33.5 annotation"
+    assert api.hosts == {"127.0.0.1", "localhost"}
+
+
+def test_pages_of_an_api_come_from_allowed_hosts_only(
+    served: "TinyArchive", api: Api, make_place: Callable[..., RoiGrids]
+) -> None:
+    api.next_host = "localhost"
+    with refuses(SourceError, api.url, api.url.replace("127.0.0.1", "localhost") + "/search", "--allow-host localhost"):
+        open_source(f"stac:{api.url}").find_sar(make_place(), SPANS, polarisations=("VV",))
+    assert api.hosts == {"127.0.0.1"}
+    source = open_source(f"stac:{api.url}", access=Access(allow_hosts=("localhost",)))
+    assert len(source.find_sar(make_place(), SPANS, polarisations=("VV",))) == 5
+
+
+def test_an_image_is_read_behind_a_redirect_of_its_own_host(
+    served: "TinyArchive", api: Api, make_place: Callable[..., RoiGrids]
+) -> None:
+    moved = {f"/moved{path}": content for path, content in api.files.items()}
+    api.redirects = {path: f"{api.url}/moved{path}?sig=other" for path in api.files}
+    api.files = moved
+    mean, other = (
+        open_source(name).mean_sar([("S1",)], polarisations=("VV",), grid=make_place().grid)
+        for name in (f"stac:{api.url}", str(served.root))
+    )
+    np.testing.assert_array_equal(mean.linear, other.linear)
