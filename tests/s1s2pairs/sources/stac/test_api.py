@@ -142,7 +142,7 @@ def api() -> Iterator[Api]:
             else:
                 self.answer(404, {"code": "NotFound"})
 
-        do_HEAD = do_GET
+        do_HEAD = do_GET  # noqa: N815 - as `http.server` wants it
 
         def do_POST(self) -> None:
             query = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
