@@ -1,15 +1,17 @@
 """Files in object storage: `s3://` addresses, read through GDAL with keys and endpoint from the environment."""
 
 import os
+import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from ...errors import NotAuthenticated
+from ...errors import NotAuthenticated, SourceError
 
 SCHEME = "s3://"
 _ENDPOINTS = ("AWS_S3_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 """The first is GDAL's (a host), the others are the AWS tools' (a URL); the first that is set counts."""
 _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+_WITH_SCHEME = re.compile(r"^\w+://")
 _REFUSED = (
     "AWS_SECRET_ACCESS_KEY and AWS_NO_SIGN_REQUEST",  # GDAL found no keys
     "No valid AWS credentials",
@@ -36,6 +38,7 @@ def gdal_options(href: str, endpoint: str, *, environment: Mapping[str, str] = o
 
     Raises:
         NotAuthenticated: The catalogue names a service, and no keys or no endpoint are set for it.
+        SourceError: The endpoint that is set is no address.
     """
     if not href.startswith(SCHEME):
         return {}
@@ -45,11 +48,15 @@ def gdal_options(href: str, endpoint: str, *, environment: Mapping[str, str] = o
         bucket = href.removeprefix(SCHEME).partition("/")[0]
         raise NotAuthenticated(
             f"{SCHEME}{bucket} is read with keys of {endpoint}: set {' and '.join(_KEYS)} to yours, and "
-            f"AWS_S3_ENDPOINT={urlsplit(endpoint).netloc or endpoint}"
+            f"AWS_S3_ENDPOINT={_WITH_SCHEME.sub('', endpoint).partition('/')[0]}"
         )
     if not chosen:
         return {}
-    url = urlsplit(chosen if "://" in chosen else f"https://{chosen}")
+    try:
+        url = urlsplit(chosen if "://" in chosen else f"https://{chosen}")
+    except ValueError as error:
+        names = ", ".join(_ENDPOINTS)
+        raise SourceError(f"{chosen}: {error}; correct the endpoint in the environment (one of {names})") from error
     return {
         "AWS_S3_ENDPOINT": url.netloc,
         "AWS_HTTPS": environment.get("AWS_HTTPS", "NO" if url.scheme == "http" else "YES"),

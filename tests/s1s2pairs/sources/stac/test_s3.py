@@ -2,7 +2,7 @@
 
 import pytest
 
-from s1s2pairs.errors import NotAuthenticated
+from s1s2pairs.errors import NotAuthenticated, SourceError
 from s1s2pairs.sources.stac import s3
 from tests.refusals import refuses
 
@@ -45,6 +45,13 @@ def test_what_is_missing_is_named(environment: dict[str, str]) -> None:
         "AWS_S3_ENDPOINT=eodata.dataspace.copernicus.eu",
     ):
         s3.gdal_options("s3://eodata/a.jp2", CDSE, environment=environment)
+
+
+def test_endpoints_that_are_no_address() -> None:
+    with refuses(NotAuthenticated, "s3://eodata", "https://[x", "AWS_S3_ENDPOINT=[x"):
+        s3.gdal_options("s3://eodata/a.jp2", "https://[x/y", environment={})
+    with refuses(SourceError, "https://[x", "AWS_ENDPOINT_URL"):
+        s3.gdal_options("s3://eodata/a.jp2", "", environment={"AWS_ENDPOINT_URL": "https://[x"})
 
 
 @pytest.mark.parametrize(
