@@ -68,9 +68,10 @@ def clear_mosaic(scenes: Sequence[Sequence[Raster]], grid: GeoBox, out: NDArray[
             continue
         raw = [read_raw(raster, grid, fill=raster.nodata or 0) for raster in rasters]
         for values, raster in zip(raw, rasters, strict=True):
-            valid &= (
-                np.isfinite(values) & (values != raster.nodata) if values.dtype.kind == "f" else values != raster.nodata
-            )
+            with np.errstate(over="ignore"):  # a no-data value may be larger than the file's type can hold
+                valid &= values != raster.nodata
+            if values.dtype.kind == "f":
+                valid &= np.isfinite(values)
         free &= ~valid
         valid &= ~_IS_CLOUD[classes]
         for band, values, raster in zip(out, raw, rasters, strict=True):

@@ -1,7 +1,6 @@
 """The properties of STAC items and assets that we use, turned into our types: nothing past here meets another."""
 
 import datetime as dt
-import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, TypeVar
 
@@ -14,6 +13,8 @@ _FIRST_YEAR, _LAST_YEAR = 2000, 2100
 _MOST: Final = 10**9
 """No whole number that we use, an orbit or an EPSG code, is larger."""
 _MOST_SCALE: Final = 1e6
+_MOST_NODATA: Final = 2**63
+"""No pixel holds a larger whole number."""
 _NOT_FINITE: Final = ("nan", "inf", "-inf")
 """As STAC writes them, JSON having no such numbers."""
 
@@ -55,7 +56,7 @@ def _nodata(value: object) -> float | None:
     try:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError("no number")
-        return value if math.isfinite(value) else float(value)
+        return value if abs(value) < _MOST_NODATA else float(value)
     except (ValueError, OverflowError) as error:
         raise ValueError("expected a number, or nan, inf, -inf as text") from error
 

@@ -118,6 +118,21 @@ def test_numbers_of_thousands_of_digits_are_no_json(
         plan(root, make_place())
 
 
+def test_no_data_of_hundreds_of_digits_leaves_all_values(
+    archive: "TinyArchive", make_place: Callable[..., RoiGrids]
+) -> None:
+    archive.sar("S", "2019-06-07T17:00:00Z", power(), view__incidence_angle=40.0)
+    for one in archive.items["S"]["assets"].values():
+        one["raster:bands"] = [{"nodata": 10**300}]
+    assert plan(archive.write(), make_place()).count.min() == 1
+    archive.optical("O", "2019-06-01T10:00:00Z", vegetation(), {"blue": reflectance().astype(np.float32)})
+    for one in archive.items["O"]["assets"].values():
+        one["raster:bands"] = [{"nodata": 10**300, "scale": 0.0001}]
+    source = open_source(str(archive.write()))
+    image = source.composite_optical([("O",)], bands=("B2",), method="least_cloudy", grid=make_place().grid)
+    assert image.clear.min() == 1
+
+
 @pytest.mark.parametrize("id_", [["a", "list"], {"an": "object"}, True])
 def test_a_datatake_of_another_kind(id_: object, archive: "TinyArchive", make_place: Callable[..., RoiGrids]) -> None:
     archive.optical("bad", "2019-06-01T10:00:00Z", vegetation(), {"blue": reflectance()}, s2__datatake_id=id_)
