@@ -7,6 +7,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from scipy.interpolate import LinearNDInterpolator
+from scipy.spatial import QhullError
 
 from ... import s1_orbits
 from ...acquisitions import Incidence, RoiGrids
@@ -47,6 +48,7 @@ def mean_incidence(item: Item, place: RoiGrids, catalogue: Catalogue) -> Inciden
     """
     angles = _of_raster(item, place, catalogue)
     if angles is not None and angles.size:
+        _check_angles(item, angles, "angle raster")
         return Incidence(mean_deg=float(angles.mean()), points=angles.size, source="raster")
     points = 1 if angles is None else 0
     stated = stated_incidence_deg(item)
@@ -59,6 +61,7 @@ def mean_incidence(item: Item, place: RoiGrids, catalogue: Catalogue) -> Inciden
             log.warning("%s; looking further for the angle", error)
             continue
         if len(grid):
+            _check_angles(item, grid[:, 2], "annotation")
             return Incidence(mean_deg=_interpolated(grid, href, place), points=points, source="annotation")
         log.info("%s: no geolocation grid in it; looking further for the angle", href)
     modelled = s1_orbits.incidence_deg(
@@ -86,12 +89,21 @@ def _of_raster(item: Item, place: RoiGrids, catalogue: Catalogue) -> NDArray[np.
     return angles[inside(place.polygon, grid) & np.isfinite(angles)]
 
 
+def _check_angles(item: Item, angles: NDArray[np.float64], held_by: str) -> None:
+    low, high = angles.min(), angles.max()
+    if not 0 < low <= high < 90:
+        raise item.fault(f"its {held_by} holds {low:g} to {high:g}; expected incidence angles between 0 and 90 degrees")
+
+
 def _geolocation_grid(text: str, href: str) -> NDArray[np.float64]:
     """Return lon, lat and angle of a product's grid points, (point, 3); no points where it has none."""
     try:
         points = ET.fromstring(text).findall(".//geolocationGridPoint")  # noqa: S314 - expat bounds entity expansion itself
         tags = ("longitude", "latitude", "incidenceAngle")
-        return np.array([[float(point.findtext(tag, "")) for tag in tags] for point in points])
+        grid = np.array([[float(point.findtext(tag, "")) for tag in tags] for point in points])
+        if not np.isfinite(grid).all():
+            raise ValueError("a point without a place or an angle")
+        return grid
     except (ET.ParseError, ValueError) as error:
         raise SourceError(f"{href}: no Sentinel-1 annotation with a geolocation grid ({error})") from error
 
@@ -101,7 +113,11 @@ def _interpolated(table: NDArray[np.float64], href: str, place: RoiGrids) -> flo
         raise SourceError(
             f"{href}: the geolocation grid has {len(table)} points; the product's annotation has hundreds"
         )
-    angles = LinearNDInterpolator(table[:, :2], table[:, 2])(*incidence_points(place.polygon, place.analysis_grid))
+    try:
+        interpolate = LinearNDInterpolator(table[:, :2], table[:, 2])
+    except QhullError as error:
+        raise SourceError(f"{href}: the points of the geolocation grid span no area") from error
+    angles = interpolate(*incidence_points(place.polygon, place.analysis_grid))
     if not np.isfinite(angles).any():
         raise SourceError(
             f"{href}: the geolocation grid does not reach ROI {place.name}, which the item's footprint touches"
@@ -134,7 +150,7 @@ def _between_edges(item: Item, modelled: NDArray[np.float64], catalogue: Catalog
     orbit, direction = relative_orbit(item), orbit_pass(item)
     along = s1_orbits.incidence_deg(orbit, direction, *shapely.get_coordinates(item.footprint).T)
     low, high = (float(np.nanmin(along)), float(np.nanmax(along))) if np.isfinite(along).any() else (np.nan, np.nan)
-    if np.allclose((low, high), stated, rtol=0, atol=_MODEL_SLACK_DEG):
+    if low < high and np.allclose((low, high), stated, rtol=0, atol=_MODEL_SLACK_DEG):
         near, far = stated
         return float((near + (modelled - low) / (high - low) * (far - near)).mean())
     log.warning(

@@ -78,17 +78,15 @@ def read_float(raster: Raster, grid: GeoBox) -> NDArray[np.float32]:
         if fill is None:
             raise SourceError(f"{raster.label}: holds {dataset.dtypes[0]} values, and nothing says which means missing")
         raw = _read(raster, dataset, grid, fill)
-    with np.errstate(
-        over="ignore", invalid="ignore"
-    ):  # what is too large for float32 becomes infinite, and counts as missing
+    # What is too large for float32 becomes infinite, and counts as missing.
+    with np.errstate(over="ignore", invalid="ignore"):
         values = raw.astype(np.float32, copy=False)
         if raster.scale != 1.0 or raster.offset != 0.0:
             values = values * np.float32(raster.scale) + np.float32(raster.offset)
         if raster.decibel:
             values = np.power(np.float32(10), values / np.float32(10))
-    missing = None if nodata is None or np.isnan(nodata) else raw == nodata
-    if missing is not None:
-        values[missing] = np.nan
+        if nodata is not None and not np.isnan(nodata):
+            values[raw == nodata] = np.nan
     return values
 
 
@@ -117,6 +115,7 @@ def read_smooth(raster: Raster, grid: GeoBox) -> NDArray[np.float64]:
             min(window.width + 1, width - window.col_off),
             min(window.height + 1, height - window.row_off),
         )
+        _check_kind(raster, dataset)
         values = _window(raster, dataset, window).astype(np.float64)
         nodata = dataset.nodata if raster.nodata is None else raster.nodata
     values[values == nodata] = np.nan
@@ -136,9 +135,7 @@ def _clipped(position: NDArray[np.float64], length: int) -> NDArray[np.float64]:
 
 
 def _read(raster: Raster, dataset: DatasetReader, grid: GeoBox, fill: float) -> NDArray[Any]:
-    kind = np.dtype(dataset.dtypes[0])
-    if kind.kind not in "uif":
-        raise SourceError(f"{raster.label}: holds {kind} values; expected whole numbers or floats")
+    kind = _check_kind(raster, dataset)
     if kind.kind != "f" and not (float(fill).is_integer() and np.iinfo(kind).min <= fill <= np.iinfo(kind).max):
         raise SourceError(
             f"{raster.label}: {fill:g} means missing, which {kind} values cannot be; correct `nodata` of the item"
@@ -147,6 +144,13 @@ def _read(raster: Raster, dataset: DatasetReader, grid: GeoBox, fill: float) -> 
     if lookup is None:
         return np.full(grid.shape, fill, kind)
     return lookup.take(_window(raster, dataset, lookup.window), fill=fill, shape=(grid.height, grid.width))
+
+
+def _check_kind(raster: Raster, dataset: DatasetReader) -> np.dtype[Any]:
+    kind: np.dtype[Any] = np.dtype(dataset.dtypes[0])
+    if kind.kind not in "uif":
+        raise SourceError(f"{raster.label}: holds {kind} values; expected whole numbers or floats")
+    return kind
 
 
 def _window(raster: Raster, dataset: DatasetReader, window: Window) -> NDArray[Any]:

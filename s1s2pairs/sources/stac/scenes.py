@@ -270,7 +270,8 @@ def angle_raster(item: Item) -> Raster | None:
     key, asset = asset_of(item, "angle")
     if any("local" in role for role in asset.roles or ()):
         return None
-    return raster_of(item, key, asset, nodata=asset.nodata)
+    scale = 1.0 if asset.scale is None else asset.scale
+    return raster_of(item, key, asset, nodata=asset.nodata, scale=scale, offset=asset.offset or 0.0)
 
 
 def annotation_hrefs(item: Item) -> list[str]:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from s1s2pairs import s1_orbits
 from s1s2pairs.acquisitions import RoiGrids, Span
+from s1s2pairs.errors import SourceError
 from s1s2pairs.sources.registry import open_source
-from tests.refusals import assert_names
+from tests.refusals import assert_names, refuses
 
 if TYPE_CHECKING:
     from tests.s1s2pairs.sources.stac.conftest import TinyArchive
@@ -93,3 +94,60 @@ def test_an_annotation_without_a_grid_leaves_the_model(
     (archive.root / "sentinel-1-grd" / "S" / "vv.xml").write_text("<rfi><swath>IW1</swath></rfi>")
     (acquisition,) = open_source(str(archive.write())).find_sar(make_place(), JUNE, polarisations=("VV",))
     assert acquisition.incidence_source == "model"
+
+
+BAD_GRIDS = {
+    "on a line": ([(3.0, 50.0, 30.0), (3.1, 50.1, 31.0), (3.2, 50.2, 32.0)], ("vv.xml", "area")),
+    "one point again and again": ([(3.0, 50.0, 30.0)] * 5, ("vv.xml", "area")),
+    "nowhere": ([(float("nan"), 50.0, 30.0), (3.1, 50.5, 31.0), (3.2, 50.2, 32.0)], ("vv.xml", "point")),
+    "at infinity": ([(float("inf"), 50.0, 30.0), (3.1, 50.5, 31.0), (3.2, 50.2, 32.0)], ("vv.xml", "point")),
+    "far away": ([(3e300, 50.0, 30.0), (3.1, 50.5, 31.0), (3.2, 50.2, 32.0)], ("vv.xml", "area")),
+    "no angle": ([(2.0, 49.0, 30.0), (5.0, 49.0, 31.0), (3.0, 53.0, 3200.0)], ("item S", 3200, 90)),
+}
+
+
+@pytest.mark.parametrize("name", BAD_GRIDS)
+def test_an_annotation_grid_that_gives_no_angle(
+    name: str, archive: "TinyArchive", make_place: Callable[..., RoiGrids]
+) -> None:
+    points, named = BAD_GRIDS[name]
+    item = archive.sar("S", "2019-06-01T17:00:00Z", power())
+    item["assets"]["schema-product-vv"] = {"href": "./vv.xml"}
+    tags = ("longitude", "latitude", "incidenceAngle")
+    (archive.root / "sentinel-1-grd" / "S" / "vv.xml").write_text(
+        "<product>"
+        + "".join(
+            f"<geolocationGridPoint>{''.join(f'<{tag}>{value}</{tag}>' for tag, value in zip(tags, point, strict=True))}"
+            "</geolocationGridPoint>"
+            for point in points
+        )
+        + "</product>"
+    )
+    source = open_source(str(archive.write()))
+    with pytest.raises(SourceError) as caught:
+        source.find_sar(make_place(), JUNE, polarisations=("VV",))
+    assert_names(str(caught.value).replace("/", " "), *named)
+
+
+def test_angles_stored_as_whole_numbers_are_scaled(archive: "TinyArchive", make_place: Callable[..., RoiGrids]) -> None:
+    item = archive.sar("S", "2019-06-01T17:00:00Z", power(), angle=np.full((32, 32), 3825.0))
+    item["assets"]["angle"]["raster:bands"] = [{"scale": 0.01, "offset": 0.5}]
+    (found,) = open_source(str(archive.write())).find_sar(make_place(), JUNE, polarisations=("VV",))
+    assert (found.incidence_deg, found.incidence_source) == (38.75, "raster")
+
+
+@pytest.mark.parametrize("angle", [3825.0, -1.0])
+def test_a_raster_that_holds_no_angles(
+    angle: float, archive: "TinyArchive", make_place: Callable[..., RoiGrids]
+) -> None:
+    archive.sar("S", "2019-06-01T17:00:00Z", power(), angle=np.full((32, 32), angle))
+    with refuses(SourceError, "item S", f"{angle:g}", 90):
+        open_source(str(archive.write())).find_sar(make_place(), JUNE, polarisations=("VV",))
+
+
+def test_a_raster_of_complex_angles(archive: "TinyArchive", make_place: Callable[..., RoiGrids]) -> None:
+    archive.sar("S", "2019-06-01T17:00:00Z", power(), angle=np.full((32, 32), 38.0))
+    file = archive.root / "sentinel-1-grd" / "S" / "angle.tif"
+    archive.raster(file, np.full((32, 32), 38.0 + 1j, np.complex64), 20.0, driver="GTiff")
+    with refuses(SourceError, "item S, asset angle", "complex64"):
+        open_source(str(archive.write())).find_sar(make_place(), JUNE, polarisations=("VV",))
