@@ -31,8 +31,12 @@ def read_regular(path: Path, *, most_bytes: int) -> bytes:
     """
     # Opening a pipe would wait for a writer.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         check_regular(os.fstat(descriptor))
+    except Unusable:
+        os.close(descriptor)
+        raise
+    with os.fdopen(descriptor, "rb") as file:
         content = file.read(most_bytes + 1)
     if len(content) > most_bytes:
         raise Unusable(f"larger than the {most_bytes:,} bytes that such a file may have")

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import rasterio.features
 from affine import Affine
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 from shapely.geometry.base import BaseGeometry
 
-from ..grid import to_crs
+from .. import grid
 from ..recipe.settings import Roi
 from . import archive, truth
 from .ground import make_ground
@@ -69,16 +69,11 @@ def render(work: SiteYear) -> Written:
 
 
 def roi_pixels(site: Site, roi: Roi) -> NDArray[np.bool_]:
-    """Tell which coarse pixels of the site have their centre in the ROI, (y, x)."""
+    """Tell which coarse pixels of the site have their centre in the ROI, (y, x); of a ROI without any, those it touches."""
     left, bottom, right, top = site.bounds
     coarse = 2 * site.pixel_m
-    burnt = rasterio.features.rasterize(
-        [to_crs(roi.polygon, f"EPSG:{site.epsg}")],
-        out_shape=(round((top - bottom) / coarse), round((right - left) / coarse)),
-        transform=Affine(coarse, 0.0, left, 0.0, -coarse, top),
-        dtype="uint8",
-    )
-    return np.asarray(burnt.astype(bool))
+    shape = round((top - bottom) / coarse), round((right - left) / coarse)
+    return grid.inside(roi.polygon, GeoBox(shape, Affine(coarse, 0.0, left, 0.0, -coarse, top), f"EPSG:{site.epsg}"))
 
 
 def without_halo(fineness: int) -> tuple[slice, slice]:
@@ -162,7 +157,7 @@ def _write_slice(work: SiteYear, scene: SarScene, power: NDArray[np.float32]) ->
 def _sar_record(
     site: Site, roi: Roi, inside: NDArray[np.bool_], slices: Sequence[SarScene], item_ids: tuple[str, ...]
 ) -> truth.SarRecord | None:
-    polygon = to_crs(roi.polygon, f"EPSG:{site.epsg}")
+    polygon = grid.to_crs(roi.polygon, f"EPSG:{site.epsg}")
     touching = [scene for scene in slices if scene.outline.footprint.intersects(polygon)]
     if not touching:
         return None

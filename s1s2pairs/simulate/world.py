@@ -25,6 +25,7 @@ from ..errors import S1S2Error
 from ..files import unfinished, write_whole
 from ..progress import Progress, Silence, stage
 from ..recipe.settings import Period, Recipe, Roi
+from ..untrusted import MAX_JSON_BYTES, Unusable, parse_object, read_regular
 from . import archive, truth
 from .cog import write_cog
 from .ground import make_ground
@@ -38,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 FORMAT: Final = 2
 """Raised whenever the same recipe and seed would give other bytes than before."""
+SEEDS: Final = range(-(2**63), 2**63)
 _OWN_NAMES: Final = ("sentinel-1-grd", "sentinel-2-l2a", "truth", "truth.json")
 
 
@@ -83,8 +85,10 @@ def simulate(
         The path of `catalog.json`.
 
     Raises:
-        S1S2Error: the folder holds something else, or another simulation.
+        S1S2Error: the folder holds something else, or another simulation; or the seed is too large.
     """
+    if seed not in SEEDS:
+        raise S1S2Error(f"the seed {seed} is out of range; allowed are {SEEDS.start} to {SEEDS.stop - 1}")
     options = options or Options()
     fingerprint = _fingerprint(recipe, seed, options)
     catalog = out / "catalog.json"
@@ -262,8 +266,8 @@ def _is_finished(catalog: Path, fingerprint: str) -> bool:
     if not catalog.exists():
         return False
     try:
-        found = json.loads(catalog.read_text(encoding="utf-8")).get("s1s2:simulation")
-    except (json.JSONDecodeError, AttributeError):
+        found = parse_object(read_regular(catalog, most_bytes=MAX_JSON_BYTES)).get("s1s2:simulation")
+    except Unusable:
         found = None
     if found == fingerprint:
         return True
@@ -273,7 +277,10 @@ def _is_finished(catalog: Path, fingerprint: str) -> bool:
 
 def _clear(out: Path) -> None:
     """Make room in the output folder, removing only what an interrupted simulation leaves."""
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise S1S2Error(f"{out}: no folder can be made there ({error.strerror}): name another one") from error
     own = {*_OWN_NAMES, *(unfinished(out / name).name for name in ("truth.json", "catalog.json"))}
     foreign = sorted(path.name for path in out.iterdir() if path.name not in own)
     if foreign:

@@ -16,7 +16,7 @@ EPSG = 32631
 SMALL = Options(optical_margin_months=0, sar_margin_days=15, orbits_per_pass=1)
 
 
-def _feature(name: str, west: float, south: float, size: float) -> dict[str, object]:
+def feature(name: str, west: float, south: float, size: float) -> dict[str, object]:
     east, north = west + size, south + 0.7 * size
     ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
     geometry = {"type": "Polygon", "coordinates": [ring]}
@@ -29,7 +29,7 @@ def small_recipe() -> Recipe:
         "type": "FeatureCollection",
         "name": "small",
         "s1s2": {"patch": {"size": 32}, "season": ["06-01", "06-20"], "s1_acquisitions": [4, 6]},
-        "features": [_feature("callenelle", 3.57, 50.505, 0.006), _feature("callenelle-east", 3.573, 50.505, 0.006)],
+        "features": [feature("callenelle", 3.57, 50.505, 0.006), feature("callenelle-east", 3.573, 50.505, 0.006)],
     }
     return parse_recipe(
         json.dumps(collection), file="small", today=dt.date(2026, 1, 1), default_name="small", years=[2019, 2021]

@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from s1s2pairs import s1_orbits
+from s1s2pairs.acquisitions import RoiGrids, Span
 from s1s2pairs.errors import S1S2Error
-from s1s2pairs.grid import inside, roi_grid, to_crs
+from s1s2pairs.grid import analysis_grid, inside, roi_grid, to_crs
 from s1s2pairs.plan import lock
 from s1s2pairs.plan.search import plan_roi
+from s1s2pairs.recipe.parser import parse_recipe
 from s1s2pairs.recipe.settings import Recipe, Roi
 from s1s2pairs.simulate import render, world
 from s1s2pairs.simulate.world import Options, simulate
@@ -29,7 +31,7 @@ from tests.refusals import refuses
 from tests.s1s2pairs.conftest import tree
 
 from . import oracle
-from .conftest import SMALL
+from .conftest import SMALL, feature
 
 Json = dict[str, Any]
 
@@ -116,6 +118,49 @@ def test_a_finished_archive_is_left_alone_and_another_refused(archive: Path, rec
     with refuses(S1S2Error, tmp_path, "thesis.txt"):
         simulate(recipe, tmp_path, options=SMALL)
     assert (tmp_path / "thesis.txt").exists()
+
+
+def test_folders_that_cannot_be_used_are_named(recipe: Recipe, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with refuses(S1S2Error, out):
+            simulate(recipe, out, options=SMALL)
+    for name in ("binary", "folder"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "binary" / "catalog.json").write_bytes(b"\xff\xfe\0")
+    (tmp_path / "folder" / "catalog.json").mkdir()
+    for name in ("binary", "folder"):
+        with refuses(S1S2Error, tmp_path / name, "catalogue"):
+            simulate(recipe, tmp_path / name, options=SMALL)
+
+
+@pytest.mark.parametrize("seed", [2**63, -(2**63) - 1])
+def test_a_seed_out_of_range_is_refused(seed: int, recipe: Recipe, tmp_path: Path) -> None:
+    with refuses(S1S2Error, seed, 2**63 - 1):
+        simulate(recipe, tmp_path, seed=seed, options=SMALL)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_place_smaller_than_a_pixel_is_measured_where_it_touches(tmp_path: Path) -> None:
+    collection = {
+        "type": "FeatureCollection",
+        "name": "dot",
+        "s1s2": {"patch": {"size": 16}, "season": ["06-01", "06-11"]},
+        "features": [feature("dot", 3.57, 50.505, 0.00001)],
+    }
+    text = json.dumps(collection)
+    recipe = parse_recipe(text, file="dot", today=dt.date(2026, 1, 1), default_name="dot", years=[2019])
+    few = Options(optical_margin_months=0, sar_margin_days=0, orbits_per_pass=1)
+    simulate(recipe, tmp_path / "world", seed=-1, options=few, workers=1)
+    rows = json.loads((tmp_path / "world" / "truth.json").read_text())["rois"]["dot"]["optical"]
+    polygon = recipe.rois[0].polygon
+    grid = roi_grid(polygon, pixel_size_m=10, min_pixels=16)
+    place = RoiGrids(name="dot", polygon=polygon, grid=grid, analysis_grid=analysis_grid(polygon, grid))
+    june = Span(start=dt.datetime(2019, 6, 1, tzinfo=dt.UTC), end=dt.datetime(2019, 6, 11, tzinfo=dt.UTC))
+    measured = open_source(str(tmp_path / "world")).find_optical(place, [june])
+    assert len(rows) == len(measured) > 0
+    assert [row["coverage_fraction"] for row in rows] == [found.coverage_fraction for found in measured]
+    assert [row["cloud_fraction"] for row in rows] == [found.cloud_fraction for found in measured]
 
 
 def test_the_archive_has_the_flaws_of_real_ones(archive: Path) -> None:
