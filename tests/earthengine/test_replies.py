@@ -4,6 +4,7 @@ Sources: the table in `README.md` beside this file.
 """
 
 import datetime as dt
+import io
 import json
 import time
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 
 import ee
 import httplib2
+import numpy as np
 import pytest
 import shapely
 from googleapiclient.errors import HttpError
@@ -19,7 +21,9 @@ from s1s2pairs.acquisitions import SarScene
 from s1s2pairs.errors import NotAuthenticated, QuotaExceeded, SourceError, SourceUnreachable
 from s1s2pairs.sources.earthengine import answers, known
 from s1s2pairs.sources.earthengine.answers import ClassCounts
-from s1s2pairs.sources.earthengine.retry import RequestLimiter, RetryPolicy, TooLarge
+from s1s2pairs.sources.earthengine.limits import Block
+from s1s2pairs.sources.earthengine.pixels import Composite
+from s1s2pairs.sources.earthengine.retry import DamagedReply, RequestLimiter, RetryPolicy, TooLarge
 from s1s2pairs.sources.earthengine.session import CannotConnect
 from tests.refusals import refuses
 
@@ -201,3 +205,47 @@ def test_no_connection_for_long_is_the_end_of_it() -> None:
 
     with refuses(SourceUnreachable):
         RequestLimiter(1, replace(QUICK, unreachable_s=0.05)).request(send, what="a test")
+
+
+def _npy(pixels: Any) -> bytes:
+    file = io.BytesIO()
+    np.save(file, pixels)
+    return file.getvalue()
+
+
+def _npz() -> bytes:
+    file = io.BytesIO()
+    np.savez(file, B8=np.zeros((2, 2), np.uint16))
+    return file.getvalue()
+
+
+def _header(text: str) -> bytes:
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+
+
+PIXELS = np.zeros((2, 2), [("B4", "<u2")])
+DAMAGED = {
+    "nothing": b"",
+    "text": b"<html>",
+    "cut short": _npy(PIXELS)[:-1],
+    "a damaged archive": b"PK\x03\x04",
+    "an archive": _npz(),
+    "a header without end": _header("(" * 100),
+    "20 TB": _header("{'descr': [('B4', '<u2')], 'fortran_order': False, 'shape': (10000000, 1000000)}") + b"0" * 8,
+    "another band": _npy(PIXELS.astype([("B8", "<u2")])),
+    "another shape": _npy(PIXELS[:1]),
+    "no table": _npy(np.zeros((2, 2), np.uint16)),
+    "objects": _npy(np.zeros((2, 2), object)),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_reply_that_is_no_image_is_damaged(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    composite = Composite(label="x", expression=None, bands=("B4",), dtype=np.dtype(np.uint16))
+    place = known.field()
+    window = Block(row=0, column=0, height=2, width=2)
+    monkeypatch.setattr(ee.data, "computePixels", lambda _: DAMAGED[name])
+    with pytest.raises(DamagedReply):
+        composite.compute(place.grid, window)
+    monkeypatch.setattr(ee.data, "computePixels", lambda _: _npy(PIXELS))
+    assert composite.compute(place.grid, window).shape == (1, 2, 2)

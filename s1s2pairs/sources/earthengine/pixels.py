@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import dataclass
+from tokenize import TokenError
 from typing import Any
 
 import ee
@@ -58,9 +59,9 @@ class Composite:
     def _decode(self, reply: bytes, shape: tuple[int, int]) -> NDArray[Any]:
         """Read an NPY reply, a structured array with a field per band."""
         try:
-            table = np.load(io.BytesIO(reply), allow_pickle=False)
+            table = np.lib.format.read_array(io.BytesIO(reply), allow_pickle=False)
             pixels = np.stack([table[band].astype(self.dtype, copy=False) for band in self.bands])
-        except (ValueError, EOFError, OSError, IndexError, TypeError) as error:
+        except (ValueError, EOFError, OSError, IndexError, TypeError, MemoryError, TokenError) as error:
             raise DamagedReply(f"a reply of {len(reply)} bytes is no image") from error
         if pixels.shape[1:] != shape:
             raise DamagedReply(f"the reply holds an image of shape {pixels.shape[1:]}, not {shape}")
