@@ -111,7 +111,7 @@ class Source(Protocol):
         """Average acquisitions in linear power on `grid`, nearest neighbour, per pixel over valid values.
 
         Raises:
-            SourceError: A scene is missing or cannot be read.
+            SourceError: A scene is missing or cannot be read, or there are too many (`compositing.MOST_ACQUISITIONS`).
         """
 
     def composite_optical(
@@ -123,5 +123,5 @@ class Source(Protocol):
         the one acquisition given.
 
         Raises:
-            SourceError: A scene is missing or cannot be read.
+            SourceError: A scene is missing or cannot be read, or there are too many (`compositing.MOST_ACQUISITIONS`).
         """

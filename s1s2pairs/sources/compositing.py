@@ -1,15 +1,32 @@
 """Putting acquisitions together pixel by pixel: the mean of radar power, the median of clear reflectance. Arrays only, no I/O."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..acquisitions import SceneIds
+from ..errors import SourceError
 from ..sensors import REFLECTANCE_SCALE
 
+MOST_ACQUISITIONS = 255
+"""In one image: a pixel's count of them is a byte."""
 _CACHE_PIXELS = 16_384
 """Pixels sorted at once, so that all their dates stay in the processor's cache."""
+
+
+def check_countable(acquisitions: Sequence[SceneIds]) -> None:
+    """Refuse more acquisitions than a pixel can count.
+
+    Raises:
+        SourceError: There are more than `MOST_ACQUISITIONS`.
+    """
+    if len(acquisitions) > MOST_ACQUISITIONS:
+        raise SourceError(
+            f"{len(acquisitions)} acquisitions for one image, from {acquisitions[0][0]} on; at most {MOST_ACQUISITIONS} can be "
+            "counted: shorten the period, or lower max_cloud_fraction"
+        )
 
 
 class LinearMean:

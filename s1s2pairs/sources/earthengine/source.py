@@ -15,6 +15,7 @@ from ...acquisitions import CompositeMethod, Needed, OpticalAcquisition, RoiGrid
 from ...errors import RecipeError, SourceError
 from ...sensors import S2_CLEAR_BAND, Backscatter
 from .. import OpticalComposite, SarMean
+from ..compositing import check_countable
 from . import expressions
 from .limits import MAX_REQUESTS, MEASURING_AT_ONCE, Block, optical_bytes, sar_bytes, windows
 from .pixels import Composite
@@ -96,8 +97,9 @@ class EarthEngineSource:
         """Average acquisitions in linear power on `grid`, on Earth Engine's servers.
 
         Raises:
-            SourceError: A scene is missing, or Earth Engine cannot answer.
+            SourceError: A scene is missing, there are too many, or Earth Engine cannot answer.
         """
+        check_countable(acquisitions)
         composite = Composite(
             label=f"the radar mean from {acquisitions[0][0]} on",
             expression=expressions.sar_mean(acquisitions, polarisations),
@@ -115,10 +117,11 @@ class EarthEngineSource:
         """Composite acquisitions on `grid`, on Earth Engine's servers, cloudy pixels left out.
 
         Raises:
-            SourceError: A scene is missing, or Earth Engine cannot answer.
+            SourceError: A scene is missing, there are too many, or Earth Engine cannot answer.
         """
         if method == "least_cloudy" and len(acquisitions) != 1:
             raise ValueError(f"least_cloudy takes one acquisition, not {len(acquisitions)}")
+        check_countable(acquisitions)
         composite = Composite(
             label=f"the optical composite from {acquisitions[0][0]} on",
             expression=expressions.optical_composite(acquisitions, bands),

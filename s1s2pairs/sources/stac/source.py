@@ -24,7 +24,7 @@ from ...acquisitions import (
 from ...errors import MissingFile, SourceError
 from ...sensors import Backscatter
 from .. import OpticalComposite, SarMean
-from ..compositing import LinearMean, median_of_present
+from ..compositing import LinearMean, check_countable, median_of_present
 from ..grouping import SarPass, group_optical, outline_wkt, sar_acquisitions, sar_passes
 from .api import ApiCatalogue
 from .catalogue import Catalogue, readable
@@ -130,8 +130,9 @@ class StacSource:
         """Average acquisitions in linear power on `grid`, nearest neighbour, per pixel over valid values.
 
         Raises:
-            SourceError: A scene is missing or cannot be read.
+            SourceError: A scene is missing or cannot be read, or there are too many.
         """
+        check_countable(acquisitions)
         items = self._items(self._sar_collection, acquisitions)
         scenes = [
             [[self._readable(backscatter_raster(items[i], p)) for p in polarisations] for i in ids]
@@ -162,10 +163,11 @@ class StacSource:
         """Composite acquisitions on `grid`, nearest neighbour: pixels that are SCL cloud or missing in any band left out.
 
         Raises:
-            SourceError: A scene is missing or cannot be read.
+            SourceError: A scene is missing or cannot be read, or there are too many.
         """
         if method == "least_cloudy" and len(acquisitions) != 1:
             raise ValueError(f"least_cloudy takes one acquisition, not {len(acquisitions)}")
+        check_countable(acquisitions)
         items = self._items(self._optical_collection, acquisitions)
         scenes = [[[self._readable(r) for r in _optical_rasters(items[i], bands)] for i in ids] for ids in acquisitions]
         reflectance = np.empty((len(bands), *grid.shape), np.uint16)

@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from s1s2pairs.sources.compositing import LinearMean, median_of_present, stored_reflectance
+from s1s2pairs.errors import SourceError
+from s1s2pairs.sources.compositing import (
+    MOST_ACQUISITIONS,
+    LinearMean,
+    check_countable,
+    median_of_present,
+    stored_reflectance,
+)
+from tests.refusals import refuses
 
 
 @given(
@@ -70,3 +78,17 @@ def test_reflectance_is_rounded_as_on_paper(raw: int, scale: str, offset: str) -
     many = np.full(70_000, raw, np.uint16)
     assert (stored_reflectance(many, scale=float(scale), offset=float(offset)) == expected).all()
     assert stored_reflectance(one.astype(np.float32), scale=float(scale), offset=float(offset))[0] == expected
+
+
+def test_as_many_acquisitions_as_a_pixel_can_count() -> None:
+    most = [(str(number),) for number in range(MOST_ACQUISITIONS)]
+    check_countable(most)
+    mean = LinearMean(1, (1, 1))
+    for _ in most:
+        mean.add(np.full((1, 1, 1), 0.25, np.float32))
+    linear, count = mean.result()
+    assert (float(linear[0, 0, 0]), int(count[0, 0])) == (0.25, MOST_ACQUISITIONS)
+    values = np.full((MOST_ACQUISITIONS, 1, 1, 1), 7, np.uint16)
+    assert median_of_present(values, count) == 7
+    with refuses(SourceError, 256, 255):
+        check_countable([*most, ("one more",)])

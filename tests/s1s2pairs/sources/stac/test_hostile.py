@@ -118,6 +118,18 @@ def test_numbers_of_thousands_of_digits_are_no_json(
         plan(root, make_place())
 
 
+def test_more_acquisitions_than_a_pixel_counts_are_refused(
+    archive: "TinyArchive", make_place: Callable[..., RoiGrids]
+) -> None:
+    archive.sar("S", "2019-06-07T17:00:00Z", power())
+    archive.optical("O", "2019-06-01T10:00:00Z", vegetation(), {"blue": reflectance()})
+    source, grid = open_source(str(archive.write())), make_place().grid
+    with refuses(SourceError, 256, 255):
+        source.mean_sar([("S",)] * 256, polarisations=("VV",), grid=grid)
+    with refuses(SourceError, 256, 255):
+        source.composite_optical([("O",)] * 256, bands=("B2",), method="median", grid=grid)
+
+
 def test_no_data_of_hundreds_of_digits_leaves_all_values(
     archive: "TinyArchive", make_place: Callable[..., RoiGrids]
 ) -> None:
