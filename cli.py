@@ -301,13 +301,14 @@ def train(
 
     with processes.one_voice():
         network_names.check_name(network)  # before PyTorch is loaded, which takes seconds
+        settings = key_values(given or ())
         from models.runs.record import default_dataset
         from models.train.loop import train as run_training
 
         result = run_training(
             network,
             data or (default_dataset() if resume is None else None),
-            settings=key_values(given or ()),
+            settings=settings,
             out=out,
             resume=resume,
             device=device,
