@@ -15,6 +15,7 @@ from s1s2pairs.simulate.world import Options, simulate
 from s1s2pairs.sources.earthengine import known
 from s1s2pairs.sources.earthengine.assumptions import ASSUMPTIONS
 from s1s2pairs.sources.findings import CheckReport
+from tests.command import on_no_machine_of_google
 from tests.refusals import assert_names, refuses
 
 from . import assumptions
@@ -117,7 +118,7 @@ def test_the_recording_of_one_service_is_nothing_to_another_request(flevoland: P
 def test_without_credentials_it_says_how_to_get_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "gcloud"))
-    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    on_no_machine_of_google(monkeypatch)
     with refuses(NotAuthenticated, "earthengine authenticate", "--project", "s1s2 simulate"):
         check("earthengine")
     monkeypatch.setenv("S1S2_EE_URL", "http://127.0.0.1:1")

@@ -18,6 +18,7 @@ from s1s2pairs.plan.search import plan_roi
 from s1s2pairs.sources.earthengine import EarthEngineSource
 from s1s2pairs.sources.earthengine.session import HIGH_VOLUME_URL, STANDARD_URL, CannotConnect, Endpoints, Transport
 from s1s2pairs.sources.registry import open_source
+from tests.command import on_no_machine_of_google
 from tests.refusals import refuses
 
 from . import world
@@ -32,7 +33,7 @@ def _nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A user without any credentials, on a machine that is none of Google's."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "gcloud"))
-    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    on_no_machine_of_google(monkeypatch)
 
 
 def assert_tells_the_way_in(text: str) -> None:

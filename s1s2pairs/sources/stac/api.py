@@ -138,6 +138,8 @@ class ApiCatalogue:
         try:
             return self._client().get_collection(collection)
         except _BAD_ANSWER as error:
+            if getattr(error, "status_code", None) == 404:  # newer versions of pystac-client give None themselves
+                return None
             raise self._fault(error) from error
 
     def _fetch(self, collection: str, **query: Any) -> list[Item]:
