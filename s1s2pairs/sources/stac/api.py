@@ -50,11 +50,14 @@ class ApiCatalogue:
     is_remote = True
 
     def __init__(self, url: str, *, allowed: Iterable[str] = ()) -> None:
-        if urlsplit(url).scheme not in ("http", "https"):
+        try:
+            scheme, host = urlsplit(url).scheme, urlsplit(url).hostname
+        except ValueError:  # brackets that hold no address
+            scheme, host = "", None
+        if scheme not in ("http", "https") or not host:
             raise SourceError(f"stac:{url}: no URL; give e.g. stac:https://{PLANETARY_COMPUTER}/api/stac/v1")
         self.name = redacted(f"stac:{url}")
         self._url = url
-        host = urlsplit(url).hostname or ""
         self._locations = Locations.of(host, allowed)
         self._has_raw_grd = host in RAW_GRD_HOSTS
         self._signs = host == PLANETARY_COMPUTER

@@ -342,9 +342,10 @@ def test_without_keys_one_message_says_what_to_set(
         open_source(f"stac:{api.url}", access=Access(allow_hosts=("s3://eodata",))).find_optical(make_place(), SPANS)
 
 
-def test_no_url() -> None:
-    with refuses(SourceError, "stac:somewhere", "stac:https://"):
-        open_source("stac:somewhere")
+@pytest.mark.parametrize("url", ["somewhere", "http://", "https://[x", "ftp://example.org"])
+def test_no_url(url: str) -> None:
+    with refuses(SourceError, f"stac:{url}", "stac:https://planetarycomputer.microsoft.com/api/stac/v1"):
+        open_source(f"stac:{url}")
 
 
 def test_what_is_no_api(api: Api, make_place: Callable[..., RoiGrids]) -> None:
