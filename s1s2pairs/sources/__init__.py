@@ -1,6 +1,6 @@
-"""The seam to where scenes come from: four questions, and nothing about choosing.
+"""The seam to where scenes come from: what there is, and its pixels; nothing about choosing.
 
-A third source would be one new file with a class that answers them. Both sources give the same answers on the same
+A third source would be one new folder with a class that follows `Source`. Both sources give the same answers on the same
 scenes.
 """
 

@@ -171,6 +171,20 @@ def test_what_an_error_says_decides_before_its_status(
     assert len(sent) == attempts
 
 
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{}", b'{"error": 403}', b'{"error": {"errors": null, "details": 5}}']
+)
+def test_a_denial_with_any_body_is_a_denial(content: bytes) -> None:
+    def send() -> None:
+        try:
+            raise HttpError(httplib2.Response({"status": "403"}), content)
+        except HttpError:
+            raise ee.EEException("Denied.")  # noqa: B904 - as the client does it
+
+    with refuses(SourceError, "a test", "Denied.", "docs/earthengine.md"):
+        RequestLimiter(1, QUICK).request(send, what="a test")
+
+
 def test_a_connection_that_comes_back_within_seconds_is_waited_for_even_after_a_long_silence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

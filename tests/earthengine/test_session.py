@@ -178,3 +178,11 @@ def test_pixels_go_to_the_other_endpoint(monkeypatch: pytest.MonkeyPatch) -> Non
             transport.request(url)
     assert asked == [f"{STANDARD_URL}{path}/value:compute", f"{HIGH_VOLUME_URL}{pixels}", elsewhere]
     transport.close()
+
+
+def test_a_request_that_cannot_be_sent_counts_as_a_lost_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://")
+    transport = Transport(Endpoints.from_environment(), connections=1, deadline_s=1.0)
+    with refuses(ConnectionError):
+        transport.request(f"{STANDARD_URL}/v1/projects/p/value:compute")
+    transport.close()

@@ -225,9 +225,9 @@ def _is_rate_limit(error: BaseException) -> bool:
     content = getattr(error.__context__, "content", b"")
     try:
         body = json.loads(content)["error"]
-    except (ValueError, KeyError, TypeError):
+        named = [*(body.get("errors") or ()), *(body.get("details") or ())]
+    except (ValueError, LookupError, TypeError, AttributeError):
         return False
-    named = [*body.get("errors", ()), *body.get("details", ())] if isinstance(body, dict) else []
     return any(isinstance(entry, dict) and entry.get("reason") in _RATE_LIMIT_REASONS for entry in named)
 
 

@@ -135,6 +135,8 @@ class Transport:
             raise ConnectionError("the connection failed") from error
         except requests.exceptions.ContentDecodingError as error:
             raise ConnectionError("the reply was cut short") from error
+        except requests.RequestException as error:  # such as an address of a proxy that is none
+            raise ConnectionError("the request cannot be sent") from error
         if self.recorder is not None and method == "POST":
             self.recorder(uri, body, reply.status_code, content)
         return httplib2.Response({**reply.headers, "status": str(reply.status_code)}), content

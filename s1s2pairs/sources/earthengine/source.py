@@ -1,4 +1,4 @@
-"""The Earth Engine source: the four questions of the seam, asked of Google's servers."""
+"""The Earth Engine source: what `Source` promises, computed on Google's servers."""
 
 import contextlib
 import threading
