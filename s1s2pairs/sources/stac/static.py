@@ -16,6 +16,7 @@ from ...untrusted import MAX_JSON_BYTES, MAX_TEXT_BYTES, Unusable, parse_json, r
 from .collection import lists_amplitudes
 from .items import Item, item_from_json, outline_from_json
 from .locations import Locations
+from .s3 import SCHEME as S3
 
 MAX_CATALOGUES: Final = 100_000
 """Catalogues and collections of one catalogue; real ones have a folder a year, month or tile."""
@@ -42,8 +43,12 @@ class StaticCatalogue:
     is_remote = False
 
     def __init__(self, path: Path, *, allowed: Iterable[str] = ()) -> None:
-        file = path / "catalog.json" if path.is_dir() or path.suffix != ".json" else path
-        if not file.is_file():
+        try:
+            file = path / "catalog.json" if path.is_dir() or path.suffix != ".json" else path
+            is_there = file.is_file()
+        except OSError as error:  # a name too long, a folder that may not be entered
+            raise SourceError(f"{path}: cannot be read ({error.strerror}); give the folder of a catalogue") from error
+        if not is_there:
             raise SourceError(
                 f"{path}: no STAC catalogue here (no {file.name}); give the folder of one, stac:URL, or earthengine"
             )
@@ -106,8 +111,11 @@ class StaticCatalogue:
 
     def text(self, href: str) -> str:
         """Read a text file an item points to."""
+        path = self.signed(href)
+        if "://" in path:
+            raise MissingFile(f"{href}: is not on disk; of a catalogue on disk only images are read from elsewhere")
         try:
-            return read_regular(Path(self.signed(href)), most_bytes=MAX_TEXT_BYTES).decode()
+            return read_regular(Path(path), most_bytes=MAX_TEXT_BYTES).decode()
         except FileNotFoundError as error:
             raise MissingFile(f"{href}: is not there") from error
         except (OSError, ValueError) as error:
@@ -176,6 +184,8 @@ class StaticCatalogue:
         return item_from_json(self._json(href), href=href, collection=collection)
 
     def _json(self, href: str) -> Any:
+        if href.startswith(("http://", "https://", S3)):
+            raise SourceError(f"{href}: is not on disk; of a catalogue on disk only images are read from elsewhere")
         path = Path(self._locations.check(href))
         try:
             return parse_json(read_regular(path, most_bytes=MAX_JSON_BYTES))

@@ -1,6 +1,7 @@
 """Catalogues and files that are broken or meant to do harm: one error of ours each, soon, and for the ROI that they concern."""
 
 import json
+import logging
 import os
 import resource
 import socket
@@ -20,7 +21,7 @@ from s1s2pairs.sources.registry import Access, open_source
 from s1s2pairs.sources.stac import raster as raster_module
 from s1s2pairs.sources.stac.static import MAX_DEPTH
 from s1s2pairs.untrusted import MAX_JSON_DEPTH
-from tests.refusals import refuses
+from tests.refusals import assert_names, refuses
 
 from .test_source import JUNE, power, reflectance, vegetation
 
@@ -308,6 +309,38 @@ def test_a_folder_that_is_allowed_is_read(
         plan(archive.write(), place)
     source = open_source(str(archive.root), access=Access(allow_hosts=(str(elsewhere),)))
     assert source.mean_sar([("S",)], polarisations=("VV", "VH"), grid=place.grid).count.max() == 1
+
+
+@pytest.mark.parametrize("allowed", [(), ("example.org",)])
+@pytest.mark.parametrize("address", ["https://example.org/item.json", "s3://example.org/item.json"])
+def test_documents_of_a_catalogue_on_disk_lie_on_disk(
+    address: str, allowed: tuple[str, ...], archive: "TinyArchive"
+) -> None:
+    archive.sar("S", "2019-06-07T17:00:00Z", power())
+    root = archive.write()
+    collection = root / "sentinel-1-grd" / "collection.json"
+    value = json.loads(collection.read_text())
+    value["links"].append({"rel": "item", "href": address})
+    collection.write_text(json.dumps(value))
+    with refuses(SourceError, address, "on disk", but_not=("--allow-host",)):
+        open_source(str(root), access=Access(allow_hosts=allowed)).backscatter()
+
+
+def test_an_annotation_elsewhere_is_passed_over_with_a_warning(
+    archive: "TinyArchive", make_place: Callable[..., RoiGrids], caplog: pytest.LogCaptureFixture
+) -> None:
+    item = archive.sar("S", "2019-06-07T17:00:00Z", power())
+    item["assets"]["schema-product-vv"] = {"href": "https://example.org/vv.xml"}
+    source = open_source(str(archive.write()), access=Access(allow_hosts=("example.org",)))
+    with caplog.at_level(logging.WARNING):
+        (found,) = source.find_sar(make_place(), JUNE, polarisations=("VV",))
+    assert found.incidence_source == "model"
+    assert_names(caplog.text, "https://example.org/vv.xml", "on disk")
+
+
+def test_a_path_too_long_is_refused(tmp_path: Path) -> None:
+    with refuses(SourceError, tmp_path / ("x" * 300)):
+        open_source(str(tmp_path / ("x" * 300)))
 
 
 def test_catalogues_without_end(archive: "TinyArchive", make_place: Callable[..., RoiGrids]) -> None:
