@@ -175,7 +175,9 @@ def _why_not(
     acquisitions: Sequence[OpticalAcquisition], period: Period, settings: Settings, reach: int
 ) -> tuple[str, str]:
     """Return which threshold a period fails at, and what could be done."""
-    seen = _within(acquisitions, moved(period, -reach)[0], moved(period, reach)[1])
+    windows = [moved(period, shift) for shift in shifts(reach)]
+    # Short windows leave days between them: what was seen then is of no use, however clear.
+    seen = {one for start, end in windows for one in _within(acquisitions, start, end)}
     if not seen:
         return f"no acquisition within {reach} months", "choose a source that holds this place and time"
     whole = [a for a in seen if a.coverage_fraction >= settings.min_coverage_fraction]

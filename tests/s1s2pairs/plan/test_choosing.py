@@ -104,6 +104,16 @@ def test_the_window_excludes_its_end() -> None:
         choose_optical(found, settings=replace(TWO_YEARS, max_shift_months=0), reach=0)
 
 
+def test_what_lies_between_the_windows_is_not_told_as_seen() -> None:
+    """Short windows moved by months leave days between them; a clear image of such a day is no reason for anything."""
+    week = replace(TWO_YEARS, periods=(Period(label="x", start=dt.date(2019, 6, 1), end=dt.date(2019, 6, 6)),))
+    found = [optical("2019-06-03", 0.7), optical("2019-06-20"), optical("2019-07-20")]
+    with refuses(NoAcquisitions, "1 acquisitions within 6 months", "0.700", "raise max_cloud_fraction"):
+        choose_optical(found, settings=week, reach=6)
+    with refuses(NoAcquisitions, "no acquisition within 6 months"):
+        choose_optical(found[1:], settings=week, reach=6)
+
+
 def test_auto_composite_is_the_median_of_three() -> None:
     june = [optical(f"2019-06-{d:02}", 0.0005 * d) for d in (3, 8, 13)]
     chosen = choose_optical(
