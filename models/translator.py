@@ -50,8 +50,8 @@ class Translator(nn.Module, abc.ABC):
     calling it, never by reaching into its layers.
     """
 
-    parts: ClassVar[tuple[str, ...]]
-    """Attribute names of the sub-networks that are trained, each by its own optimiser."""
+    parts: tuple[str, ...]
+    """Attribute names of the sub-networks that are trained, each by its own optimiser; a setting may take one away."""
     conditions: ClassVar[tuple[str, ...]] = ()
     """Entries of a batch among `task.CONDITIONS` that the network reads."""
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from models.scaling import Scaling
+from models.scaling import Scaling, change_map
 from models.task import Stack
 from s1s2pairs.errors import RunError
 from tests.refusals import refuses
@@ -65,3 +65,9 @@ def test_what_cannot_be_scaled_is_refused() -> None:
         Scaling(s1_ranges_db={"VV": (-25.0, 10.0)}).scale(torch.zeros(2, 1, 1), RADAR)
     with refuses(RunError, "s1_t1", "VH, VV", "(3, 1, 1)"):
         Scaling().scale(torch.zeros(3, 1, 1), RADAR)
+
+
+def test_the_change_map_is_target_minus_reference() -> None:
+    source, reference = torch.tensor([1.0, -1.0, 0.5]), torch.tensor([-1.0, 1.0, 0.5])
+    change = change_map(source, reference)
+    assert change.tolist() == [1.0, -1.0, 0.0]
