@@ -91,6 +91,18 @@ def require_positive(config: NetworkConfig, *names: str) -> None:
             raise RunError(f"setting {name}={value}: must be above zero")
 
 
+def require_share(config: NetworkConfig, *names: str) -> None:
+    """Refuse a config in which one of the named settings is no share that leaves something over.
+
+    Raises:
+        RunError: Names the setting and its value.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if not 0 <= value < 1:
+            raise RunError(f"setting {name}={value}: must be at least 0 and below 1")
+
+
 def parse(settings: type, given: Mapping[str, object]) -> dict[str, Any]:
     """Check values against the fields of a dataclass, one by one, so that a message can name the culprit.
 

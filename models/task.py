@@ -164,3 +164,23 @@ def optical_to_sar(s1_bands: tuple[str, ...], s2_bands: tuple[str, ...]) -> Task
         references=(),
         target=Stack(sensor="s1", date=1, bands=s1_bands),
     )
+
+
+def optical_temporal_shifting(s1_bands: tuple[str, ...], s2_bands: tuple[str, ...]) -> Task:
+    """Return the task of MTcGAN and MCcGAN: S1 of the target date and the pair of the reference date to S2 of the target date."""
+    return Task(
+        name="optical_temporal_shifting",
+        sources=(Stack(sensor="s1", date=1, bands=s1_bands),),
+        references=(Stack(sensor="s1", date=0, bands=s1_bands), Stack(sensor="s2", date=0, bands=s2_bands)),
+        target=Stack(sensor="s2", date=1, bands=s2_bands),
+    )
+
+
+def sar_to_optical(s1_bands: tuple[str, ...], s2_bands: tuple[str, ...]) -> Task:
+    """Return the task of a plain translation: S1 to S2 of the same date."""
+    return Task(
+        name="sar_to_optical",
+        sources=(Stack(sensor="s1", date=1, bands=s1_bands),),
+        references=(),
+        target=Stack(sensor="s2", date=1, bands=s2_bands),
+    )

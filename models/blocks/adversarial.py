@@ -17,6 +17,7 @@ def conditional_gan_step(
     valid: Tensor,
     l1: Tensor,
     lambda_l1: float,
+    pixel_loss: str = "l1",
 ) -> Generator[tuple[str, Tensor], None, dict[str, Tensor]]:
     """Yield the discriminator's loss, then the generator's, judged by the discriminator just updated.
 
@@ -31,6 +32,7 @@ def conditional_gan_step(
         valid: (batch, 1, y, x) bool.
         l1: The pixel loss of this prediction.
         lambda_l1: Its weight beside the adversarial loss.
+        pixel_loss: Its name in the log.
 
     Returns:
         The components of both losses, detached, for the log.
@@ -44,4 +46,4 @@ def conditional_gan_step(
     with frozen(discriminator):
         adversarial = adversarial_loss(discriminator(fake, *conditions), valid)
     yield "generator", adversarial + lambda_l1 * l1
-    return {"discriminator": discriminating.detach(), "adversarial": adversarial.detach(), "l1": l1.detach()}
+    return {"discriminator": discriminating.detach(), "adversarial": adversarial.detach(), pixel_loss: l1.detach()}

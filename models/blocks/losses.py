@@ -24,12 +24,7 @@ def weighted_l1(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         target: Same shape.
         weight: Same shape, or with one band, >= 0. Images and bands whose weights are all zero give zero.
     """
-    # Sums over a whole image need float32, also under mixed precision.
-    error = (prediction.float() - target.float()).abs()
-    weight = weight.float().expand_as(error)
-    total = weight.sum(dim=(2, 3))
-    total = total.masked_fill(total == 0, EMPTY_WEIGHT)
-    return ((weight * error).sum(dim=(2, 3)) / total).mean()
+    return _weighted_mean((prediction.float() - target.float()).abs(), weight)
 
 
 def masked_l1(prediction: Tensor, target: Tensor, valid: Tensor) -> Tensor:
@@ -41,6 +36,17 @@ def masked_l1(prediction: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         valid: (batch, 1, y, x) bool.
     """
     return weighted_l1(prediction, target, valid)
+
+
+def masked_l2(prediction: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Return the mean squared error over valid pixels.
+
+    Args:
+        prediction: (batch, band, y, x) float.
+        target: Same shape.
+        valid: (batch, 1, y, x) bool.
+    """
+    return _weighted_mean((prediction.float() - target.float()).square(), valid)
 
 
 def reversed_weight_map(change: Tensor, valid: Tensor) -> Tensor:
@@ -112,6 +118,12 @@ def patch_weight(valid: Tensor, logits: Tensor) -> Tensor:
 def _cross_entropy(logits: Tensor, truth: float, weight: Tensor) -> Tensor:
     logits = logits.float()
     entropy = functional.binary_cross_entropy_with_logits(logits, torch.full_like(logits, truth), reduction="none")
+    return _weighted_mean(entropy, weight)
+
+
+def _weighted_mean(error: Tensor, weight: Tensor) -> Tensor:
+    """Return the mean per image and band, averaged over both; float32, as sums over a whole image need."""
+    weight = weight.float().expand_as(error)
     total = weight.sum(dim=(2, 3))
     total = total.masked_fill(total == 0, EMPTY_WEIGHT)
-    return ((weight * entropy).sum(dim=(2, 3)) / total).mean()
+    return ((weight * error).sum(dim=(2, 3)) / total).mean()

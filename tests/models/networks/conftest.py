@@ -25,7 +25,10 @@ def parameters(name: str, **settings: str) -> dict[str, int]:
 
 
 def make_batch(translator: Translator, seed: int = 0, *, invalid: bool = False) -> Batch:
-    """Two samples of a small patch that the network takes; with `invalid`, a corner of the first is."""
+    """Two samples of a small patch that the network takes; with `invalid`, a corner of the first is.
+
+    All bands follow one ground, so that there is something to learn, and are rather dark.
+    """
     generator = torch.Generator().manual_seed(seed)
     multiple = translator.config.patch_multiple
     side = -(-LEAST_SIDE // multiple) * multiple
@@ -34,8 +37,9 @@ def make_batch(translator: Translator, seed: int = 0, *, invalid: bool = False) 
         valid[0, :, : round(0.4 * side), : round(0.55 * side)] = False
     days = 730.0 * torch.arange(translator.task.n_dates).expand(2, -1)
     batch = {"valid": valid, "days": days, "sample": torch.arange(2)}
+    ground = torch.rand(2, 1, 8, 8, generator=generator)
     for stack in translator.task.stacks:
-        coarse = torch.rand(2, len(stack.bands), 8, 8, generator=generator) * 2 - 1
+        coarse = ground + 0.5 * torch.rand(2, len(stack.bands), 8, 8, generator=generator) - 1
         image = functional.interpolate(coarse, size=(side, side), mode="bilinear")
         batch[stack.key] = image.masked_fill(~valid, 0.0)
     return batch

@@ -115,13 +115,13 @@ def test_every_part_has_an_optimizer_for_all_its_weights(name: str) -> None:
 
 @every_network
 def test_twenty_steps_lower_the_loss_of_what_predicts(name: str) -> None:
-    translator = make(name, learning_rate="1e-3")
+    translator = make(name, learning_rate="3e-3", width="6")
     batch = make_batch(translator)
     log = train(translator, batch, 20)
     parts = predicting(translator, batch)
     assert parts
     for part in parts:
-        assert log[-1][f"{part}_loss"] < 0.8 * log[0][f"{part}_loss"]
+        assert log[-1][f"{part}_loss"] < 0.7 * log[0][f"{part}_loss"]
 
 
 @every_network
