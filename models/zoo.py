@@ -44,13 +44,25 @@ class NetworkInfo:
             RunError: Unknown setting, or a value that does not fit; the text says what would.
         """
         given = {**self.preset, **settings}
-        for key, value in self.preset.items():
-            if str(given[key]) != value:
-                raise RunError(
-                    f"{key}={given[key]} contradicts the alias, which stands for {self.name} with {key}={value}"
-                )
         refuse_unknown(given, {self.name: self.config.names()})
+        for key in self.contradicted_by(given):
+            raise RunError(
+                f"{key}={given[key]} contradicts the alias, which stands for {self.name} with {key}={self.preset[key]}"
+            )
         return self.network(self.config(**parse(self.config, given)))
+
+    def contradicted_by(self, settings: Mapping[str, object]) -> list[str]:
+        """Return the settings that the alias stands for and that are not so here.
+
+        Args:
+            settings: As for `make`.
+
+        Raises:
+            RunError: A value does not fit.
+        """
+        wanted = parse(self.config, self.preset)
+        given = parse(self.config, {key: settings[key] for key in wanted if key in settings})
+        return [key for key, value in wanted.items() if key not in given or given[key] != value]
 
     def size_bytes(self, settings: Mapping[str, object]) -> int:
         """Return the size of the weights of the network that `make` would make, without making room for them.

@@ -206,12 +206,11 @@ def _refuse_other_network(
     if info.name != saved.network:
         what = f"{run} is a run" if folder is None else f"{folder} is a checkpoint"
         raise RunError(f"{what} of {saved.network}, not of {info.name}: use `s1s2 train {saved.network}`")
-    for key, value in info.preset.items():
-        if str(saved.config.get(key)) != value:
-            raise RunError(
-                f"{network} stands for {key}={value}, but {folder or run} has {key}={saved.config.get(key)}: "
-                f"use `s1s2 train {saved.network}`, which goes on with what the run has"
-            )
+    for key in info.contradicted_by(saved.config):
+        raise RunError(
+            f"{network} stands for {key}={info.preset[key]}, but {folder or run} has {key}={saved.config.get(key)}: "
+            f"use `s1s2 train {saved.network}`, which goes on with what the run has"
+        )
 
 
 def _counted_in_samples(position: Position, batch_size: int, record: RunRecord) -> Position:

@@ -35,14 +35,31 @@ def make_batch(translator: Translator, seed: int = 0, *, invalid: bool = False) 
     valid = torch.ones(2, 1, side, side, dtype=torch.bool)
     if invalid:
         valid[0, :, : round(0.4 * side), : round(0.55 * side)] = False
-    days = 730.0 * torch.arange(translator.task.n_dates).expand(2, -1)
-    batch = {"valid": valid, "days": days, "sample": torch.arange(2)}
+    batch = {"valid": valid, "sample": torch.arange(2)} | conditions(translator.task.n_dates)
+    if not translator.task.paired:
+        batch["target_valid"] = valid.flip(0, 3)
     ground = torch.rand(2, 1, 8, 8, generator=generator)
     for stack in translator.task.stacks:
         coarse = ground + 0.5 * torch.rand(2, len(stack.bands), 8, 8, generator=generator) - 1
         image = functional.interpolate(coarse, size=(side, side), mode="bilinear")
         batch[stack.key] = image.masked_fill(~valid, 0.0)
+    if not translator.task.paired:
+        key = translator.task.target.key
+        batch[key] = batch[key].flip(0, 3)
     return batch
+
+
+def conditions(dates: int) -> Batch:
+    """How and when two samples were taken: two years apart, in June, by two orbits."""
+    season = torch.tensor([0.1, -0.9]).expand(2, dates, 2)
+    values = {"incidence": 39.0, "relative_orbit": 110.0, "ascending": 1.0}
+    known = {key: torch.full((2, dates), value) for key, value in values.items()}
+    return known | {"days": 730.0 * torch.arange(dates).expand(2, -1) + 165.0, "season": season}
+
+
+def target_mask(batch: Batch) -> torch.Tensor:
+    """Where the target is valid."""
+    return batch.get("target_valid", batch["valid"])
 
 
 def train(translator: Translator, batch: Batch, steps: int) -> list[dict[str, float]]:

@@ -1,4 +1,4 @@
-"""The zoo's contract, over every network and alias, and over a toy that has next to nothing they share.
+"""The zoo's contract, over every network and alias, and over toys that have next to nothing in common with them.
 
 What is particular to some stands in files of their own. Nothing here asks for a name: what a network has, such as
 dropout, a part of its own for judging or a least patch size, is seen in the network or in what it yields.
@@ -17,10 +17,10 @@ from models.translator import Translator
 from s1s2pairs.errors import RunError
 from tests.refusals import refuses
 
-from .conftest import make, make_batch, train
+from .conftest import make, make_batch, target_mask, train
 
 pytestmark = pytest.mark.usefixtures("toy_networks")
-every_network = pytest.mark.parametrize("name", [*zoo.names(), *zoo.aliases(), "toy_regressor"])
+every_network = pytest.mark.parametrize("name", [*zoo.names(), *zoo.aliases(), "toy_regressor", "toy_unpaired"])
 
 
 def predicting(translator: Translator, batch: Batch) -> list[str]:
@@ -174,7 +174,7 @@ def test_invalid_pixels_of_the_target_change_no_loss(name: str) -> None:
         translator = make(name, seed=3)
         batch = make_batch(translator, invalid=True)
         key = translator.task.target.key
-        batch[key] = torch.where(batch["valid"], batch[key], fill)
+        batch[key] = torch.where(target_mask(batch), batch[key], fill)
         logs.append(train(translator, batch, 2))
     assert logs[0] == logs[1]
 

@@ -11,7 +11,7 @@ from models import zoo
 from models.blocks import losses
 from models.networks import dcstfn_os, mtcgan
 from models.task import Batch
-from models.translator import Translator
+from models.translator import TrainingProgress, Translator
 from s1s2pairs.errors import RunError
 from tests.refusals import refuses
 
@@ -229,8 +229,9 @@ def test_running_statistics_are_gathered_only_where_they_are_used(name: str) -> 
 
 def test_schedules_are_those_of_the_papers() -> None:
     constant, falling = zoo.create("mtcgan", {"width": "2"}), zoo.create("mccgan", {"width": "2"})
-    assert {constant.learning_rate_factor(epoch) for epoch in range(200)} == {1.0}
-    factors = [falling.learning_rate_factor(epoch) for epoch in range(200)]
+    progress = [TrainingProgress(step=7 * epoch, epochs=epoch, share=epoch / 200) for epoch in range(200)]
+    assert {constant.learning_rate_factor("generator", at) for at in progress} == {1.0}
+    factors = [falling.learning_rate_factor("discriminator", at) for at in progress]
     assert factors[:100] == [1.0] * 100
     # pix2pix: 1 - max(0, epoch + 1 - 100) / 101, epochs counted from 0
     assert factors[100:] == pytest.approx([1 - (epoch + 1 - 100) / 101 for epoch in range(100, 200)])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..blocks.losses import masked_l1
 from ..config import NetworkConfig
 from ..task import Batch, Stack, Task
-from ..translator import Prediction, TrainingProgress, Translator
+from ..translator import Prediction, TrainingProgress, Translator, frozen
 
 PAPER = "none"
 YEAR = 2026
@@ -57,6 +57,7 @@ class Network(Translator):
 
     def forward(self, batch: Batch) -> Prediction:
         """Predict."""
+        self.check_patch(batch)
         angle = (batch["incidence"][:, :1, None, None] / 90).expand(-1, -1, *batch["s1_t1"].shape[-2:])
         return Prediction(self.there(torch.cat([batch["s1_t1"], angle], dim=1)))
 
@@ -69,7 +70,8 @@ class Network(Translator):
         prediction = self(batch).mean
         before = self.training_state.get("before", torch.zeros_like(prediction))
         self.training_state = {"before": prediction.detach()}
-        cycle = masked_l1(self.back(prediction), batch["s1_t1"], batch["valid"])
+        with frozen(self.back):
+            cycle = masked_l1(self.back(prediction), batch["s1_t1"], batch["valid"])
         mean = (batch["s2_t1"] * batch["target_valid"]).mean() if "target_valid" in batch else batch["s2_t1"].mean()
         self.logged = {"l1": cycle.detach()}
         yield (

@@ -482,6 +482,21 @@ class TestRefusals:
             toy("run", network="toy_wide", resume=run, epochs=2)
         assert toy("run", network="toy_narrow", resume=run, epochs=2).epochs == 2
 
+    def test_an_alias_of_a_switch_goes_on_with_its_run(self, tiny_dataset: Path, tmp_path: Path) -> None:
+        settings = {
+            "width": "2",
+            "downsample": "4",
+            "residual_blocks": "1",
+            "epochs": "1",
+            "workers": "0",
+            "pictures": "0",
+        }
+        run = train("mtcnn", tiny_dataset, out=tmp_path / "run", settings=settings, device="cpu", quiet=True).run
+        settings = {"epochs": "2"}
+        with refuses(RunError, "cnn", "multitemporal=false", run / "checkpoints/last", "multitemporal=True", "mtcgan"):
+            train("cnn", tiny_dataset, resume=run, settings=settings, device="cpu", quiet=True)
+        assert train("mtcnn", tiny_dataset, resume=run, settings=settings, device="cpu", quiet=True).epochs == 2
+
     def test_unknown_network(self, toy: Trainer) -> None:
         with refuses(RunError) as caught:
             toy("run", network="tsgann")
