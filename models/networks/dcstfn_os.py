@@ -12,8 +12,8 @@ The paper only says that a GAN was built on DCSTFN, and that RDCSTFN-OS adds res
   dates. Its network for coarse images magnifies them eight times, which makes no sense for two sensors of one grid.
 - Fused are optical(T1) - radar(T1) + radar(T2), as in DCSTFN. The decoder is DCSTFN's, with tanh at the end.
 - The residual blocks are Conv-BN-ReLU-Drop-Conv; their number is that of MTcGAN.
-- Discriminator, losses, optimiser and schedule are `mccgan`'s. First weights are PyTorch's, as in DCSTFN: pix2pix's
-  small ones fade through layers without norm.
+- Discriminator, losses, optimiser and schedule are `mccgan`'s. The generator's first weights are PyTorch's, as in
+  DCSTFN: pix2pix's small ones fade through layers without norm.
 - `infer_mode` as in `mtcgan`; without residual blocks there is nothing for it to change.
 """
 
@@ -27,7 +27,7 @@ from s1s2pairs.errors import RunError
 
 from ..blocks.adversarial import conditional_gan_step
 from ..blocks.losses import masked_l1
-from ..blocks.pix2pix import InferMode, PatchGan, predict
+from ..blocks.pix2pix import InferMode, PatchGan, initialise, predict
 from ..blocks.resnet import ResidualBlock
 from ..config import NetworkConfig, require_positive, require_share
 from ..task import Batch, Task, optical_temporal_shifting
@@ -131,6 +131,7 @@ class Network(Translator):
         channels = sum(len(stack.bands) for stack in config.task.stacks)
         self.generator = Generator(config)
         self.discriminator = PatchGan(channels, 2 * config.width)
+        initialise(self.discriminator)
 
     def forward(self, batch: Batch) -> Prediction:
         """Predict S2 of the target date."""

@@ -139,6 +139,25 @@ def test_images_go_in_by_date(name: str) -> None:
     assert torch.equal(model(batch).mean, model.get_submodule("generator")(images))
 
 
+def test_settings_reach_the_generator_of_he_and_yokoya() -> None:
+    assert parameters("mtcnn", res_tail="bn_no_relu") == {"generator": 11_389_700 + 9 * 256}  # a norm for a bias
+    assert parameters("mtcnn", residual_blocks="8") == {"generator": 11_389_700 - 9 * 256 * 256 * 2 - 256 * 3}
+    printed, other = make("mtcnn", dropout="0"), make("mtcnn", dropout="0", res_tail="relu_after_add")
+    batch = make_batch(printed)
+    assert printed.state_dict().keys() == other.state_dict().keys()
+    assert torch.equal(printed(batch).mean, printed(batch).mean), "no dropout"
+    assert not torch.allclose(printed(batch).mean, other(batch).mean, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["mtcgan", "mccgan", "dcstfn_os"])
+def test_first_weights_are_those_of_pix2pix_but_for_dcstfns_generator(name: str) -> None:
+    for part in ("generator", "discriminator"):
+        network = make(name, width="16").get_submodule(part)
+        kernels = [float(weight.detach().std()) for weight in network.parameters() if weight.numel() > 4000]
+        assert kernels
+        assert all(0.019 < deviation < 0.021 for deviation in kernels) is ((name, part) != ("dcstfn_os", "generator"))
+
+
 def _normed(x: Tensor, weights: list[Tensor], **how: int) -> Tensor:
     """Convolution, batch norm of a batch of one, ReLU."""
     kernel, scale, shift = weights
