@@ -11,48 +11,16 @@ from typing import Final, Literal
 
 import onnx
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from s1s2pairs.errors import RunError
 from s1s2pairs.files import scratch_folder
 
-from ..missing import BLANK
 from ..runs.loading import Loaded, load_translator
-from ..scaling import Scaling
-from ..task import CONDITIONS, Batch
-from ..translator import Translator
+from ..runs.physical import PhysicalNetwork
+from ..task import CONDITIONS
 
 DEFAULT_SIZE: Final = 256
-
-
-class Exported(nn.Module):
-    """A network with its scaling: what the ONNX file computes.
-
-    Inputs are the stacks of the task by key, (batch, band, y, x) float32 in dB or reflectance, NaN where missing, then the
-    conditions that the network reads. The output is the target in its unit, NaN where an input is missing.
-    """
-
-    def __init__(self, translator: Translator, scaling: Scaling) -> None:
-        super().__init__()
-        self.translator = translator
-        self._scaling = scaling
-        self.inputs = (*(stack.key for stack in translator.task.inputs), *translator.conditions)
-        """Names of the arguments, in order."""
-
-    def forward(self, *values: Tensor) -> Tensor:
-        """Predict the target of a batch."""
-        given = dict(zip(self.inputs, values, strict=True))
-        batch: Batch = {key: given[key] for key in self.translator.conditions}
-        missing = []
-        for stack in self.translator.task.inputs:
-            image = given[stack.key]
-            absent = torch.isnan(image).any(dim=1, keepdim=True)
-            batch[stack.key] = torch.where(absent, BLANK, self._scaling.scale(image, stack))
-            missing.append(absent)
-        anywhere = torch.cat(missing, dim=1).any(dim=1, keepdim=True)
-        batch["valid"] = ~anywhere
-        prediction = self._scaling.unscale(self.translator(batch).mean, self.translator.task.target)
-        return torch.where(anywhere, torch.nan, prediction)
 
 
 def export_onnx(
@@ -83,7 +51,7 @@ def export_onnx(
         raise RunError(
             f"size={side} px does not fit this network: give a multiple of {multiple} px, such as {2 * multiple}"
         )
-    program = Exported(loaded.translator, loaded.scaling).eval()
+    program = PhysicalNetwork(loaded.translator, loaded.scaling).eval()
     with scratch_folder(out) as scratch:
         file = scratch / out.name
         with _advice():
@@ -105,7 +73,7 @@ def _advice() -> Iterator[None]:
         ) from error
 
 
-def _example(program: Exported, side: int, batch: int) -> tuple[Tensor, ...]:
+def _example(program: PhysicalNetwork, side: int, batch: int) -> tuple[Tensor, ...]:
     stacks = {stack.key: stack for stack in program.translator.task.inputs}
     shapes = {
         **{key: (batch, len(stack.bands), side, side) for key, stack in stacks.items()},
@@ -115,7 +83,7 @@ def _example(program: Exported, side: int, batch: int) -> tuple[Tensor, ...]:
     return tuple(torch.zeros(shapes[key]) for key in program.inputs)
 
 
-def _write(program: Exported, file: Path, side: int, batch_size: int | None) -> None:
+def _write(program: PhysicalNetwork, file: Path, side: int, batch_size: int | None) -> None:
     example = _example(program, side, batch_size or 2)
     axes = {0: torch.export.Dim("batch", min=1)} if batch_size is None else {}
     quiet = logging.getLogger("torch.onnx")

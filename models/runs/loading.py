@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -16,6 +19,7 @@ from ..scaling import Scaling
 from ..translator import Translator
 from .checkpoint import JSON_NAME, Checkpoint, read, refuse_pickle
 from .optimizer_state import restore
+from .physical import PhysicalNetwork
 from .tensors import read_tensors
 
 
@@ -55,8 +59,39 @@ class Loaded:
     scaling: Scaling
     checkpoint: Checkpoint
 
+    @torch.inference_mode()
+    def predict(self, images: Mapping[str, ArrayLike]) -> NDArray[np.float32]:
+        """Predict patches from arrays.
 
-def load_translator(run_or_checkpoint: Path, which: Literal["best", "last"] = "best", device: str = "auto") -> Loaded:
+        Args:
+            images: By key of every input of the task, such as `s2_t2`: (batch, band, y, x), dB or reflectance, NaN where missing,
+                bands as the task has them. Also the conditions that the network reads, see `task.Batch`.
+
+        Returns:
+            (batch, band, y, x) float32, dB or reflectance, NaN where an input is missing.
+
+        Raises:
+            RunError: An input is missing or has another shape, or patches have a size that the network does not take.
+        """
+        network = PhysicalNetwork(self.translator, self.scaling)
+        device = next((weights.device for weights in self.translator.parameters()), None)
+        given = {key: torch.as_tensor(np.asarray(image, np.float32), device=device) for key, image in images.items()}
+        if given.keys() != set(network.inputs):
+            raise RunError(f"the network's inputs are {', '.join(network.inputs)}; found {', '.join(given) or 'none'}")
+        for stack in self.translator.task.inputs:
+            shape, other = given[stack.key].shape, given[self.translator.task.inputs[0].key].shape
+            if len(shape) != 4 or shape[1] != len(stack.bands) or (shape[0], *shape[2:]) != (other[0], *other[2:]):
+                raise RunError(
+                    f"{stack.key}: expected (batch, {len(stack.bands)}, y, x) for {', '.join(stack.bands)}, the same batch, y "
+                    f"and x for all inputs; found {tuple(shape)}"
+                )
+        predicted: NDArray[np.float32] = network(*(given[key] for key in network.inputs)).cpu().numpy()
+        return predicted
+
+
+def load_translator(
+    run_or_checkpoint: Path | str, which: Literal["best", "last"] = "best", device: str = "auto"
+) -> Loaded:
     """Rebuild a trained network from a run folder or from one checkpoint's folder.
 
     Args:
@@ -68,7 +103,7 @@ def load_translator(run_or_checkpoint: Path, which: Literal["best", "last"] = "b
         RunError: Missing, damaged, a pickle, of an unknown network, or the device is not there.
     """
     target = choose_device(device)
-    folder = find(run_or_checkpoint, which)
+    folder = find(Path(run_or_checkpoint), which)
     saved = read(folder)
     info = zoo.load(saved.network)
     needed, held = info.size_bytes(saved.config), saved.sizes_bytes["weights"]

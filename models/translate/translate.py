@@ -42,7 +42,7 @@ DEFAULT_BATCH_SIZE: Final = 4
 
 
 def translate(
-    run: Path,
+    run: Path | str,
     inputs: Sequence[str | Path],
     out: str | Path,
     *,
@@ -88,7 +88,7 @@ def translate(
     taken = acquisitions(task, paths, dates)
     check_known(loaded.translator.conditions, conditions(taken[None]), f"network {loaded.checkpoint.network}")
     with Scene(task, paths) as scene:
-        check_grid(scene, trained_pixel_sizes(run), any_pixel_size=any_pixel_size, note=note)
+        check_grid(scene, trained_pixel_sizes(Path(run)), any_pixel_size=any_pixel_size, note=note)
         return translate_scene(
             loaded.translator,
             loaded.scaling,

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -263,6 +264,27 @@ def test_a_saved_optimizer_without_a_value_is_refused(run: Path) -> None:
     _, optimizers = trained(seed=1)
     with refuses(RunError, "betas", "None"):
         loading.load_optimizers(path.parent, checkpoint.read(path.parent), optimizers)
+
+
+def test_a_run_predicts_arrays_in_physical_units(run: Path) -> None:
+    loaded = loading.load_translator(run, device="cpu")
+    side, task = loaded.translator.config.patch_multiple, loaded.translator.task
+    images = {
+        stack.key: np.full((2, len(stack.bands), side, side), -10.0 if stack.sensor == "s1" else 0.1)
+        for stack in task.inputs
+    }
+    images[task.inputs[0].key][1, 0, 3, 3] = np.nan
+    found = loaded.predict(images)
+    assert found.shape == (2, len(task.target.bands), side, side)
+    assert np.argwhere(np.isnan(found)).tolist() == [[1, band, 3, 3] for band in range(len(task.target.bands))]
+    low, high = loaded.scaling.s1_ranges_db["VV"]
+    assert np.nanmin(found) >= low
+    assert np.nanmax(found) <= high
+    with refuses(RunError, *images):
+        loaded.predict({})
+    key = task.inputs[0].key
+    with refuses(RunError, key, (2, 9, side, side)):
+        loaded.predict(images | {key: np.zeros((2, 9, side, side))})
 
 
 def test_truncated_json_is_refused(run: Path) -> None:
