@@ -19,7 +19,7 @@ class MetricName:
     ceiling: float | None = None
     """Value given to a perfect image, where the formula has none."""
     meaning: str
-    pooled: Callable[[FloatArray], float] | None = None
+    pooled: Callable[[FloatArray], FloatArray] | None = None
     """Works it out from the sums over a group's pixels (`pixels.Sums`), for those that are worked out so in every unit."""
 
     @property
@@ -94,6 +94,18 @@ METRICS: Final[Mapping[str, MetricName]] = {
         label="fine detail ratio",
         best="one",
         meaning="energy of detail finer than four pixels, prediction / target: below 1 blurred, above 1 noisier",
+    ),
+    "gradient_ratio": MetricName(
+        label="gradient ratio",
+        best="one",
+        meaning="mean gradient, prediction / target: below 1 blurred, above 1 noisier",
+    ),
+    "lsd_db": MetricName(
+        label="log-spectral distance",
+        unit="dB",
+        best="low",
+        decimals=2,
+        meaning="root mean square, over spatial frequencies, of how far the power of the prediction is from the target's",
     ),
 }
 """By the name in `evaluation.json`."""

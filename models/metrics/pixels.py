@@ -4,11 +4,12 @@ Two kinds of metric stand here. Per-image values (PSNR, SSIM, spectral angle) ar
 The others (MAE, RMSE, R2, KGE, CC, angle of whole arrays, skill, sharpness) rest on sums over pixels; sums of different
 images add up, so that a flat patch, on which R2 or a correlation mean nothing, cannot spoil the mean.
 
+Formulas on sums take (..., len(Sums)) and return (...): of one group of images, or of many draws of a bootstrap at once.
+
 Everywhere: images are (batch, band, y, x) float; a weight is (batch, 1, y, x), not negative, 0 at invalid pixels (a valid or
 ground mask turned to float, or a soft map). What no pixel supports is NaN. SSIM has its own module, `ssim`.
 """
 
-import math
 from enum import IntEnum
 
 import numpy as np
@@ -127,53 +128,57 @@ def pixel_sums(prediction: Tensor, target: Tensor, copied: Tensor, weights: Tens
     return torch.einsum("bkjp,bwp->bwkj", stacked, weights.double().flatten(start_dim=2))
 
 
-def mae(sums: FloatArray) -> float:
+def mae(sums: FloatArray) -> FloatArray:
     """Return the mean absolute error, in the unit of the images."""
-    return _ratio(sums[Sums.ABSOLUTE], sums[Sums.COUNT])
+    return ratio(sums[..., Sums.ABSOLUTE], sums[..., Sums.COUNT])
 
 
-def rmse(sums: FloatArray) -> float:
+def rmse(sums: FloatArray) -> FloatArray:
     """Return the root mean squared error, in the unit of the images (MCcGAN paper, eq. 4, with the root over the whole mean)."""
-    return math.sqrt(_ratio(sums[Sums.SQUARED], sums[Sums.COUNT]))
+    root: FloatArray = np.sqrt(ratio(sums[..., Sums.SQUARED], sums[..., Sums.COUNT]))
+    return root
 
 
-def r2(sums: FloatArray) -> float:
+def r2(sums: FloatArray) -> FloatArray:
     """Return 1 - SSE / SST; NaN where the target is constant."""
-    return 1.0 - _ratio(sums[Sums.SQUARED], _variance(sums, Sums.T, Sums.TT) * sums[Sums.COUNT])
+    return 1.0 - ratio(sums[..., Sums.SQUARED], _variance(sums, Sums.T, Sums.TT) * sums[..., Sums.COUNT])
 
 
-def cc(sums: FloatArray) -> float:
+def cc(sums: FloatArray) -> FloatArray:
     """Return Pearson's correlation over pixels; NaN where prediction or target is constant."""
-    count = sums[Sums.COUNT]
-    covariance = _ratio(sums[Sums.PT], count) - _ratio(sums[Sums.P], count) * _ratio(sums[Sums.T], count)
+    count = sums[..., Sums.COUNT]
+    means = ratio(sums[..., Sums.P], count) * ratio(sums[..., Sums.T], count)
     variances = _variance(sums, Sums.P, Sums.PP) * _variance(sums, Sums.T, Sums.TT)
-    return _ratio(covariance, math.sqrt(variances))
+    return ratio(ratio(sums[..., Sums.PT], count) - means, np.sqrt(variances))
 
 
-def kge(sums: FloatArray) -> float:
+def kge(sums: FloatArray) -> FloatArray:
     """Return the Kling-Gupta efficiency 1 - sqrt((r-1)^2 + (sd ratio - 1)^2 + (mean ratio - 1)^2), ratios prediction / target."""
-    deviation_ratio = math.sqrt(_ratio(_variance(sums, Sums.P, Sums.PP), _variance(sums, Sums.T, Sums.TT)))
-    mean_ratio = _ratio(sums[Sums.P], sums[Sums.T])
-    return 1.0 - math.sqrt((cc(sums) - 1) ** 2 + (deviation_ratio - 1) ** 2 + (mean_ratio - 1) ** 2)
+    deviation_ratio = np.sqrt(ratio(_variance(sums, Sums.P, Sums.PP), _variance(sums, Sums.T, Sums.TT)))
+    mean_ratio = ratio(sums[..., Sums.P], sums[..., Sums.T])
+    distance: FloatArray = np.sqrt((cc(sums) - 1) ** 2 + (deviation_ratio - 1) ** 2 + (mean_ratio - 1) ** 2)
+    return 1.0 - distance
 
 
-def flat_angle(sums: FloatArray) -> float:
+def flat_angle(sums: FloatArray) -> FloatArray:
     """Return the angle in radians between prediction and target as two long vectors (the SAM of the MCcGAN paper)."""
-    cosine = _ratio(sums[Sums.PT], math.sqrt(sums[Sums.PP] * sums[Sums.TT]))
-    return math.acos(min(1.0, max(-1.0, cosine))) if not math.isnan(cosine) else math.nan
+    cosine = ratio(sums[..., Sums.PT], np.sqrt(sums[..., Sums.PP] * sums[..., Sums.TT]))
+    return np.arccos(np.clip(cosine, -1.0, 1.0))
 
 
-def skill(sums: FloatArray) -> float:
+def skill(sums: FloatArray) -> FloatArray:
     """Return 1 - MSE / MSE of copying the reference: 1 is perfect, 0 no better than the copy, negative worse."""
-    return 1.0 - _ratio(sums[Sums.SQUARED], sums[Sums.SQUARED_OF_COPY])
+    return 1.0 - ratio(sums[..., Sums.SQUARED], sums[..., Sums.SQUARED_OF_COPY])
 
 
-def _ratio(numerator: float, denominator: float) -> float:
-    return float(numerator) / float(denominator) if denominator > 0 or denominator < 0 else math.nan
+def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+    """Return numerator / denominator, NaN where the denominator is 0."""
+    quotient: FloatArray = np.divide(numerator, np.where(denominator == 0, np.nan, denominator))
+    return quotient
 
 
-def _variance(sums: FloatArray, first: Sums, second: Sums) -> float:
+def _variance(sums: FloatArray, first: Sums, second: Sums) -> FloatArray:
     """Return the population variance; exactly 0 where it is no more than the rounding of the sums."""
-    mean = _ratio(sums[first], sums[Sums.COUNT])
-    variance = _ratio(sums[second], sums[Sums.COUNT]) - mean * mean
-    return 0.0 if variance <= 1e-13 * mean * mean else variance
+    mean = ratio(sums[..., first], sums[..., Sums.COUNT])
+    variance = ratio(sums[..., second], sums[..., Sums.COUNT]) - mean * mean
+    return np.where(variance <= 1e-13 * mean * mean, 0.0, variance)
