@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -26,8 +26,12 @@ DISK_ERRORS: Final = frozenset(
 """What a disk may answer to any command: full, broken, or not to be written to."""
 
 
-def write_whole(file: Path, content: bytes) -> None:
+def write_whole(file: Path, content: bytes | Iterable[bytes]) -> None:
     """Write a file so that it appears under its name only when it is whole.
+
+    Args:
+        file: Where to write; an earlier file is replaced.
+        content: The bytes, or pieces of them that follow one another and are never held together.
 
     Raises:
         DatasetError: It cannot be written: no such folder, no permission, no space.
@@ -36,7 +40,11 @@ def write_whole(file: Path, content: bytes) -> None:
     try:
         with _held(temporary):
             try:
-                temporary.write_bytes(content)
+                if isinstance(content, bytes):
+                    temporary.write_bytes(content)
+                else:
+                    with temporary.open("wb") as handle:
+                        handle.writelines(content)
                 temporary.chmod(0o644)  # whatever this user's mask: what is written here is for others to read
                 temporary.replace(file)
             except BaseException:

@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from s1s2pairs.errors import DatasetError
 from s1s2pairs.files import scratch_folder, unfinished, write_whole
+from tests.refusals import refuses
 
 WRITER = """
 import sys
@@ -55,6 +57,20 @@ def test_a_disk_that_refuses_leaves_the_old_file(
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.json", b"old")]
     write_whole(file, b"new")
     assert file.read_bytes() == b"new"
+
+
+def test_pieces_become_one_file_or_none(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    write_whole(file, (b"%d\n" % number for number in range(3)))
+    assert file.read_bytes() == b"0\n1\n2\n"
+
+    def broken() -> Iterator[bytes]:
+        yield b"new"
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with refuses(DatasetError, file, "cannot be written", os.strerror(errno.ENOSPC)):
+        write_whole(file, broken())
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.csv", b"0\n1\n2\n")]
 
 
 def test_two_processes_never_mix_their_bytes(tmp_path: Path) -> None:
