@@ -81,7 +81,7 @@ def all_metrics(prediction: Tensor, target: Tensor, batch: int) -> None:
             "valid": torch.ones_like(t[:, :1], dtype=torch.bool),
             "sample": torch.arange(len(t)),
         }
-        observed = scaling.unscale(sample[stack.key], stack)
+        observed = {shown.key: scaling.unscale(sample[shown.key], shown) for shown in (reference, stack)}
         score_batch(Prediction(p * 2 - 1), observed, sample, task, scaling)
 
 

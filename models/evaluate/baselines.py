@@ -11,7 +11,8 @@ from s1s2pairs.errors import RunError
 from ..task import Batch, Stack, Task
 
 Baseline = Callable[[Batch, Task], Tensor]
-"""From a batch and its task to the prediction (batch, band, y, x) float32, [-1, 1], 0 where the references are invalid."""
+"""From images and days to (batch, band, y, x) float32 of the target's bands, in the unit of the images; any number where the
+references are invalid. The images are those of a batch, or as they were observed, under the same keys."""
 
 
 def copy_t1(batch: Batch, task: Task) -> Tensor:
@@ -20,7 +21,7 @@ def copy_t1(batch: Batch, task: Task) -> Tensor:
 
 
 def mean_references(batch: Batch, task: Task) -> Tensor:
-    """Return the mean of all references of the target's bands, on the network's scale (so a mean of dB for S1)."""
+    """Return the mean of all references of the target's bands (a mean of dB for S1)."""
     references = _references("mean_references", task)
     return torch.stack([_shown(batch, task, stack) for stack in references]).mean(dim=0)
 
@@ -28,15 +29,25 @@ def mean_references(batch: Batch, task: Task) -> Tensor:
 def linear_interpolation(batch: Batch, task: Task) -> Tensor:
     """Return the value at the target's time on the line through two references of the target's bands.
 
-    A target outside the two reference times is extrapolated and clipped to [-1, 1]. References of the same time are
-    averaged.
+    A target outside the two reference times is extrapolated. References of the same time are averaged.
     """
     first, second = _references("linear_interpolation", task)
     days = batch["days"]
     span = days[:, second.date] - days[:, first.date]
     elapsed = days[:, task.target.date] - days[:, first.date]
     share = torch.where(span == 0, 0.5, elapsed / torch.where(span == 0, 1.0, span))[:, None, None, None]
-    return torch.lerp(_shown(batch, task, first), _shown(batch, task, second), share).clamp(-1.0, 1.0)
+    return torch.lerp(_shown(batch, task, first), _shown(batch, task, second), share)
+
+
+def on_network_scale(baseline: Baseline, batch: Batch, task: Task) -> Tensor:
+    """Return a baseline as a network could have predicted it: from scaled references, clipped to [-1, 1]."""
+    return baseline(batch, task).clamp(-1.0, 1.0)
+
+
+def as_observed(baseline: Baseline, batch: Batch, observed: Batch, task: Task) -> Tensor:
+    """Return a baseline in dB or reflectance, from references as they were observed; reflectance is never below 0."""
+    images = baseline({**batch, **observed}, task)
+    return images.clamp(min=0.0) if task.target.sensor == "s2" else images
 
 
 BASELINES: Final[dict[str, Baseline]] = {

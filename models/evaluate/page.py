@@ -19,33 +19,38 @@ from ..metrics.names import METRICS
 from ..metrics.pixels import PSNR_CEILING_DB
 from ..runs.checkpoint import JSON_NAME as CHECKPOINT_JSON
 from ..scaling import Scaling
+from .comparisons import SIGNIFICANT_P, Comparison, PairTable, Verdict, comparisons, pair_tables
 from .results import Evaluation
-from .tables import Cell, Ranking, Table, best_cells, rankings, tables
+from .rows import patch_lines
+from .tables import Cell, RankedNetwork, Ranking, Table, best_cells, rankings, tables
+from .uncertainty import DRAWS
 
 JSON_NAME: Final = "evaluation.json"
 MARKDOWN_NAME: Final = "evaluation.md"
 HTML_NAME: Final = "evaluation.html"
+PATCHES_NAME: Final = "patches.csv"
 COMPARISON_FOLDER: Final = Path("evaluation")
 TEMPLATE: Final = "evaluation.html.j2"
 JPEG_QUALITY: Final = 78
 AT_CEILING: Final = "†"
 
 
-def write_evaluation(evaluation: Evaluation, folder: Path) -> tuple[Path, Path, Path]:
-    """Write `evaluation.json`, `.md` and `.html`; each appears only when whole.
+def write_evaluation(evaluation: Evaluation, folder: Path) -> tuple[Path, Path, Path, Path]:
+    """Write `evaluation.json`, `.md` and `.html`, and `patches.csv`; each appears only when whole.
 
     Args:
         evaluation: What to write.
         folder: Made if missing; earlier files of these names are replaced.
 
     Returns:
-        The three paths.
+        The four paths.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / PATCHES_NAME, patch_lines(evaluation))
     contents = {JSON_NAME: to_json(evaluation), MARKDOWN_NAME: to_markdown(evaluation), HTML_NAME: to_html(evaluation)}
     for name, text in contents.items():
         write_whole(folder / name, text.encode())
-    return folder / JSON_NAME, folder / MARKDOWN_NAME, folder / HTML_NAME
+    return folder / JSON_NAME, folder / MARKDOWN_NAME, folder / HTML_NAME, folder / PATCHES_NAME
 
 
 def write_results(evaluation: Evaluation, out: Path | None = None) -> Path:
@@ -75,6 +80,7 @@ def to_json(evaluation: Evaluation) -> str:
         "split": evaluation.split,
         "entries": [asdict(entry) for entry in evaluation.entries],
         "ranking": [ranking_rows(ranking) for ranking in rankings(evaluation)],
+        "comparisons": [asdict(comparison) for comparison in comparisons(evaluation)],
         "rows": [asdict(row) for row in evaluation.rows],
     }
     return json.dumps(document, indent=1, allow_nan=False)
@@ -84,7 +90,12 @@ def ranking_rows(ranking: Ranking) -> dict[str, object]:
     """Return a ranking as JSON values."""
     names = [f"{metric} {ground}" for metric, ground in ranking.criteria]
     networks = [
-        {**network._asdict(), "ranks": dict(zip(names, network.ranks, strict=True))} for network in ranking.networks
+        {
+            **network._asdict(),
+            "ranks": dict(zip(names, network.ranks, strict=True)),
+            "against_next": dict(zip(names, network.against_next, strict=False)),
+        }
+        for network in ranking.networks
     ]
     return {"target": ranking.target, "criteria": names, "places": networks}
 
@@ -99,6 +110,8 @@ def to_markdown(evaluation: Evaluation) -> str:
     ]
     for ranking in rankings(evaluation):
         lines += [f"## Ranking: {ranking.target}", "", *_markdown_ranking(ranking), ""]
+    for pairs in pair_tables(comparisons(evaluation)):
+        lines += [f"## {pair_title(pairs)}", "", *_markdown_pairs(pairs), ""]
     for table in tables(evaluation):
         lines += [f"## {table_title(table)}", "", *_markdown_table(table), ""]
     return "\n".join(lines)
@@ -108,6 +121,10 @@ def to_html(evaluation: Evaluation) -> str:
     """Return one page with rankings, tables and pictures, everything inside."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["cell"] = format_cell
+    environment.filters["interval"] = format_interval
+    environment.filters["difference"] = format_difference
+    environment.filters["pair_title"] = pair_title
+    environment.globals["against_next"] = against_next
     environment.filters["data_uri"] = image_uri
     environment.filters["title"] = table_title
     environment.globals["metrics"] = METRICS
@@ -121,6 +138,7 @@ def to_html(evaluation: Evaluation) -> str:
         problems=problems(evaluation),
         notes=notes(),
         rankings=rankings(evaluation),
+        pair_tables=pair_tables(comparisons(evaluation)),
         tables=[(table, best_cells(table)) for table in found],
         legend={name: metric for name, metric in METRICS.items() if name in used},
         lossless_px=LOSSLESS_PX,
@@ -159,7 +177,15 @@ def notes() -> tuple[str, ...]:
         f"{AT_CEILING} PSNR of an image without error is infinite; {PSNR_CEILING_DB:g} dB is put in its place, and means may "
         "contain such values."
     )
-    return dates, grounds, signs, perfect
+    intervals = (
+        f"Intervals hold the middle 95 % of {DRAWS} draws of the split's ROIs with replacement, in columns of one ROI of its "
+        "patches. With fewer than ten ROIs they are too narrow; with one there is none."
+    )
+    tests = (
+        f"Networks are told apart (highlighted) where Wilcoxon's signed-rank test over ROIs gives p < {SIGNIFICANT_P:g}, "
+        "adjusted by Holm for the number of pairs. Too few ROIs: no outcome could have given that."
+    )
+    return dates, grounds, signs, perfect, intervals, tests
 
 
 def table_title(table: Table) -> str:
@@ -178,6 +204,47 @@ def format_cell(value: Cell, metric: str) -> str:
     return f"{mean:.{digits}f}{mark}{spread}"
 
 
+def format_interval(value: Cell, metric: str) -> str:
+    """Return `low to high`, or nothing where there is no interval."""
+    if value.low is None or value.high is None:
+        return ""
+    digits = METRICS[metric].decimals
+    return f"{round(value.low, digits) + 0.0:.{digits}f} to {round(value.high, digits) + 0.0:.{digits}f}"
+
+
+def format_difference(found: Comparison | None) -> tuple[str, str, str]:
+    """Return a difference, its interval, and what the test says; blanks where there is nothing to say."""
+    if found is None:
+        return "–", "", ""
+    digits = METRICS[found.metric].decimals
+    if found.verdict == "equal":
+        return "equal", "", ""
+    ends = "" if found.low is None or found.high is None else f"{found.low:+.{digits}f} to {found.high:+.{digits}f}"
+    if found.verdict == "too few ROIs":
+        test = f"{found.rois} ROIs: too few"
+    else:
+        test = "p < 0.001" if found.p_adjusted < 0.001 else f"p = {found.p_adjusted:.3f}"
+    return f"{found.difference:+.{digits}f}", ends, test
+
+
+def pair_title(table: PairTable) -> str:
+    """Return a heading, such as `s1_t2 (VV): differences between networks`."""
+    return f"{table.target}: differences between networks"
+
+
+def against_next(network: RankedNetwork, ranking: Ranking) -> str:
+    """Return what can be said of a network beside the next in the ranking, in words."""
+    if not network.against_next:
+        return "" if network is ranking.networks[-1] else "–"
+    said = dict(zip(ranking.criteria, network.against_next, strict=True))
+    parts = []
+    for verdict in ("better", "worse"):
+        named = [f"{METRICS[metric].label} {ground}" for (metric, ground), found in said.items() if found == verdict]
+        parts += [f"{verdict}: {', '.join(named)}"] if named else []
+    order: tuple[Verdict, ...] = ("no difference shown", "too few ROIs", "equal")
+    return "; ".join(parts) or next(verdict for verdict in order if verdict in network.against_next)
+
+
 def image_uri(rgb: NDArray[np.uint8]) -> str:
     """Return (y, x, colour) uint8 as a data URI, as small as looks well."""
     grey = bool((rgb == rgb[..., :1]).all())
@@ -190,20 +257,44 @@ def _run_folder(path: Path) -> Path:
 
 
 def _markdown_ranking(ranking: Ranking) -> list[str]:
-    head = ["place", "network", "mean rank", *(f"rank by {METRICS[m].label}, {g} ground" for m, g in ranking.criteria)]
+    by = [f"rank by {METRICS[metric].label}, {ground} ground" for metric, ground in ranking.criteria]
     body = [
-        [str(network.place), network.label, f"{network.mean_rank:.2f}", *(f"{rank:g}" for rank in network.ranks)]
+        [
+            str(network.place),
+            network.label,
+            f"{network.mean_rank:.2f}",
+            *(f"{rank:g}" for rank in network.ranks),
+            against_next(network, ranking),
+        ]
         for network in ranking.networks
     ]
-    return _markdown(head, body)
+    return _markdown(["place", "network", "mean rank", *by, "against the next"], body)
+
+
+def _markdown_pairs(table: PairTable) -> list[str]:
+    body = []
+    for first, second, found in table.lines:
+        texts = []
+        for comparison in found:
+            difference, ends, test = format_difference(comparison)
+            text = difference + (f" [{ends}]" if ends else "") + (f", {test}" if test else "")
+            texts.append(
+                f"**{text}**" if comparison is not None and comparison.verdict in ("better", "worse") else text
+            )
+        body.append([f"{first} − {second}", *texts])
+    return _markdown(["networks", *(f"{METRICS[metric].head}, {ground}" for metric, ground in table.columns)], body)
 
 
 def _markdown_table(table: Table) -> list[str]:
+    """Return one line for the values of each network, and one for their intervals if there are any."""
     best = best_cells(table)
     body = []
     for line, (label, cells) in enumerate(table.lines):
         texts = [format_cell(value, metric) for value, metric in zip(cells, table.metrics, strict=True)]
+        ends = [format_interval(value, metric) for value, metric in zip(cells, table.metrics, strict=True)]
         body.append([label, *(f"**{text}**" if (line, column) in best else text for column, text in enumerate(texts))])
+        if any(ends):
+            body.append([f"{label}, 95 %", *ends])
     columns = table.columns if table.metric else [METRICS[metric].head for metric in table.metrics]
     return _markdown(["network", *columns], body)
 

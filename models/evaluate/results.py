@@ -1,10 +1,16 @@
 """What an evaluation found, as plain values: numbers, who they belong to, examples."""
 
-from dataclasses import dataclass, replace
-from typing import Final, Literal, TypeAlias
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data.samples import Sample
 from ..pictures import Panel
-from .scores import Ground
+from .pooling import BoolArray, Ground, Measure, ScoreKey
+from .uncertainty import Clusters
 
 Direction: TypeAlias = Literal["both", "forward", "backward"]
 DIRECTIONS: Final[tuple[Direction, ...]] = ("both", "forward", "backward")
@@ -33,6 +39,10 @@ class Row:
     (the entry says so)."""
     n: int
     """Samples the value rests on."""
+    low: float | None = None
+    """Lower end of the 95 % interval; None where fewer than two ROIs (in a row of one ROI: patches) support it."""
+    high: float | None = None
+    """Upper end."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,6 +99,49 @@ class Example:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SampleTable:
+    """The samples that scores are of, in their order."""
+
+    samples: tuple[Sample, ...]
+    directions: NDArray[Any]
+    """(image,) direction of each."""
+    rois: NDArray[Any]
+    """(image,) ROI of each."""
+    by_roi: Clusters
+    by_patch: Clusters
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample]) -> "SampleTable":
+        """Make the table of some samples."""
+        rois = [sample.roi for sample in samples]
+        return cls(
+            samples=tuple(samples),
+            directions=np.array([sample.direction for sample in samples]),
+            rois=np.array(rois),
+            by_roi=Clusters.of(rois),
+            by_patch=Clusters.of([sample.patch_id for sample in samples]),
+        )
+
+    def group(self, direction: Direction, roi: str | None) -> BoolArray:
+        """Return which samples have a direction and lie in an ROI, (image,) bool; `both` and None take all."""
+        everyone = np.ones(len(self.samples), dtype=bool)
+        members: BoolArray = everyone if direction == "both" else self.directions == direction
+        return members if roi is None else members & (self.rois == roi)
+
+    def clusters(self, roi: str | None) -> Clusters:
+        """Return what a bootstrap draws: ROIs, or the patches of one ROI."""
+        return self.by_roi if roi is None else self.by_patch
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scored:
+    """All scores of one run or baseline, sample by sample."""
+
+    measures: Mapping[ScoreKey, Measure]
+    table: SampleTable
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
     """Everything known about some runs on one split."""
 
@@ -97,6 +150,8 @@ class Evaluation:
     entries: tuple[Entry, ...]
     rows: tuple[Row, ...]
     examples: tuple[Example, ...]
+    scored: Mapping[str, Scored] = field(default_factory=dict)
+    """By run: what the rows are pooled from."""
 
     def of_run(self, run: str) -> "Evaluation":
         """Return the part about one run and the baselines of its target."""
@@ -108,4 +163,5 @@ class Evaluation:
             entries=kept,
             rows=tuple(row for row in self.rows if row.run in names),
             examples=tuple(example for example in self.examples if example.run == run),
+            scored={name: scored for name, scored in self.scored.items() if name in names},
         )

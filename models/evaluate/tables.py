@@ -1,25 +1,21 @@
 """Tables and rankings from the rows of an evaluation."""
 
+import itertools
 import math
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from ..metrics.names import METRICS
+from .comparisons import RANKED_BY, Verdict, comparisons
+from .pooling import GROUNDS, Ground, ScoreKey
 from .results import DIRECTIONS, Direction, Evaluation, Row
-from .scores import GROUNDS, Ground
+from .rows import DETAILED
+from .uncertainty import NO_INTERVAL, Interval, interval
 
-RANKED_BY: Final[tuple[tuple[str, Ground], ...]] = (
-    ("psnr", "changed"),
-    ("ssim", "changed"),
-    ("psnr", "unchanged"),
-    ("ssim", "unchanged"),
-)
-"""A network that only copies wins on unchanged ground, one that only invents on changed ground; all four count alike."""
-DETAILED: Final = ("psnr", "ssim")
-"""Metrics shown by direction, by band and by ROI; the JSON has them all."""
+OPPOSITE: Final[Mapping[Verdict, Verdict]] = {"better": "worse", "worse": "better"}
 
 
 class Cell(NamedTuple):
@@ -31,6 +27,9 @@ class Cell(NamedTuple):
     seeds: int
     n: int
     """Fewest samples any seed's value rests on."""
+    low: float | None = None
+    high: float | None = None
+    """Ends of the mean's 95 % interval over other places; None where there is none."""
     invalid: bool = False
     """A seed has no value because its predictions are not finite: neither has the network."""
 
@@ -59,6 +58,8 @@ class RankedNetwork(NamedTuple):
     mean_rank: float
     ranks: tuple[float, ...]
     """One for each of the ranking's criteria; networks that tie share the mean of their ranks."""
+    against_next: tuple[Verdict, ...] = ()
+    """By criterion, what can be said of it beside the network that follows; empty where the two cannot be compared."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,7 +91,15 @@ def rankings(evaluation: Evaluation) -> tuple[Ranking, ...]:
     predictions that are not finite is last in every criterion.
     """
     cells = _Cells(evaluation)
-    return tuple(_rank(cells, target) for target in _targets(evaluation))
+    verdicts = {
+        (found.target, *pair, found.metric, found.ground): verdict
+        for found in comparisons(evaluation)
+        for pair, verdict in (
+            ((found.first, found.second), found.verdict),
+            ((found.second, found.first), OPPOSITE.get(found.verdict, found.verdict)),
+        )
+    }
+    return tuple(_compared(_rank(cells, target), verdicts) for target in _targets(evaluation))
 
 
 def tables(evaluation: Evaluation) -> tuple[Table, ...]:
@@ -138,6 +147,7 @@ class _Cells:
         """Labels of the networks that have predictions that are not finite."""
         self._invalid_runs = frozenset(entry.run for entry in evaluation.entries if entry.not_finite)
         labels = {entry.run: entry.label for entry in evaluation.entries}
+        self._scored = evaluation.scored
         self._rows: dict[tuple[str, _Wanted], list[Row]] = defaultdict(list)
         for row in evaluation.rows:
             about = _Wanted(metric=row.metric, ground=row.ground, direction=row.direction, roi=row.roi, band=row.band)
@@ -153,7 +163,17 @@ class _Cells:
         if not values:
             return Cell(None, None, 0, 0)
         spread = statistics.stdev(values) if len(values) > 1 else None
-        return Cell(statistics.fmean(values), spread, len(values), min(row.n for row in rows))
+        low, high = self._interval(rows, wanted) if len(rows) > 1 else (rows[0].low, rows[0].high)
+        return Cell(statistics.fmean(values), spread, len(values), min(row.n for row in rows), low, high)
+
+    def _interval(self, rows: Sequence[Row], wanted: _Wanted) -> Interval:
+        """Return the interval of the mean over seeds, which are drawn together."""
+        scored = [self._scored[row.run] for row in rows if row.run in self._scored]
+        if len(scored) < len(rows):
+            return NO_INTERVAL
+        table, key = scored[0].table, ScoreKey(wanted.metric, wanted.ground, wanted.band)
+        clusters, members = table.clusters(wanted.roi), table.group(wanted.direction, wanted.roi)
+        return interval([own.measures[key] for own in scored], clusters, members)
 
     def metrics(self, labels: Sequence[str], ground: Ground) -> list[str]:
         """Return the metrics some label has on a ground, in the order of the rows."""
@@ -172,6 +192,17 @@ class _Cells:
     def _distinct(self, labels: Sequence[str], name: Callable[[_Wanted], str | None]) -> list[str]:
         names = (name(about) for label, about in self._rows if label in labels)
         return list(dict.fromkeys(found for found in names if found is not None))
+
+
+def _compared(ranking: Ranking, verdicts: Mapping[tuple[str, str, str, str, Ground], Verdict]) -> Ranking:
+    """Return a ranking that says which neighbours differ."""
+    networks = []
+    for network, following in itertools.zip_longest(ranking.networks, ranking.networks[1:]):
+        pair = network.label, following.label if following else ""
+        found = [verdicts.get((ranking.target, *pair, metric, ground)) for metric, ground in ranking.criteria]
+        known = tuple(verdict for verdict in found if verdict is not None)
+        networks.append(network._replace(against_next=known if len(known) == len(found) else ()))
+    return replace(ranking, networks=tuple(networks))
 
 
 def _targets(evaluation: Evaluation) -> list[str]:

@@ -46,7 +46,20 @@ def test_mean_references_averages_the_targets_sensor() -> None:
     ],
 )
 def test_linear_interpolation_follows_the_line(days: tuple[float, ...], expected: float) -> None:
-    torch.testing.assert_close(baselines.linear_interpolation(_batch(*days), GAP), torch.full((1, 1, 2, 2), expected))
+    found = baselines.on_network_scale(baselines.linear_interpolation, _batch(*days), GAP)
+    torch.testing.assert_close(found, torch.full((1, 1, 2, 2), expected))
+
+
+def test_what_was_observed_is_not_clipped_to_the_scaling_range() -> None:
+    """Extrapolated and beyond the network's scale in dB; but there is no reflectance below 0."""
+    observed = {"s1_t1": torch.full((1, 1, 2, 2), -28.0), "s1_t3": torch.full((1, 1, 2, 2), -30.0)}
+    found = baselines.as_observed(baselines.linear_interpolation, _batch(100.0, 300.0, 200.0), observed, GAP)
+    torch.testing.assert_close(found, torch.full((1, 1, 2, 2), -32.0))
+    optical = {key.replace("s1", "s2"): -values / 100 for key, values in observed.items()}
+    first, second, target = (Stack(sensor="s2", date=date, bands=("B2",)) for date in (2, 0, 1))
+    task = Task(name="optical", sources=(), references=(first, second), target=target)
+    found = baselines.as_observed(baselines.linear_interpolation, _batch(100.0, -2000.0, 200.0), optical, task)
+    assert torch.equal(found, torch.zeros(1, 1, 2, 2))
 
 
 def test_what_cannot_be_computed_says_why() -> None:

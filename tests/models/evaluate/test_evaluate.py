@@ -22,9 +22,9 @@ from skimage.morphology import closing, remove_small_objects
 
 from models.data.dataset import PairDataset
 from models.evaluate import evaluate, page, tables
-from models.evaluate.entries import scored_task
+from models.evaluate.pooling import ScoreKey
 from models.evaluate.results import Entry, Evaluation, NotFinite, Row
-from models.evaluate.scores import ScoreKey, score_batch
+from models.evaluate.scores import score_batch
 from models.metrics.names import METRICS
 from models.metrics.pixels import PSNR_CEILING_DB
 from models.metrics.ssim import RADIUS
@@ -37,7 +37,7 @@ from tests.models import conftest
 from tests.models.conftest import PERIODS, make_run, patch_values, write_dataset
 from tests.refusals import refuses
 
-KEYS = {"run", "network", "seed", "split", "direction", "ground", "roi", "band", "metric", "value", "n"}
+KEYS = {"run", "network", "seed", "split", "direction", "ground", "roi", "band", "metric", "value", "n", "low", "high"}
 MONO_PANELS = ["source, S2 T2", "prediction, S1 T2", "target, S1 T2", "error"]
 Key = tuple[str, str, str, str, str | None, str | None]
 
@@ -173,7 +173,9 @@ def test_scores_do_not_depend_on_the_batch_size(runs: list[Path], dataset: Path,
 
 def test_files_are_complete_and_strict(evaluation: Evaluation, tmp_path: Path) -> None:
     paths = page.write_evaluation(evaluation, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["evaluation.html", "evaluation.json", "evaluation.md"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "evaluation.html", "evaluation.json", "evaluation.md", "patches.csv"
+    ]  # fmt: skip
 
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is no JSON")
@@ -256,7 +258,7 @@ def test_every_metric_of_both_sensors_has_a_name(evaluation: Evaluation) -> None
     batch = {
         "s2_t1": images[0], "s2_t2": images[1], "valid": torch.ones(1, 1, 64, 64, dtype=torch.bool), "sample": torch.zeros(1)
     }  # fmt: skip
-    observed = Scaling().unscale(images[1], optical)
+    observed = {stack.key: Scaling().unscale(batch[stack.key], stack) for stack in task.stacks}
     scored = score_batch(Prediction(images[2]), observed, batch, task, Scaling()).pool(np.array([True]))
     metrics = {row.metric for row in evaluation.rows} | {column.metric for column in scored}
     assert metrics == set(METRICS)
@@ -267,7 +269,7 @@ def test_the_scorer_counts_errors_beyond_the_scaling_range(dataset: Path) -> Non
     task = Task(name="radar", sources=(), references=(replace(radar, date=0),), target=radar)
     data = PairDataset(dataset, task, split="test", scaling=Scaling(s1_ranges_db={"VV": (-15.0, -14.0)}))
     scorer = evaluate._Scorer(dataset=data, device=torch.device("cpu"), batch_size=3, progress=Silence())
-    scores = scorer.score("middle", lambda batch: Prediction(torch.zeros_like(batch["s1_t2"])))
+    scores = scorer.score("middle", lambda batch, _: (Prediction(torch.zeros_like(batch["s1_t2"])), None))
     raw = data.read(range(len(data)))
     stored = raw["s1_t2"][~torch.isnan(raw["s1_t1"]) & ~torch.isnan(raw["s1_t2"])]
     pooled = scores.pool(np.ones(len(data), bool))
@@ -447,7 +449,7 @@ def test_predictions_that_are_not_finite_are_named_and_make_no_score(
     monkeypatch.setattr(Network, "forward", broken)
     found = evaluate.evaluate([runs[0], tmp_path / "v1-bad", runs[3]], dataset, device="cpu")
     bad = next(entry for entry in found.entries if entry.run == "v1-bad")
-    data = PairDataset(dataset, scored_task(zoo.create("tsgan").task), split="test", scaling=Scaling())
+    data = PairDataset(dataset, zoo.create("tsgan").task, split="test", scaling=Scaling())
     sample = data.samples[2]
     assert bad.not_finite == (NotFinite(patch_id=sample.patch_id, direction=sample.direction, pixels=1),)
     assert all(entry.not_finite == () for entry in found.entries if entry is not bad)
@@ -486,19 +488,6 @@ def test_better_knows_each_metric_s_direction(metric: str, worse: float, good: f
 
 
 # --- what is refused
-
-
-def test_a_reference_that_shows_the_targets_bands_among_others_is_the_one_to_compare_with() -> None:
-    wide = Stack(sensor="s1", date=0, bands=("VV", "VH"))
-    task = Task(name="odd", sources=(), references=(wide,), target=Stack(sensor="s1", date=1, bands=("VH",)))
-    assert scored_task(task) == task
-
-
-def test_a_reference_without_the_targets_bands_gets_another_beside_it() -> None:
-    other = Stack(sensor="s1", date=0, bands=("VV",))
-    task = Task(name="odd", sources=(), references=(other,), target=Stack(sensor="s1", date=1, bands=("VH",)))
-    added = Stack(sensor="s1", date=0, bands=("VH",), name="reference")
-    assert scored_task(task).references == (other, added)
 
 
 def test_no_runs(dataset: Path) -> None:

@@ -7,8 +7,9 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio
 
-from models.evaluate.scores import GROUNDS, ScoreKey, Scores, Value, score_batch
-from models.metrics import pixels
+from models.evaluate.pooling import GROUNDS, ScoreKey, Scores, Value
+from models.evaluate.scores import score_batch
+from models.metrics import pixels, texture
 from models.metrics.change import hard_change, soft_change
 from models.scaling import Scaling
 from models.task import Batch, Stack, Task
@@ -48,9 +49,12 @@ def _scored(batch: Batch, task: Task, noise: float = 0.1, seed: int = 1) -> tupl
 
 
 def _score(prediction: torch.Tensor, batch: Batch, task: Task) -> Scores:
-    """Score a prediction of a batch whose target lies within the scaling's range."""
-    observed = Scaling().unscale(batch[task.target.key], task.target)
-    return score_batch(Prediction(prediction), observed, batch, task, Scaling())
+    """Score a prediction of a batch whose images lie within the scaling's range."""
+    return score_batch(Prediction(prediction), _observed(batch, task), batch, task, Scaling())
+
+
+def _observed(batch: Batch, task: Task) -> Batch:
+    return {stack.key: Scaling().unscale(batch[stack.key], stack) for stack in (task.target, *task.references)}
 
 
 def _all(scores: Scores) -> dict[ScoreKey, Value]:
@@ -59,7 +63,7 @@ def _all(scores: Scores) -> dict[ScoreKey, Value]:
 
 def test_a_spread_has_no_say_yet() -> None:
     batch = _batch(RADAR)
-    observed, target = Scaling().unscale(batch["s1_t2"], RADAR.target), batch["s1_t2"]
+    observed, target = _observed(batch, RADAR), batch["s1_t2"]
     both = [Prediction(target * 0.9), Prediction(target * 0.9, spread=torch.ones_like(target))]
     plain, spread = (_all(score_batch(prediction, observed, batch, RADAR, Scaling())) for prediction in both)
     assert plain == spread
@@ -68,7 +72,17 @@ def test_a_spread_has_no_say_yet() -> None:
 def test_a_perfect_prediction_has_perfect_scores() -> None:
     batch = _batch(OPTICAL)
     scores, _ = _scored(batch, OPTICAL, noise=0.0)
-    perfect = {"psnr": 100, "wpsnr": 100, "psnr_2to1": 100, "skill": 1, "r2": 1, "cc": 1, "kge": 1, "hf_ratio": 1}
+    perfect = {
+        "psnr": 100,
+        "wpsnr": 100,
+        "psnr_2to1": 100,
+        "skill": 1,
+        "r2": 1,
+        "cc": 1,
+        "kge": 1,
+        "hf_ratio": 1,
+        "gradient_ratio": 1,
+    }
     perfect |= {"ssim": 1, "wssim": 1, "ssim_2to1": 1}
     for column, value in _all(scores).items():
         assert value.n == 2
@@ -192,11 +206,79 @@ def test_errors_count_against_what_was_observed_beyond_the_scaling_range() -> No
     """Calm water below -25 dB: the network's scale ends there, the error in dB does not."""
     batch = _batch(RADAR, squares=(0,))
     batch["s1_t2"][:] = -1.0
-    observed = torch.full_like(batch["s1_t2"], -29.0)
+    observed = _observed(batch, RADAR) | {"s1_t2": torch.full_like(batch["s1_t2"], -29.0)}
     pooled = _all(score_batch(Prediction(batch["s1_t2"]), observed, batch, RADAR, Scaling()))
     assert pooled[ScoreKey("mae_db", "all", None)].value == pytest.approx(4.0)
     assert pooled[ScoreKey("rmse_db", "all", None)].value == pytest.approx(4.0)
     assert pooled[ScoreKey("psnr", "all", None)].value == 100  # taken on the scaled images
+
+
+def test_copying_is_measured_on_what_was_observed() -> None:
+    """A reference at -29 dB, below the scale's -25: what copying costs is the distance to it, as observed."""
+    batch = _batch(RADAR, squares=(0,))
+    batch["s1_t1"][:], batch["s1_t2"][:] = -1.0, -1.0
+    observed = {"s1_t1": torch.full_like(batch["s1_t1"], -29.0), "s1_t2": torch.full_like(batch["s1_t2"], -26.0)}
+    observed["s1_t2"][..., :8] = -27.0  # so that there is something to correlate
+    prediction = Scaling().scale(torch.full_like(batch["s1_t2"], -25.0), RADAR.target)
+    pooled = _all(score_batch(Prediction(prediction), observed, batch, RADAR, Scaling()))
+    errors = {value: (observed["s1_t2"] - value).square().mean().item() for value in (-25.0, -29.0)}
+    skill = 1 - errors[-25.0] / errors[-29.0]
+    assert skill > 0.5
+    assert pooled[ScoreKey("skill", "all", None)].value == pytest.approx(skill)
+    copied = score_batch(Prediction(batch["s1_t1"]), observed, batch, RADAR, Scaling(), physical=observed["s1_t1"])
+    assert _all(copied)[ScoreKey("rmse_db", "all", None)].value == pytest.approx(math.sqrt(errors[-29.0]))
+    assert _all(copied)[ScoreKey("skill", "all", None)].value == pytest.approx(0.0, abs=1e-12)
+    assert _all(copied)[ScoreKey("psnr", "all", None)].value == 100, "on the scaled interval both are -25 dB"
+
+
+def test_an_observed_reference_with_more_bands_shows_those_of_the_target() -> None:
+    wide = Stack(sensor="s2", date=0, bands=("B8", "B2", "B4"))
+    target = Stack(sensor="s2", date=1, bands=("B2", "B8"))
+    task = Task(name="wide", sources=(), references=(wide,), target=target)
+    batch = _batch(OPTICAL) | {"s2_t1": torch.rand(2, 3, SIZE, SIZE) - 0.5}
+    batch["s2_t2"] = batch["s2_t2"][:, :2]
+    observed = {"s2_t1": torch.rand(2, 3, SIZE, SIZE) + 0.7, "s2_t2": torch.rand(2, 2, SIZE, SIZE)}
+    prediction = batch["s2_t2"] * 0.5
+    pooled = _all(score_batch(Prediction(prediction), observed, batch, task, Scaling()))
+    for channel, (band, place) in enumerate((("B2", 1), ("B8", 0))):
+        error = (prediction[:, channel] + 1) / 2 - observed["s2_t2"][:, channel]
+        copied = observed["s2_t1"][:, place] - observed["s2_t2"][:, channel]
+        skill = 1 - error.double().square().sum() / copied.double().square().sum()
+        assert pooled[ScoreKey("skill", "all", band)].value == pytest.approx(skill.item(), rel=1e-5)
+
+
+def test_texture_pools_sums_not_ratios() -> None:
+    """A nearly flat image hardly moves the ratio of the group; a gradient on changed ground is that ground's own."""
+    batch = _batch(RADAR, squares=(20, 10))
+    batch["s1_t2"][1] *= 1e-3
+    prediction = batch["s1_t2"] + 0.1 * torch.randn(batch["s1_t2"].shape, generator=torch.Generator().manual_seed(3))
+    scores = _score(prediction, batch, RADAR)
+    pooled = _all(scores)
+    p, t = (Scaling().unscale(image, RADAR.target).double() for image in (prediction, batch["s1_t2"]))
+    changed = hard_change(soft_change(batch, RADAR), batch["valid"])  # type: ignore[arg-type]
+    for ground, mask in (("all", batch["valid"]), ("changed", changed)):
+        sums = texture.gradient_sums(p, t, batch["valid"], mask.float()).sum(dim=(0, 1, 2))
+        assert pooled[ScoreKey("gradient_ratio", ground, None)].value == pytest.approx(  # type: ignore[arg-type]
+            float(sums[0] / sums[1]), rel=1e-6
+        )
+    powers = torch.cat([texture.ring_power(image, batch["valid"]).sum(dim=(0, 1)) for image in (p, t)])
+    expected = float(texture.log_spectral_distance(powers.numpy()))
+    assert pooled[ScoreKey("lsd_db", "all", None)].value == pytest.approx(expected, rel=1e-5)
+    assert ScoreKey("lsd_db", "changed", None) not in pooled
+
+
+def test_values_of_single_images_have_the_mean_of_the_group() -> None:
+    """Weighted as the measures say, for all that is a mean over images or pixels of equal patches."""
+    batch = _batch(RADAR, squares=(20, 10, 0))
+    batch["valid"][1, :, :9] = False
+    scores, _ = _scored(batch, RADAR)
+    pooled = _all(scores)
+    for key, measure in scores.measures().items():
+        if key.metric in {"psnr", "ssim", "mae_db", "wpsnr", "ssim_2to1"}:
+            values, there = measure.values(), measure.weights > 0
+            expected = np.average(values[there], weights=measure.weights[there])
+            assert pooled[key].value == pytest.approx(expected, rel=1e-9), key
+            assert there.sum() == pooled[key].n
 
 
 def test_batches_join_to_the_same_scores() -> None:
@@ -218,7 +300,7 @@ def test_a_task_without_two_dates_of_a_sensor_cannot_be_tallied() -> None:
     target = Stack(sensor="s1", date=1, bands=("VV",))
     mono = Task(name="mono", sources=(Stack(sensor="s2", date=1, bands=("B2",)),), references=(), target=target)
     with refuses(ValueError, "mono"):
-        score_batch(Prediction(torch.zeros(1, 1, 8, 8)), torch.zeros(1, 1, 8, 8), {}, mono, Scaling())
+        score_batch(Prediction(torch.zeros(1, 1, 8, 8)), {}, {}, mono, Scaling())
 
 
 @pytest.mark.gpu
