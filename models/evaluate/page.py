@@ -221,7 +221,7 @@ def format_difference(found: Comparison | None) -> tuple[str, str, str]:
         return "equal", "", ""
     ends = "" if found.low is None or found.high is None else f"{found.low:+.{digits}f} to {found.high:+.{digits}f}"
     if found.verdict == "too few ROIs":
-        test = f"{found.rois} ROIs: too few"
+        test = f"too few ROIs ({found.rois})"
     else:
         test = "p < 0.001" if found.p_adjusted < 0.001 else f"p = {found.p_adjusted:.3f}"
     return f"{found.difference:+.{digits}f}", ends, test

@@ -119,6 +119,8 @@ def test_few_rois_cannot_tell() -> None:
     assert alike.verdict == "no difference shown"
     single = found_for(evaluation_of({"a": noise(1) + 9, "b": noise(1)}, 1), "a", "b")
     assert (single.low, single.high, single.verdict) == (None, None, "too few ROIs")
+    assert page.format_difference(single)[1:] == ("", "too few ROIs (1)")
+    assert page.format_difference(None) == ("–", "", "")
 
 
 def test_what_is_not_finite_is_not_compared() -> None:
