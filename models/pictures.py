@@ -45,7 +45,7 @@ Limits = dict[str, tuple[float, float]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ColourBar:
+class ColourScale:
     """The scale of a panel in one colour ramp."""
 
     ramp: str
@@ -79,7 +79,7 @@ class Panel:
     """What its colours stand for."""
     rgb: npt.NDArray[np.uint8]
     """(y, x, colour) uint8; `MISSING_RGB` where missing."""
-    bar: ColourBar | None
+    bar: ColourScale | None
     """None where three bands are shown as red, green and blue."""
 
 
@@ -166,7 +166,7 @@ def _image_panel(image: FloatArray, stack: Stack, limits: Limits, role: str) -> 
     name = f"{role}, {stack.sensor.upper()} T{stack.date + 1}"
     if len(planes) == 1:
         (band,) = planes
-        bar = ColourBar(ramp="gray", low=limits[band][0], high=limits[band][1], unit=stack.unit)
+        bar = ColourScale(ramp="gray", low=limits[band][0], high=limits[band][1], unit=stack.unit)
         return Panel(name=name, legend=band, rgb=_rgb(stretched), bar=bar)
     digits = 1 if stack.sensor == "s1" else 3
     parts = (
@@ -191,7 +191,7 @@ def _error_panel(prediction: FloatArray, target: FloatArray, valid: npt.NDArray[
         name="error",
         legend=f"{what}; mean absolute error {mean}; the scale spans at least {ERROR_PERCENT:g} % of the errors",
         rgb=_rgb(np.where(valid[..., None], colours, np.nan)),
-        bar=ColourBar(ramp=ramp, low=low, high=limit, unit=stack.unit),
+        bar=ColourScale(ramp=ramp, low=low, high=limit, unit=stack.unit),
     )
 
 

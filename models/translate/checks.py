@@ -18,7 +18,7 @@ from s1s2pairs.sensors import (
     can_be_reflectance,
 )
 
-from .inputs import InputFile, Scene
+from .inputs import InputFile, Inputs
 
 IMPLAUSIBLE_REFLECTANCE: Final = 100.0
 """Above it, values are no reflectance but stored integers whose scale the file does not tell."""
@@ -29,7 +29,7 @@ PIXEL_TOLERANCE: Final = 0.01
 _BLOCK_PX: Final = 512
 
 
-def check_values(scene: Scene, progress: Progress) -> None:
+def check_values(scene: Inputs, progress: Progress) -> None:
     """Read all inputs through once, and refuse what no sensor can have measured.
 
     Args:
@@ -60,7 +60,7 @@ def check_values(scene: Scene, progress: Progress) -> None:
         )
 
 
-def check_grid(scene: Scene, trained_m: Sequence[float], *, any_pixel_size: bool, note: Callable[[str], None]) -> None:
+def check_grid(scene: Inputs, trained_m: Sequence[float], *, any_pixel_size: bool, note: Callable[[str], None]) -> None:
     """Refuse a grid in degrees, and pixels of another size than the network was trained on.
 
     Args:
@@ -168,7 +168,7 @@ def _blocks(height: int, width: int) -> Iterator[tuple[int, list[Window]]]:
         yield rows, [Window(column, row, min(_BLOCK_PX, width - column), rows) for column in starts]
 
 
-def _ground_pixel_m(scene: Scene) -> tuple[float, float] | None:
+def _ground_pixel_m(scene: Inputs) -> tuple[float, float] | None:
     """Return width and height on the ground of the pixel in the middle, metres; None where its place is not known.
 
     On the ground and not in the CRS: a metre of Web Mercator is 0.7 m at 45 degrees of latitude.
@@ -187,6 +187,6 @@ def _ground_pixel_m(scene: Scene) -> tuple[float, float] | None:
     return width, height
 
 
-def _name(scene: Scene) -> str:
+def _name(scene: Inputs) -> str:
     code = scene.crs.to_epsg()
     return f"EPSG:{code}" if code else scene.crs.to_string()

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from rasterio._err import CPLE_BaseError
+from rasterio._err import CPLE_BaseError  # what GDAL raises in the middle of writing has no public name
 
 from s1s2pairs.errors import RunError
 

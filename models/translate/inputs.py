@@ -123,7 +123,7 @@ class InputFile:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SceneWindow:
+class InputWindow:
     """A square of a scene."""
 
     column: int
@@ -134,7 +134,7 @@ class SceneWindow:
     """(y, x) bool, True where every stack has values."""
 
 
-class Scene:
+class Inputs:
     """The inputs of a task over one whole grid. Use as a context manager: files are open in between."""
 
     def __init__(self, task: Task, paths: Mapping[str, str | Path]) -> None:
@@ -182,7 +182,7 @@ class Scene:
         """From (column, row) to coordinates."""
         return self.files[0].raster.transform
 
-    def read(self, row: int, column: int, size: int) -> SceneWindow:
+    def read(self, row: int, column: int, size: int) -> InputWindow:
         """Read a square window of every stack; what lies beyond the scene is mirrored.
 
         Args:
@@ -199,7 +199,7 @@ class Scene:
             values, usable = file.read(window)
             stacks[file.stack.key] = np.pad(values, ((0, 0), *beyond), mode="reflect")
             valid &= usable
-        return SceneWindow(column=column, stacks=stacks, valid=np.pad(valid, beyond, mode="reflect"))
+        return InputWindow(column=column, stacks=stacks, valid=np.pad(valid, beyond, mode="reflect"))
 
 
 def _open(stack: Stack, path: str | Path, context: ExitStack) -> InputFile:

@@ -32,7 +32,7 @@ from ..translator import Translator
 from .blend import blend_rows
 from .checks import check_grid, check_values
 from .disk import check_end, disk_advice
-from .inputs import Scene, SceneWindow, input_paths
+from .inputs import Inputs, InputWindow, input_paths
 from .taken import acquisitions, check_known
 
 logger = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ def translate(
     paths = input_paths(task, inputs)
     taken = acquisitions(task, paths, dates)
     check_known(loaded.translator.conditions, conditions(taken[None]), f"network {loaded.checkpoint.network}")
-    with Scene(task, paths) as scene:
+    with Inputs(task, paths) as scene:
         check_grid(scene, trained_pixel_sizes(Path(run)), any_pixel_size=any_pixel_size, note=note)
         return translate_scene(
             loaded.translator,
@@ -106,7 +106,7 @@ def translate(
 def translate_scene(
     translator: Translator,
     scaling: Scaling,
-    scene: Scene,
+    scene: Inputs,
     out: str | Path,
     *,
     window: int | None = None,
@@ -156,7 +156,7 @@ def tiling(translator: Translator, window: int | None, overlap: int | None) -> t
 class _Predictor:
     """Predicts windows of a scene in batches."""
 
-    def __init__(self, translator: Translator, scaling: Scaling, scene: Scene, size: int, batch_size: int) -> None:
+    def __init__(self, translator: Translator, scaling: Scaling, scene: Inputs, size: int, batch_size: int) -> None:
         if batch_size < 1:
             raise RunError(f"batch_size={batch_size} does not fit: the least is 1")
         self.translator = translator.eval()
@@ -194,7 +194,7 @@ class _Predictor:
         values: NDArray[np.float32] = prediction.cpu().numpy()
         return values
 
-    def _batch(self, windows: Sequence[SceneWindow]) -> Batch:
+    def _batch(self, windows: Sequence[InputWindow]) -> Batch:
         """Put windows into a batch as the loader makes them."""
         valid = np.stack([window.valid for window in windows])
         batch: Batch = {"valid": torch.from_numpy(valid[:, None]).to(self.device)}

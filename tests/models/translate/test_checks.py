@@ -14,7 +14,7 @@ from models.runs.record import trained_pixel_sizes
 from models.scaling import Scaling
 from models.task import Stack
 from models.translate.bands import BAND_OF_NAME, find_bands
-from models.translate.inputs import Scene
+from models.translate.inputs import Inputs
 from models.translate.translate import translate, translate_scene
 from s1s2pairs.errors import RunError
 from s1s2pairs.progress import Silence
@@ -29,7 +29,7 @@ def through(tmp_path: Path, values: np.ndarray, **how: object) -> np.ndarray:
     """Translate one radar image with a network that gives it back."""
     network, names = Identity(), how.pop("names", ("VV",))
     source = write(tmp_path / "in.tif", values, names, **how)  # type: ignore[arg-type]
-    with Scene(network.task, {"s1_t1": source}) as scene:
+    with Inputs(network.task, {"s1_t1": source}) as scene:
         translate_scene(network, Scaling(), scene, tmp_path / "out.tif", window=32, overlap=16)
     with rasterio.open(tmp_path / "out.tif") as raster:
         result: np.ndarray = raster.read()
@@ -166,7 +166,7 @@ def test_inputs_are_looked_at_in_all_their_parts(tmp_path: Path) -> None:
     values = np.full((1, 600, 1100), 2, np.float32)
     refused(tmp_path, values, "VV")
     values[0, -1, -1] = -3
-    with Scene(Identity().task, {"s1_t1": write(tmp_path / "in.tif", values, ("VV",))}) as scene:
+    with Inputs(Identity().task, {"s1_t1": write(tmp_path / "in.tif", values, ("VV",))}) as scene:
         translate_scene(Identity(), Scaling(), scene, tmp_path / "out.tif", window=512, overlap=0)
 
 

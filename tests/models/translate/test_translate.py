@@ -18,7 +18,7 @@ from models.runs import loading
 from models.scaling import Scaling
 from models.task import Batch
 from models.translate.blend import blend_rows, hann_weights, window_offsets
-from models.translate.inputs import Scene, input_paths
+from models.translate.inputs import Inputs, input_paths
 from models.translate.translate import tiling, translate, translate_scene
 from models.translator import Prediction, Translator
 from s1s2pairs.dataset.storage import Storage
@@ -31,7 +31,7 @@ def run_identity(
     tmp_path: Path, values: np.ndarray, network: Translator, *, window: int = 32, overlap: int = 16
 ) -> np.ndarray:
     source = write(tmp_path / "in.tif", values, ("VV",), nodata=float("nan"))
-    with Scene(network.task, {"s1_t1": source}) as scene:
+    with Inputs(network.task, {"s1_t1": source}) as scene:
         out = translate_scene(network, Scaling(), scene, tmp_path / "out.tif", window=window, overlap=overlap)
     with rasterio.open(out) as raster:
         return raster.read()
@@ -117,7 +117,7 @@ def test_missing_pixels_are_missing_in_the_output_and_nowhere_else(tmp_path: Pat
 def test_output_is_a_georeferenced_cog(tmp_path: Path) -> None:
     source = write(tmp_path / "in.tif", radar(700, 600), ("VV",), nodata=float("nan"))
     network = Identity()
-    with Scene(network.task, {"s1_t1": source}) as scene:
+    with Inputs(network.task, {"s1_t1": source}) as scene:
         out = translate_scene(network, Scaling(), scene, tmp_path / "new" / "out.tif", window=256, overlap=64)
     with rasterio.open(out) as raster:
         assert raster.crs.to_epsg() == 32631
@@ -255,7 +255,7 @@ def test_prediction_is_in_decibels_and_matches_the_network(run: Path, rasters: P
     """One window, no blending: the file holds what the network says of the same values."""
     loaded = loading.load_translator(run, device="cpu")
     out = translate(run, [rasters], tmp_path / "out.tif", window=128, overlap=0, device="cpu")
-    with Scene(loaded.translator.task, input_paths(loaded.translator.task, [rasters])) as scene:
+    with Inputs(loaded.translator.task, input_paths(loaded.translator.task, [rasters])) as scene:
         corner = scene.read(0, 0, 128)
     batch = {}
     for stack in loaded.translator.task.inputs:
@@ -273,15 +273,15 @@ def test_prediction_is_in_decibels_and_matches_the_network(run: Path, rasters: P
 def test_reflectance_scale_of_the_file_is_honoured(rasters: Path, run: Path) -> None:
     task = loading.load_translator(run, device="cpu").translator.task
     paths = input_paths(task, [rasters])
-    with Scene(task, paths) as scene:
+    with Inputs(task, paths) as scene:
         plain = scene.read(0, 0, 64).stacks["s2_t1"]
     with rasterio.open(paths["s2_t1"]) as raster:
         stored = raster.read()
     unscaled = write(paths["s2_t1"], stored, (*S2_BANDS, "clear"), nodata=None)  # x 10000 understood, 0 is missing
-    with Scene(task, paths) as scene:
+    with Inputs(task, paths) as scene:
         np.testing.assert_array_equal(scene.read(0, 0, 64).stacks["s2_t1"], plain)
     write(unscaled, (stored / 5000.0).astype(np.float32), (*S2_BANDS, "clear"), scale=0.5, nodata=0)
-    with Scene(task, paths) as scene:
+    with Inputs(task, paths) as scene:
         np.testing.assert_allclose(scene.read(0, 0, 64).stacks["s2_t1"], plain, rtol=1e-6)
 
 
