@@ -19,6 +19,8 @@ Where the paper and the code published with it are silent, disagree or err, this
   to all channels.
 - Equation 3 is built as printed (see `losses.reversed_weight_map`), and the change map is always target minus reference
   (see `scaling.change_map`).
+- With several radar bands, each has a change map, extremes and weights of its own, and the loss is their mean. The paper and its
+  code know VV only.
 - gamma, lambda and Adam's betas come from the published code; the paper gives none of them.
 - The abstract's "siamese" encoders share no weights: their inputs differ in channels.
 - The discriminator is frozen while the generator learns: the same gradients with less work.
