@@ -1,11 +1,13 @@
 """Who is scored against whom: runs loaded, named and put into groups that can share their pixels, and their baselines."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from .. import zoo
+from ..network_names import aliases
 from ..runs.loading import Loaded, load_translator
 from ..runs.record import RUN_FILE, RunRecord, read_record
 from ..runs.settings import HOW_IT_RUNS
@@ -167,12 +169,13 @@ def _entries(runs: Sequence[Path], loaded: Sequence[Loaded]) -> list[Entry]:
         network = run.checkpoint.network
         others = [other for other, peer in zip(settings, loaded, strict=True) if peer.checkpoint.network == network]
         differing = [key for key in own if any(other.get(key) != own[key] for other in others)]
-        described = ", ".join(f"{key}={_plain(own[key])}" for key in differing)
+        known_as, told = _published_name(network, own, differing)
+        described = ", ".join(f"{key}={_plain(own[key])}" for key in differing if key not in told)
         entries.append(
             Entry(
                 run=name if names.count(name) == 1 else str(path),
                 network=network,
-                label=f"{network} ({described})" if described else network,
+                label=f"{known_as} ({described})" if described else known_as,
                 seed=record.seed if record else None,
                 target=run.translator.task.target.key,
                 baseline=False,
@@ -184,6 +187,15 @@ def _entries(runs: Sequence[Path], loaded: Sequence[Loaded]) -> list[Entry]:
         entry if labelled.count((entry.label, entry.seed)) == 1 else replace(entry, label=f"{entry.label}, {entry.run}")
         for entry in entries
     ]
+
+
+def _published_name(network: str, settings: Mapping[str, Any], differing: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """Return the alias that tells a run from others of its network, and the settings it stands for; else the network's name."""
+    best: tuple[str, Sequence[str]] = (network, ())
+    for alias, (name, preset) in aliases().items():
+        if name == network and set(preset) & set(differing) and not zoo.resolve(alias).contradicted_by(settings):
+            best = max(best, (alias, list(preset)), key=lambda found: len(found[1]))
+    return best
 
 
 def _record(path: Path) -> RunRecord | None:

@@ -37,3 +37,12 @@ def test_checkpoints_of_one_run_are_no_seeds(run: Path) -> None:
 
 def test_a_run_named_twice_is_scored_once(run: Path) -> None:
     assert labels(run, run.parent / "." / run.name) == ["tsgan"]
+
+
+def test_runs_that_differ_as_aliases_do_are_called_by_them(run: Path, tmp_path: Path) -> None:
+    v3 = make_run(tmp_path / "v3", "tsgan", version="v3")
+    narrow = make_run(tmp_path / "narrow", "tsgan", version="v3", width="2")
+    assert labels(run, v3) == ["tsgan_v2", "tsgan_v3"]
+    assert labels(run, v3, narrow) == ["tsgan_v2 (width=4)", "tsgan_v3 (width=4)", "tsgan_v3 (width=2)"]
+    single = make_run(tmp_path / "single", "mccgan", multitemporal="false")
+    assert labels(single, make_run(tmp_path / "both", "mccgan")) == ["pix2pix_sar2opt", "mccgan (multitemporal=True)"]
