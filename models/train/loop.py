@@ -34,7 +34,7 @@ from ..runs.record import RunRecord, RunResult, kept_record
 from ..translator import TrainingProgress
 from . import setup
 from .log import LossMeter, RunLog
-from .setup import Start
+from .start import Start, find_earlier, start_new, start_resumed
 from .updates import Updates
 from .validation import draw, validate
 
@@ -74,14 +74,14 @@ def train(
     # What is trained on which devices, checked before anything is written.
     if resume is not None and out is not None:
         raise RunError("--out and --resume contradict each other: a resumed run stays in its folder")
-    earlier = None if resume is None else setup.find_earlier(resume)
+    earlier = None if resume is None else find_earlier(resume)
     hardware = choose_hardware(device, devices, precision, kept=earlier.record.last_precision if earlier else None)
     if earlier is not None:
-        start = setup.start_resumed(network, earlier, dataset, settings or {})
+        start = start_resumed(network, earlier, dataset, settings or {})
     elif dataset is None:
         raise RunError("no dataset given: name one with --data")
     else:
-        start = setup.start_new(network, dataset, settings or {})
+        start = start_new(network, dataset, settings or {})
     size = start.translator.config.batch_size
     batches = EpochBatches(start.train_data, batch_size=size, seed=start.training.seed, world_size=hardware.processes)
     record = setup.begin_record(start, hardware)

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from ..runs.loading import load_training_state
 from ..runs.settings import TrainSettings
 from . import setup
-from .setup import Start
+from .start import Start
 
 
 class Updates:
