@@ -83,7 +83,7 @@ MODELS: dict[str, set[str]] = {
     "metrics": {"words"},
     "data": {"words"},
     "runs": {"words"},
-    "train": {"words", "data", "metrics", "runs"},
+    "train": {"words", "data", "metrics", "runs", "evaluate"},
     "evaluate": {"words", "data", "metrics", "runs"},
     "translate": {"words", "data", "runs"},
     "export": {"words", "runs"},

@@ -1,5 +1,6 @@
 """Batches: which samples make up each, how they are read ahead, how they get to the device."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -30,12 +31,22 @@ class EpochBatches:
 
     How far an epoch has come is a number of samples, which means the same on any number of processes.
 
-    With several processes, the batches of one step are parts of one big batch: process r of n gets the r-th part. The
-    last samples that fill no whole big batch are left out in this epoch; another epoch's order leaves out others.
+    The batches of one step are parts of one big batch: process r of n gets the r-th part, as one batch or as several that
+    follow one another. The last samples that fill no whole big batch are left out in this epoch; another epoch's order
+    leaves out others.
     """
 
-    def __init__(self, dataset: PairDataset, *, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
-        """Plan batches of `batch_size` samples per process.
+    def __init__(
+        self,
+        dataset: PairDataset,
+        *,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        accumulate: int = 1,
+    ) -> None:
+        """Plan batches of `batch_size` samples; in each step, every process gets `accumulate` of them.
 
         Raises:
             RunError: There are fewer samples than one step needs.
@@ -44,28 +55,30 @@ class EpochBatches:
         self._seed = seed
         self._batch_size = batch_size
         self._world_size = world_size
+        self._accumulate = accumulate
         self.rank = rank
         """Number of this process; planned as that of the first, and set once the processes are there."""
         self.epoch = 0
         self.first = 0
         """Place in the epoch's order to start at: samples before it were used before the run was interrupted."""
         if not len(self):
+            added = f" x accumulate {accumulate}" if accumulate > 1 else ""
             raise RunError(
                 f"the {dataset.split} split has {len(dataset)} samples, one step needs {self.step_samples} "
-                f"({world_size} processes x batch_size {batch_size}); lower it with --set batch_size=N, or add data"
+                f"({world_size} processes x batch_size {batch_size}{added}); lower it with --set batch_size=N, or add data"
             )
 
     def __len__(self) -> int:
-        """Return the number of batches in an epoch."""
-        return self.left(0)
+        """Return the number of this process's batches in an epoch."""
+        return self.left(0) * self._accumulate
 
     @property
     def step_samples(self) -> int:
         """Samples that all processes together use in a step."""
-        return self._batch_size * self._world_size
+        return self._batch_size * self._world_size * self._accumulate
 
     def left(self, used: int) -> int:
-        """Return the number of batches after the first `used` samples of an epoch; fewer samples than a step takes make none."""
+        """Return the number of steps after the first `used` samples of an epoch; fewer samples than a step takes make none."""
         return (len(self._dataset) - used) // self.step_samples
 
     def __iter__(self) -> Iterator[list[Draw]]:
@@ -77,8 +90,9 @@ class EpochBatches:
         paired = self._dataset.task.paired
         order, crops = self._order(generator)
         target_order, target_crops = (order, crops) if paired else self._order(generator)
-        for number in range(self.left(self.first)):
-            start = self.first + number * self.step_samples + self.rank * self._batch_size
+        for step, part in itertools.product(range(self.left(self.first)), range(self._accumulate)):
+            before = self.rank * self._accumulate + part
+            start = self.first + step * self.step_samples + before * self._batch_size
             yield [
                 Draw(order[place], crops[place], None if paired else target_order[place], target_crops[place])
                 for place in range(start, start + self._batch_size)
@@ -153,12 +167,6 @@ def in_order(dataset: PairDataset, batch_size: int, *, rank: int = 0, world_size
 
 
 def to_network(dataset: PairDataset, raw: RawBatch, device: torch.device, *, paired: bool = True) -> Batch:
-    """Move a batch, without waiting when its memory is pinned, and scale it there; images are channels-last on CUDA."""
+    """Move a batch, without waiting when its memory is pinned, and scale it there."""
     moved = {key: values.to(device, non_blocking=True) for key, values in raw.items()}
-    batch = dataset.scale(moved, paired=paired)
-    if device.type != "cuda":
-        return batch
-    return {
-        key: values.contiguous(memory_format=torch.channels_last) if values.ndim == 4 else values
-        for key, values in batch.items()
-    }
+    return dataset.scale(moved, paired=paired)

@@ -211,7 +211,7 @@ def _settings(run: Loaded, record: RunRecord | None) -> dict[str, Any]:
     if record is None:
         return run.checkpoint.config
     training = {key: value for key, value in asdict(record.training).items() if key not in HARMLESS_SETTINGS}
-    return {**run.checkpoint.config, **training, "dataset": record.dataset_sha256[:8]}
+    return {**run.checkpoint.config, **training, "dataset": "+".join(sha256[:8] for sha256 in record.dataset_hashes)}
 
 
 def _plain(value: object) -> str:

@@ -5,6 +5,7 @@ A checkpoint is a folder::
     checkpoint.json                  network, config, task, scaling, position in the run; names and hashes the two files
     weights-00000120.safetensors
     optimizers-00000120.safetensors
+    average-00000120.safetensors       moving average of the weights, in runs that keep one
     state-00000120.safetensors         what else training remembers, where a network has any such thing
 
 The JSON file is the point of commitment: tensors are written first, under names nothing refers to yet, then the JSON file is
@@ -38,6 +39,7 @@ FORMAT: Final = 2
 """1 counted batches of an epoch, which mean other samples on another number of devices, and kept no hashes. It is still read."""
 JSON_NAME: Final = "checkpoint.json"
 FILES_NEEDED: Final = {"weights", "optimizers"}
+FILES_POSSIBLE: Final = FILES_NEEDED | {"average", "state"}
 LONGEST_NAME: Final = 100
 """Letters of a file's name."""
 
@@ -53,8 +55,11 @@ class Position:
     step: int = 0
     """Steps since the start; in each, every process uses one batch."""
     best_value: float | None = None
-    """Lowest validation L1, None before the first validation and in runs without a val split."""
+    """Best value of the figure that `select` names (L1 unless set), None before the first validation and in runs without a
+    val split."""
     best_step: int | None = None
+    epochs_since_best: int = 0
+    """Whole epochs since then that ended with no better value."""
     step_in_epoch: int | None = None
     """Steps of this epoch, in checkpoints of format 1, which do not count its samples."""
 
@@ -76,11 +81,16 @@ class Checkpoint:
     optimizers: dict[str, dict[str, Any]]
     """Per part: `param_groups`, and those state values that are no tensors."""
     files: dict[str, str]
-    """`weights`, `optimizers`, where there is any `state`: file names in the checkpoint's folder."""
+    """`weights`, `optimizers`, where there is any `average` and `state`: file names in the checkpoint's folder."""
     sizes_bytes: dict[str, int]
     """Size of each of the files, to notice truncation before anything is parsed."""
     sha256: dict[str, str] = field(default_factory=dict)
     """Of each of the files, checked when it is loaded; empty in format 1."""
+
+    @property
+    def predicts(self) -> str:
+        """Return which of the files holds the weights that predict: their moving average where the run keeps one."""
+        return "average" if "average" in self.files else "weights"
 
 
 def save(
@@ -93,6 +103,7 @@ def save(
     position: Position,
     precision_state: Mapping[str, int | float] | None = None,
     training_state: Mapping[str, Tensor] | None = None,
+    average: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Replace the checkpoint in `folder` by the present state, in one step.
 
@@ -105,6 +116,7 @@ def save(
         position: How far the run is.
         precision_state: State of the loss scaler, if there is one.
         training_state: What training remembers beside weights, (process, ...) each.
+        average: Moving average of weights and buffers, with their names and shapes.
 
     Raises:
         OSError: The folder cannot be written; it still holds the previous checkpoint.
@@ -112,8 +124,7 @@ def save(
     folder.mkdir(parents=True, exist_ok=True)
     tensors, described = flatten({part: optimizer.state_dict() for part, optimizer in optimizers.items()})
     contents = {"weights": translator.state_dict(), "optimizers": tensors}
-    if training_state:
-        contents["state"] = dict(training_state)
+    contents |= {name: dict(more) for name, more in (("average", average), ("state", training_state)) if more}
     files = {name: f"{name}-{position.step:08d}.safetensors" for name in contents}
     for name, content in contents.items():
         _write_tensors(folder / files[name], content)
@@ -175,7 +186,7 @@ def read(folder: Path) -> Checkpoint:
         )
     named = checkpoint.files.keys()
     if (
-        not FILES_NEEDED <= named <= FILES_NEEDED | {"state"}
+        not FILES_NEEDED <= named <= FILES_POSSIBLE
         or checkpoint.sizes_bytes.keys() != named
         or any(Path(file).name != file or len(file) > LONGEST_NAME for file in checkpoint.files.values())
     ):

@@ -26,7 +26,7 @@ METRICS_FILE: Final = "metrics.csv"
 CHECKPOINTS, SAMPLES, TENSORBOARD = "checkpoints", "samples", "tensorboard"
 LOCK_FILE: Final = ".lock"
 """There while a process trains in the folder."""
-DECIDES: Final = ("network", "config", "training", "scaling", "dataset_sha256")
+DECIDES: Final = ("network", "config", "training", "scaling", "dataset_sha256", "init")
 """Parts of a record that say whether two commands mean the same run."""
 
 

@@ -106,32 +106,38 @@ def load_translator(
     folder = find(Path(run_or_checkpoint), which)
     saved = read(folder)
     info = zoo.load(saved.network)
-    needed, held = info.size_bytes(saved.config), saved.sizes_bytes["weights"]
+    needed, held = info.size_bytes(saved.config), saved.sizes_bytes[saved.predicts]
     if needed > held:  # said before room is made for it
         raise RunError(
             f"{folder / JSON_NAME}: its config is of a network of {needed:,} bytes, its weights have {held:,}"
         )
     translator = info.make(saved.config)
-    load_weights(folder, saved, translator)
+    translator.load_state_dict(read_weights(folder, saved, translator, saved.predicts))
     return Loaded(translator=translator.to(target).eval(), scaling=saved.scaling, checkpoint=saved)
 
 
-def load_weights(folder: Path, checkpoint: Checkpoint, translator: Translator) -> None:
-    """Put a checkpoint's weights into a translator whose parts are not wrapped yet.
+def read_weights(folder: Path, checkpoint: Checkpoint, translator: Translator, file: str) -> dict[str, Tensor]:
+    """Read weights and buffers that fit a translator whose parts are not wrapped yet.
+
+    Args:
+        folder: Of the checkpoint.
+        checkpoint: What it says of itself.
+        translator: What they must fit, by name and shape.
+        file: `weights` or `average`.
 
     Raises:
         RunError: The file is damaged, or the weights belong to another network or another configuration of it.
     """
-    weights = read_tensors(folder / checkpoint.files["weights"], checkpoint.sha256.get("weights"))
+    weights = read_tensors(folder / checkpoint.files[file], checkpoint.sha256.get(file))
     own = translator.state_dict()
     wrong = sorted(key for key in own.keys() | weights.keys() if _shape(own, key) != _shape(weights, key))
     if wrong:
         raise RunError(
-            f"{folder} holds weights of another network than {checkpoint.network} as configured here: "
-            f"{len(wrong)} tensors differ, the first is {wrong[0]} "
-            f"({_shape(weights, wrong[0])} in the file, {_shape(own, wrong[0])} wanted)"
+            f"{folder} holds weights of {checkpoint.network} that do not fit the network as configured here: "
+            f"{len(wrong)} tensors differ, the first is {wrong[0]}: "
+            f"expected {_in_words(own, wrong[0])}, found {_in_words(weights, wrong[0])}"
         )
-    translator.load_state_dict(weights)
+    return weights
 
 
 def load_optimizers(folder: Path, checkpoint: Checkpoint, optimizers: Mapping[str, Optimizer]) -> None:
@@ -159,6 +165,10 @@ def load_training_state(folder: Path, checkpoint: Checkpoint) -> dict[str, Tenso
     if "state" not in checkpoint.files:
         return {}
     return read_tensors(folder / checkpoint.files["state"], checkpoint.sha256.get("state"))
+
+
+def _in_words(tensors: Mapping[str, Tensor], key: str) -> str:
+    return f"shape {_shape(tensors, key)}" if key in tensors else "none of this name"
 
 
 def _shape(tensors: Mapping[str, Tensor], key: str) -> tuple[int, ...] | None:

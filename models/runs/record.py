@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import platform
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,10 +40,10 @@ class RunRecord:
     """Every setting of the network, defaults included."""
     training: TrainSettings
     scaling: Scaling
-    dataset: str
-    """Path of the dataset, absolute."""
-    dataset_sha256: str
-    """Of its index, which holds the hash of every patch."""
+    dataset: str | tuple[str, ...]
+    """Path of the dataset, absolute; of each, where there are several."""
+    dataset_sha256: str | tuple[str, ...]
+    """Of its index, which holds the hash of every patch; of each dataset's, in the same order."""
     samples: dict[str, int]
     """Samples per split used."""
     best_by: str
@@ -57,12 +57,25 @@ class RunRecord:
     """Commit of this code, and whether files differed from it. None outside a git checkout."""
     pixel_sizes_m: tuple[float, ...] = ()
     """Pixel sizes of the training patches, metres, nearly always one; empty in runs begun before this was kept."""
+    init: dict[str, Any] | None = None
+    """Where the first weights came from: `checkpoint`, its `network` and `step`, the `file` in it and its `sha256`. None where
+    they were drawn from the seed."""
     resumed: tuple[dict[str, Any], ...] = ()
     """One entry per time the run went on: when, at which step, from which checkpoint, with which versions."""
     status: Literal["running", "finished", "stopped"] = "running"
     """A run that was killed still says `running`."""
     result: dict[str, Any] = field(default_factory=dict)
     """Steps, epochs and best validation, once finished; the reason, once stopped."""
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Return the path of every dataset."""
+        return (self.dataset,) if isinstance(self.dataset, str) else self.dataset
+
+    @property
+    def dataset_hashes(self) -> tuple[str, ...]:
+        """Return the SHA-256 of every dataset's index."""
+        return (self.dataset_sha256,) if isinstance(self.dataset_sha256, str) else self.dataset_sha256
 
     @property
     def last_precision(self) -> str:
@@ -84,13 +97,21 @@ class RunResult:
     epochs: int
     """Whole epochs."""
     best_l1: float | None
-    """Lowest validation L1 on the network's scale; None without a val split."""
+    """Lowest validation L1 on the network's scale; None without a val split, or where another figure chose."""
     best_step: int | None
+    best: dict[str, float] = field(default_factory=dict)
+    """The best value of the figure that chose, by its name; empty without a val split."""
+    stopped_early: str | None = None
+    """Why not all epochs were trained; None where `patience` had no say."""
 
     def __str__(self) -> str:
         """Return one line for the end of a command."""
-        best = "" if self.best_l1 is None else f", best val L1 {self.best_l1:.4g} at step {self.best_step}"
-        return f"{self.run}: {self.epochs} epochs, {self.steps} steps{best}"
+        best = "".join(
+            f", best val {'L1' if name == 'l1' else name} {value:.4g} at step {self.best_step}"
+            for name, value in self.best.items()
+        )
+        early = f", stopped early: {self.stopped_early}" if self.stopped_early else ""
+        return f"{self.run}: {self.epochs} epochs, {self.steps} steps{best}{early}"
 
 
 def default_dataset(root: Path = DATA_FOLDER) -> Path:
@@ -175,17 +196,28 @@ def kept_record(run: Path, record: RunRecord, *, enabled: bool) -> Iterator[Call
         raise
 
 
-def check_same_dataset(record: RunRecord, sha256: str, dataset: str) -> None:
+def check_same_datasets(record: RunRecord, found: Mapping[str, str]) -> None:
     """Refuse to go on with a run on other data.
 
+    Args:
+        record: The run.
+        found: SHA-256 of the index of each dataset, by the dataset's path.
+
     Raises:
-        DatasetError: The dataset is not the one the run began with.
+        DatasetError: The datasets are not the ones the run began with, in their order.
     """
-    if sha256 != record.dataset_sha256:
+    if len(found) != len(record.dataset_hashes):
         raise DatasetError(
-            f"{dataset}: its index is not the one this run was trained on (SHA-256 {sha256[:12]}, the run has "
-            f"{record.dataset_sha256[:12]}); restore the dataset, or train anew"
+            f"{len(found)} datasets are given ({', '.join(found)}), the run was trained on {len(record.dataset_hashes)}: "
+            f"{', '.join(record.datasets)}; give as many, in that order, or leave out --data"
         )
+    for (dataset, sha256), wanted in zip(found.items(), record.dataset_hashes, strict=True):
+        if sha256 != wanted:
+            raise DatasetError(
+                f"{dataset}: its index is not the one this run was trained on (SHA-256 {sha256[:12]}, the run has "
+                f"{wanted[:12]}); restore the dataset, or train anew"
+                + ("; several are given in the order of the run" if len(found) > 1 else "")
+            )
 
 
 def now() -> str:

@@ -28,12 +28,22 @@ class TrainSettings:
     """Reflectances that become -1 and 1; those beyond are clipped. 0,0.3 spreads dark ground more."""
     clip_norm: float | None = None
     """Largest norm of each part's gradients; none does not clip."""
+    accumulate: int = 1
+    """Batches whose gradients are added up before each update: a step learns from so many times `batch_size` samples."""
+    ema: float | None = None
+    """Share of itself that the moving average of the weights keeps at each step, such as 0.999; it predicts in their place.
+    None keeps no average."""
+    select: str = "l1"
+    """Figure of the val split by which `checkpoints/best` is chosen: l1, psnr_db, or a metric of the evaluation, as `psnr`
+    or `psnr_changed`."""
+    patience: int | None = None
+    """Stop after so many epochs in a row without a better figure; none trains all epochs."""
     deterministic: bool = False
     """Only algorithms that give the same bits in each run."""
     compile: bool = False
     """Compile the networks with `torch.compile`: a slow start, then faster steps on a GPU."""
-    channels_last: bool | None = None
-    """Memory layout of images; none means channels last on CUDA only."""
+    channels_last: bool | None = False
+    """Lay weights out in memory with the channels last; none, which runs of before may have, means false."""
     workers: int | None = None
     """Processes that read ahead; none means up to 4, leaving one core free. 0 reads in the training process."""
     checkpoint_every_steps: int | None = None
@@ -44,20 +54,22 @@ class TrainSettings:
     """Samples drawn after each epoch."""
 
     def __post_init__(self) -> None:
-        counts = ("max_steps", "crop", "checkpoint_every_steps", "log_every_steps")
+        counts = ("max_steps", "crop", "accumulate", "patience", "checkpoint_every_steps", "log_every_steps")
         for key, least in {"seed": 0, "workers": 0, "pictures": 0, **dict.fromkeys(counts, 1)}.items():
             value = getattr(self, key)
             if value is not None and value < least:
                 raise RunError(f"{key}={value} does not fit: the least is {least}")
         if self.clip_norm is not None and not self.clip_norm > 0:
             raise RunError(f"clip_norm={self.clip_norm} does not fit: it must be above 0")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise RunError(f"ema={self.ema} does not fit: it must be above 0 and below 1, such as 0.999")
         if not self.s2_range[0] < self.s2_range[1]:
             raise RunError(f"s2_range={self.s2_range} does not fit: the first value must be the lower one")
 
 
 HOW_IT_RUNS: Final = ("workers", "compile", "channels_last", "checkpoint_every_steps", "log_every_steps", "pictures")
 """Settings that change how a training runs, not what it learns."""
-CHANGEABLE: Final = ("epochs", "max_steps", *HOW_IT_RUNS)
+CHANGEABLE: Final = ("epochs", "max_steps", "patience", *HOW_IT_RUNS)
 """What may be set anew when a run is resumed: how long it goes on and how it runs."""
 
 

@@ -9,11 +9,10 @@ is a function of (seed, epoch), and torch's random numbers are seeded anew at ea
 """
 
 import contextlib
-import dataclasses
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -28,13 +27,15 @@ from ..data.loader import EpochBatches, make_loader, to_network
 from ..data.patches import RawBatch
 from ..hardware import choose_hardware, default_workers, explain_failure, numerics, part_from_others, seed_step
 from ..processes import is_first_process
-from ..runs import checkpoint
-from ..runs.folder import CHECKPOINTS, claim_folder, clear, occupied
+from ..runs.folder import claim_folder, clear, occupied
 from ..runs.record import RunRecord, RunResult, kept_record
 from ..translator import TrainingProgress
 from . import setup
+from .average import begin_average
 from .log import LossMeter, RunLog
-from .start import Start, find_earlier, start_new, start_resumed
+from .saving import Saving
+from .selection import score
+from .start import Datasets, Start, all_is_trained, find_earlier, has_lost_patience, start_new, start_resumed
 from .updates import Updates
 from .validation import draw, validate
 
@@ -43,11 +44,12 @@ logging.getLogger("lightning_fabric").setLevel(logging.getLogger().level)  # imp
 
 def train(
     network: str,
-    dataset: str | Path | None,
+    datasets: Datasets | None,
     *,
     settings: Mapping[str, str] | None = None,
     out: Path | None = None,
     resume: Path | None = None,
+    init: Path | None = None,
     device: str = "auto",
     devices: int | None = None,
     precision: str | None = None,
@@ -57,10 +59,11 @@ def train(
 
     Args:
         network: A network of the zoo, or an alias.
-        dataset: Folder made by `s1s2 build`; may be None when a run goes on.
+        datasets: Folder or URL made by `s1s2 build`, or several; may be None when a run goes on.
         settings: `key=value` settings of the loop and of the network, as typed.
         out: Folder of a new run; none takes the first free `runs/<network>-<n>`.
         resume: Folder of a run, or of one of its checkpoints, to go on from.
+        init: Folder of a run, or of one of its checkpoints, whose weights a new run starts from; of a run, the best.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         devices: Processes on this machine; none means 1, or what torchrun started.
         precision: `32-true`, `bf16-mixed` or `16-mixed`; none means that of the run that goes on, for a new one bf16-mixed
@@ -69,21 +72,28 @@ def train(
 
     Raises:
         RunError: An argument does not fit, a loss is no number, or memory is too small.
-        DatasetError: The dataset is missing or damaged.
+        DatasetError: A dataset is missing or damaged.
     """
     # What is trained on which devices, checked before anything is written.
     if resume is not None and out is not None:
         raise RunError("--out and --resume contradict each other: a resumed run stays in its folder")
+    if resume is not None and init is not None:
+        raise RunError("--init and --resume contradict each other: a resumed run goes on with its own weights")
     earlier = None if resume is None else find_earlier(resume)
     hardware = choose_hardware(device, devices, precision, kept=earlier.record.last_precision if earlier else None)
     if earlier is not None:
-        start = start_resumed(network, earlier, dataset, settings or {})
-    elif dataset is None:
+        start = start_resumed(network, earlier, datasets, settings or {})
+    elif not datasets:
         raise RunError("no dataset given: name one with --data")
     else:
-        start = start_new(network, dataset, settings or {})
-    size = start.translator.config.batch_size
-    batches = EpochBatches(start.train_data, batch_size=size, seed=start.training.seed, world_size=hardware.processes)
+        start = start_new(network, datasets, settings or {}, init)
+    batches = EpochBatches(
+        start.train_data,
+        batch_size=start.translator.config.batch_size,
+        seed=start.training.seed,
+        world_size=hardware.processes,
+        accumulate=start.training.accumulate,
+    )
     record = setup.begin_record(start, hardware)
     fabric = setup.make_fabric(hardware)
 
@@ -133,12 +143,12 @@ class _Loop:
         self.training, self.position = start.training, start.position
         cuda = fabric.device.type == "cuda"
 
-        # Weights, and their layout: before optimizer state is laid out like them.
+        # Weights, and their layout: before their average and optimizer state are laid out like them.
         self.translator = start.translator.to(fabric.device)
-        if cuda if self.training.channels_last is None else self.training.channels_last:
+        if self.training.channels_last:
             for part in self.translator.parts:
                 getattr(self.translator, part).to(memory_format=torch.channels_last)
-
+        self.average = begin_average(start)
         self.updates = Updates(fabric, start)
 
         # Data.
@@ -152,6 +162,7 @@ class _Loop:
         self.meter = LossMeter(start.train_data.samples, fabric.device, self._gather)
         self.check_each_loss = fabric.world_size == 1 and not cuda
         self.log: RunLog | None = None
+        self.saving: Saving | None = None
         self.logged_at = (time.monotonic(), self.position.step)
 
     # ---- The loop -------------------------------------------------------------------------------------------------
@@ -159,14 +170,24 @@ class _Loop:
     def run(self) -> RunResult:
         """Train to the end."""
         if self.fabric.is_global_zero:
-            self._complete_best()
+            self.saving = Saving(self.folder, self.start, self.updates, self.average)
             self._open_log()
         with self.log or contextlib.nullcontext():
-            while self.position.epoch < self.translator.config.epochs and self.position.step != self.training.max_steps:
+            while not (ended := all_is_trained(self.position, self.translator.config.epochs, self.training)):
+                if has_lost_patience(self.position, self.training):
+                    break
                 self._train_epoch()
                 self._end_epoch()
-        at = self.position
-        return RunResult(run=self.folder, steps=at.step, epochs=at.epoch, best_l1=at.best_value, best_step=at.best_step)
+        at, figure = self.position, self.start.selection
+        return RunResult(
+            run=self.folder,
+            steps=at.step,
+            epochs=at.epoch,
+            best_l1=at.best_value if figure.name == "l1" else None,
+            best_step=at.best_step,
+            best={} if at.best_value is None else {figure.name: at.best_value},
+            stopped_early=None if ended else f"no better val {figure.shown} in {at.epochs_since_best} epochs",
+        )
 
     def _train_epoch(self) -> None:
         """Train on the batches that are left of an epoch."""
@@ -174,8 +195,8 @@ class _Loop:
         self.batches.epoch, self.batches.first = self.position.epoch, self.position.samples_in_epoch
         every = self.training.checkpoint_every_steps
         self.translator.train()
-        for raw in self.loader:
-            self._step(raw)
+        for raws in zip(*[iter(self.loader)] * self.training.accumulate, strict=True):
+            self._step(raws)
             used = self.position.samples_in_epoch + self.batches.step_samples
             self.position = replace(self.position, step=self.position.step + 1, samples_in_epoch=used)
             if self.position.step % self.training.log_every_steps == 0:
@@ -187,21 +208,24 @@ class _Loop:
                 self._save(best=False)
         self._log_losses()
 
-    def _step(self, raw: RawBatch) -> None:
-        """Train on one batch: every loss that the network yields updates its part before the network goes on."""
-        step = self.position.step
-        self.meter.begin_step(step, raw["sample"])
-        batch = to_network(self.start.train_data, raw, self.fabric.device, paired=self.translator.task.paired)
+    def _step(self, raws: Sequence[RawBatch]) -> None:
+        """Train on the batches of one step."""
+        data, step = self.start.train_data, self.position.step
+        self.meter.begin_step(step, torch.cat([raw["sample"] for raw in raws]))
+        batches = [to_network(data, raw, self.fabric.device, paired=self.translator.task.paired) for raw in raws]
         self.translator.progress = self._progress()
         self.updates.begin_step()
         seed_step(self.training.seed, self.fabric.global_rank, step, self.fabric.device)
-        for part, loss in self.translator.training_step(batch):
-            self.meter.add(step, f"{part}_loss", loss)
-            if self.check_each_loss:
-                self.meter.check()
-            self.updates.take(part, loss)
-        for name, value in self.translator.logged.items():
-            self.meter.add(step, name, value)
+        for logged in self.updates.step(batches, self._note_loss):
+            for name, value in logged.items():
+                self.meter.add(step, name, value)
+        if self.average is not None:
+            self.average.update(step)
+
+    def _note_loss(self, part: str, loss: Tensor) -> None:
+        self.meter.add(self.position.step, f"{part}_loss", loss)
+        if self.check_each_loss:
+            self.meter.check()
 
     def _progress(self) -> TrainingProgress:
         """Return where the step to come stands in the whole training, whatever number of processes takes it."""
@@ -215,25 +239,27 @@ class _Loop:
         Saving comes last: a run that goes on from a checkpoint makes up for nothing before it.
         """
         trained = self.position
-        improved = self._validate()
+        with contextlib.nullcontext() if self.average is None else self.average.in_place():
+            improved = self._validate()
+            self._draw()
         # The checkpoint stands at the beginning of the next epoch, unless this one was cut short.
         if not self.batches.left(trained.samples_in_epoch):
-            self.position = replace(self.position, epoch=trained.epoch + 1, samples_in_epoch=0)
-        if self.log is not None and self.training.pictures:
-            data = self.start.val_data or self.start.train_data
-            for name, png in draw(self.translator, data, self.fabric.device, self.training.pictures):
-                self.log.picture(name, trained, png)
+            since_best = 0 if improved else self.position.epochs_since_best + 1
+            self.position = replace(
+                self.position, epoch=trained.epoch + 1, samples_in_epoch=0, epochs_since_best=since_best
+            )
         self._save(best=improved)
         self.logged_at = (time.monotonic(), self.position.step)
 
     # ---- What the loop does now and then --------------------------------------------------------------------------
 
     def _open_log(self) -> None:
-        epochs = self.translator.config.epochs
+        epochs, figure = self.translator.config.epochs, self.start.selection
         self.log = RunLog(
             self.folder, position=self.position, total_steps=self.last_step, epochs=epochs, quiet=self.quiet
         )
-        best = "by lowest val L1" if self.start.val_data else "the last one, as the dataset has no val split"
+        by_val = f"by {figure.way} val {figure.shown}"
+        best = by_val if self.start.val_data else "the last one, as the dataset has no val split"
         self.log.say(f"{self.folder}: {self.last_step} steps on {self.fabric.device}; best checkpoint {best}")
 
     def _log_losses(self) -> None:
@@ -249,56 +275,32 @@ class _Loop:
 
     def _validate(self) -> bool:
         """Score the val split; return whether it was the best so far, or whether there is none to say otherwise."""
-        data = self.start.val_data
-        if data is None:
+        start, selection = self.start, self.start.selection
+        if start.val_data is None:
             return True
-        found = validate(
-            self.translator,
-            data,
-            self.fabric.device,
-            rank=self.fabric.global_rank,
-            world_size=self.fabric.world_size,
-            add_up=self._add_up,
-        )
+        share = {"rank": self.fabric.global_rank, "world_size": self.fabric.world_size}
+        found = validate(self.translator, start.val_data, self.fabric.device, **share, add_up=self._add_up)
+        if start.scored_data is not None:
+            found[selection.name] = score(self.translator, start.scored_data, self.fabric.device, selection, **share)
         if self.log is not None:
-            self.log.validated(self.position, dataclasses.asdict(found))
-        improved = self.position.best_value is None or found.l1 < self.position.best_value
+            self.log.validated(self.position, found)
+        value = found[selection.name]
+        improved = selection.is_better(value, than=self.position.best_value)
         if improved:
-            self.position = replace(self.position, best_value=found.l1, best_step=self.position.step)
+            self.position = replace(self.position, best_value=value, best_step=self.position.step, epochs_since_best=0)
         return improved
 
-    def _save(self, *, best: bool) -> None:
-        """Replace `checkpoints/last`, and make `best` the same if it is."""
-        remembered = {key: self._gather(value) for key, value in self.translator.training_state.items()}
-        if not self.fabric.is_global_zero:
+    def _draw(self) -> None:
+        if self.log is None or not self.training.pictures:
             return
-        folder = self.folder / CHECKPOINTS
-        try:
-            checkpoint.save(
-                folder / "last",
-                network=self.start.network,
-                translator=self.translator,
-                optimizers=self.updates.plain,
-                scaling=self.start.scaling,
-                position=self.position,
-                precision_state=self.fabric.strategy.precision.state_dict(),
-                training_state=remembered,
-            )
-            if best:
-                checkpoint.copy(folder / "last", folder / "best")
-        except OSError as error:
-            raise RunError(
-                f"{folder} cannot be written ({error.strerror or error}); the checkpoint there is still the previous one; "
-                f"make room and go on with --resume {self.folder}"
-            ) from error
+        data = self.start.val_data or self.start.train_data
+        for name, png in draw(self.translator, data, self.fabric.device, self.training.pictures):
+            self.log.picture(name, self.position, png)
 
-    def _complete_best(self) -> None:
-        """Make up for a kill between the writing of `last`, the best so far, and of `best`."""
-        source, best = self.start.checkpoint_folder, self.folder / CHECKPOINTS / "best"
-        for kept in (self.folder / CHECKPOINTS / "last", best):
-            checkpoint.sweep(kept)
-        if source not in (None, best) and self.position.step == self.position.best_step:
-            checkpoint.copy(source, best)
+    def _save(self, *, best: bool) -> None:
+        remembered = {key: self._gather(value) for key, value in self.translator.training_state.items()}
+        if self.saving is not None:
+            self.saving.save(self.position, remembered, best=best)
 
     # ---- Between processes ----------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 def note_changes(start: Start, hardware: Hardware) -> None:
     """Say what is another way from now on in a run that goes on: it will not end as it would have."""
-    record, size = start.record, start.translator.config.batch_size
+    record, size = start.record, start.translator.config.batch_size * start.training.accumulate
     if record is None:
         return
     if hardware.precision != record.last_precision:
@@ -120,6 +120,12 @@ def begin_record(start: Start, hardware: Hardware) -> RunRecord:
             result={},
         )
     data = {"train": start.train_data, "val": start.val_data}
+    several, figure = len(start.datasets) > 1, start.selection
+    best_by = (
+        f"{figure.way} {figure.shown} on the val split"
+        if start.val_data
+        else "last epoch: the dataset has no val split"
+    )
     return RunRecord(
         network=start.network,
         seed=start.training.seed,
@@ -127,10 +133,11 @@ def begin_record(start: Start, hardware: Hardware) -> RunRecord:
         config=config,
         training=start.training,
         scaling=start.scaling,
-        dataset=start.dataset,
-        dataset_sha256=start.dataset_sha256,
+        dataset=tuple(start.datasets) if several else next(iter(start.datasets)),
+        dataset_sha256=tuple(start.datasets.values()) if several else next(iter(start.datasets.values())),
         samples={name: len(samples) for name, samples in data.items() if samples is not None},
-        best_by="lowest L1 on the val split" if start.val_data else "last epoch: the dataset has no val split",
+        best_by=best_by,
+        init=start.init,
         pixel_sizes_m=start.pixel_sizes_m,
         started_at=now(),
         **here,

@@ -1,26 +1,34 @@
-"""What a run starts from: a fresh network, or the checkpoint of an earlier run; and the data it trains on."""
+"""What a run starts from: a fresh network, weights of another run, or its own checkpoint; and the data it trains on."""
 
 import dataclasses
+import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import torch
 
 from s1s2pairs.dataset.dataset import Dataset, open_dataset
-from s1s2pairs.errors import RunError
+from s1s2pairs.errors import DatasetError, RunError
 
 from .. import zoo
 from ..data.dataset import PairDataset
+from ..evaluate.entries import scored_task
 from ..runs import checkpoint, loading
 from ..runs.checkpoint import Checkpoint, Position
-from ..runs.record import RUN_FILE, RunRecord, check_same_dataset, read_record
+from ..runs.record import RUN_FILE, RunRecord, check_same_datasets, read_record
 from ..runs.settings import CHANGEABLE, TrainSettings, split
+from ..runs.tensors import file_sha256
 from ..scaling import Scaling
 from ..translator import Translator
+from .selection import Selection, select_by
 
 logger = logging.getLogger(__name__)
+
+Datasets: TypeAlias = str | Path | Sequence[str | Path]
+"""Folder or URL of one built dataset, or of several."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,16 +38,22 @@ class Start:
     network: str
     """The network's file name in the zoo."""
     translator: Translator
-    """On the CPU, with fresh weights from the seed, or with the checkpoint's."""
+    """On the CPU, with fresh weights from the seed, or with those of a checkpoint."""
     training: TrainSettings
     scaling: Scaling
-    dataset: str
-    dataset_sha256: str
+    datasets: dict[str, str]
+    """SHA-256 of the index of each dataset, by its path."""
     train_data: PairDataset
     val_data: PairDataset | None
-    """None when the dataset has no val split."""
+    """None when no dataset has a val split."""
+    selection: Selection
+    """What chooses the best checkpoint."""
+    scored_data: PairDataset | None
+    """The val split as the evaluation reads it; None where it is not needed to choose the best checkpoint."""
     pixel_sizes_m: tuple[float, ...]
     """Of the training patches, metres, ascending."""
+    init: dict[str, Any] | None = None
+    """Where the weights of a run that begins are from, see `RunRecord`."""
     position: Position = dataclasses.field(default_factory=Position)
     run: Path | None = None
     """Folder of the run that goes on, or starts anew in it; None for a new one."""
@@ -49,18 +63,44 @@ class Start:
     """What the run that goes on wrote of itself; None for one that begins."""
 
 
-def start_new(network: str, dataset: str | Path, given: Mapping[str, str]) -> Start:
-    """Prepare a run from nothing.
+def start_new(network: str, datasets: Datasets, given: Mapping[str, str], init: Path | None = None) -> Start:
+    """Prepare a run from nothing, or from the weights of another run.
+
+    Args:
+        network: A network of the zoo, or an alias.
+        datasets: What to train on.
+        given: Settings.
+        init: Run, or checkpoint of one, whose weights are the first; of a run, the best.
 
     Raises:
-        RunError: Unknown network or setting, wrong value; the dataset lacks what the network needs.
-        DatasetError: The dataset is missing or damaged.
+        RunError: Unknown network or setting, wrong value; the dataset lacks what the network needs; the weights of `init` do
+            not fit.
+        DatasetError: A dataset is missing or damaged.
     """
     info = zoo.resolve(network)
     training, theirs = split(info, given)
     torch.manual_seed(training.seed)
-    translator = info.make(theirs)
-    return _with_data(info.name, translator, training, Scaling(s2_range=training.s2_range), dataset)
+    translator, scaling = info.make(theirs), Scaling(s2_range=training.s2_range)
+    origin = None if init is None else _take_weights(loading.find(init, "best"), translator, scaling)
+    return replace(_with_data(info.name, translator, training, scaling, datasets), init=origin)
+
+
+def _take_weights(folder: Path, translator: Translator, scaling: Scaling) -> dict[str, Any]:
+    """Give a new network the weights with which a checkpoint predicts; return what `run.json` says of them."""
+    saved = checkpoint.read(folder)
+    file = saved.predicts
+    translator.load_state_dict(loading.read_weights(folder, saved, translator, file))
+    others = {"task": (saved.task, dataclasses.asdict(translator.task)), "scaling": (saved.scaling, scaling)}
+    for what, (before, now) in others.items():
+        if _plain(before) != _plain(now):
+            logger.warning("%s was trained with another %s: %s instead of %s.", folder, what, before, now)
+    return {
+        "checkpoint": str(folder.resolve()),
+        "network": saved.network,
+        "step": saved.position.step,
+        "file": file,
+        "sha256": file_sha256(folder / saved.files[file]),
+    }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,18 +129,18 @@ def find_earlier(path: Path) -> Earlier:
     return Earlier(run=run, record=read_record(run), checkpoint_folder=folder)
 
 
-def start_resumed(network: str, earlier: Earlier, dataset: str | Path | None, given: Mapping[str, str]) -> Start:
+def start_resumed(network: str, earlier: Earlier, datasets: Datasets | None, given: Mapping[str, str]) -> Start:
     """Prepare to go on with a run, or to start it anew if it has no checkpoint yet.
 
     Args:
         network: The network, or alias, the run is expected to train.
         earlier: The run.
-        dataset: Where the dataset is now; none means where it was.
+        datasets: Where the datasets are now, in the order of the run; none means where they were.
         given: Settings to change; only those that decide how long and how it runs.
 
     Raises:
         RunError: The checkpoint is damaged or of another network, or a setting cannot be changed any more.
-        DatasetError: The dataset is missing, damaged, or not the one the run began with.
+        DatasetError: A dataset is missing, damaged, or not the one the run began with.
     """
     run, folder, record = earlier.run, earlier.checkpoint_folder, earlier.record
     saved = None if folder is None else checkpoint.read(folder)
@@ -116,20 +156,50 @@ def start_resumed(network: str, earlier: Earlier, dataset: str | Path | None, gi
     torch.manual_seed(training.seed)
     translator = info.make({**(saved or record).config, **theirs})
     if saved is None or folder is None:
-        start = _with_data(info.name, translator, training, record.scaling, dataset or record.dataset)
-        check_same_dataset(record, start.dataset_sha256, start.dataset)
-        return replace(start, run=run)
-    loading.load_weights(folder, saved, translator)
+        start = _with_data(info.name, translator, training, record.scaling, datasets or record.datasets)
+        check_same_datasets(record, start.datasets)
+        return replace(start, run=run, init=_take_weights_again(record, translator))
+    translator.load_state_dict(loading.read_weights(folder, saved, translator, "weights"))
     position = _counted_in_samples(saved.position, translator.config.batch_size, record)
-    ended = position.epoch >= translator.config.epochs or position.step >= (training.max_steps or position.step + 1)
-    if ended and record.status == "finished":  # a run killed after its last step has still to say so
-        raise RunError(
-            f"{run} is finished after {position.step} steps, {position.epoch} epochs; train on with --set epochs=N or "
-            "--set max_steps=N above that"
-        )
-    start = _with_data(info.name, translator, training, saved.scaling, dataset or record.dataset)
-    check_same_dataset(record, start.dataset_sha256, start.dataset)
+    if record.status == "finished":  # a run killed after its last step has still to say so
+        _refuse_ended(run, position, translator.config.epochs, training)
+    start = _with_data(info.name, translator, training, saved.scaling, datasets or record.datasets)
+    check_same_datasets(record, start.datasets)
     return replace(start, position=position, run=run, checkpoint_folder=folder, checkpoint=saved, record=record)
+
+
+def _take_weights_again(record: RunRecord, translator: Translator) -> dict[str, Any] | None:
+    if record.init is None:
+        return None
+    init = _take_weights(Path(record.init["checkpoint"]), translator, record.scaling)
+    if init != record.init:
+        raise RunError(
+            f"{init['checkpoint']} has changed since this run took its first weights there: expected step "
+            f"{record.init['step']}, SHA-256 {record.init['sha256'][:12]}, found step {init['step']}, {init['sha256'][:12]}; "
+            "train anew"
+        )
+    return init
+
+
+def all_is_trained(position: Position, epochs: int, training: TrainSettings) -> bool:
+    """Return whether a run has had all its epochs or steps."""
+    return position.epoch >= epochs or (training.max_steps is not None and position.step >= training.max_steps)
+
+
+def has_lost_patience(position: Position, training: TrainSettings) -> bool:
+    """Return whether so many epochs have brought no better figure that a run stops."""
+    return training.patience is not None and position.epochs_since_best >= training.patience
+
+
+def _refuse_ended(run: Path, position: Position, epochs: int, training: TrainSettings) -> None:
+    done = f"{run} is finished after {position.step} steps, {position.epoch} epochs"
+    if all_is_trained(position, epochs, training):
+        raise RunError(f"{done}; train on with --set epochs=N or --set max_steps=N above that")
+    if has_lost_patience(position, training):
+        raise RunError(
+            f"{done}, the last {position.epochs_since_best} no better than the one before; train on with --set patience=N "
+            "above that, or patience=none"
+        )
 
 
 def _refuse_other_network(
@@ -154,31 +224,72 @@ def _counted_in_samples(position: Position, batch_size: int, record: RunRecord) 
 
 
 def _with_data(
-    name: str, translator: Translator, training: TrainSettings, scaling: Scaling, dataset: str | Path
+    name: str, translator: Translator, training: TrainSettings, scaling: Scaling, datasets: Datasets
 ) -> Start:
-    opened, task = open_dataset(dataset), translator.task
-    train_data = PairDataset(opened, task, split="train", scaling=scaling, orders=training.orders, crop=training.crop)
+    opened, task, selection = _open(datasets), translator.task, select_by(training.select)
+    with_val = [dataset for dataset in opened if "val" in set(dataset.index["split"])]
+    _say_who_has_no_val_split(opened, with_val, training)
+    how: dict[str, Any] = {"scaling": scaling, "orders": training.orders}
+    train_data = PairDataset(opened, task, split="train", crop=training.crop, **how)
     translator.check_patch(train_data.batch([0], [(0, 0)] if training.crop else None))
-    val_data = None
-    if "val" in set(opened.index["split"]):
-        val_data = PairDataset(opened, task, split="val", scaling=scaling, orders=training.orders)
+    val_data = PairDataset(with_val, task, split="val", **how) if with_val else None
+    if val_data is not None:
         translator.check_patch(val_data.batch([0]))
-    else:
-        logger.warning("%s has no val split: checkpoints/best will be the last one, never chosen on test.", dataset)
+    scored_data = None
+    if selection.key is not None:
+        scored_data = PairDataset(with_val, scored_task(task), split="val", **how)
+        selection.check(scored_data)
     return Start(
         network=name,
         translator=translator,
         training=training,
         scaling=scaling,
-        dataset=opened.storage.address,
-        dataset_sha256=opened.sha256,
+        datasets={dataset.storage.address: dataset.sha256 for dataset in opened},
         train_data=train_data,
         val_data=val_data,
+        selection=selection,
+        scored_data=scored_data,
         pixel_sizes_m=_pixel_sizes(opened),
     )
 
 
-def _pixel_sizes(dataset: Dataset) -> tuple[float, ...]:
+def _open(datasets: Datasets) -> list[Dataset]:
+    """Open datasets, each once."""
+    opened = [open_dataset(path) for path in ([datasets] if isinstance(datasets, str | Path) else datasets)]
+    for place, dataset in enumerate(opened):
+        twin = next((other for other in opened[:place] if other.sha256 == dataset.sha256), None)
+        if twin is not None:
+            raise DatasetError(
+                f"{dataset.storage.address} and {twin.storage.address} are the same dataset; give each once with --data"
+            )
+    return opened
+
+
+def _say_who_has_no_val_split(opened: Sequence[Dataset], with_val: Sequence[Dataset], training: TrainSettings) -> None:
+    """Warn of datasets without one, or refuse settings that need one.
+
+    Raises:
+        RunError: No dataset has a val split, and a setting asks to choose by it.
+    """
+    asked = [f"select={training.select}"] if training.select != "l1" else []
+    asked += [f"patience={training.patience}"] if training.patience is not None else []
+    if asked and not with_val:
+        raise RunError(
+            f"{' and '.join(asked)} cannot be: {', '.join(dataset.storage.address for dataset in opened)} has no val split to "
+            "look at; build the dataset with one"
+        )
+    for dataset in opened:
+        if not any(dataset is other for other in with_val):
+            meant = "is chosen by the other datasets" if with_val else "will be the last one"
+            logger.warning("%s has no val split: checkpoints/best %s, never on test.", dataset.storage.address, meant)
+
+
+def _pixel_sizes(datasets: Sequence[Dataset]) -> tuple[float, ...]:
     """Return the pixel sizes of the training patches; a build lays them in UTM, so that they are square and in metres."""
-    transforms = dataset.index.loc[dataset.index["split"] == "train", "transform"]
+    transforms = [one for data in datasets for one in data.index.loc[data.index["split"] == "train", "transform"]]
     return tuple(sorted({round(abs(float(transform[0])), 6) for transform in transforms}))
+
+
+def _plain(value: object) -> object:
+    """Return a value as JSON holds it, so that lists and tuples compare."""
+    return json.loads(json.dumps(value, default=dataclasses.asdict))

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,15 +15,6 @@ from ..pictures import draw_sample
 from ..translator import Translator
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Validation:
-    """Means over the images of a split, on the network's scale of [-1, 1], valid pixels only."""
-
-    l1: float
-    """Mean absolute error; the lowest chooses the best checkpoint."""
-    psnr_db: float
-
-
 @torch.no_grad()
 def validate(
     translator: Translator,
@@ -34,7 +24,7 @@ def validate(
     rank: int,
     world_size: int,
     add_up: Callable[[Tensor], Tensor],
-) -> Validation:
+) -> dict[str, float]:
     """Score a translator; it is left in evaluation mode.
 
     Args:
@@ -44,6 +34,10 @@ def validate(
         rank: Number of this process.
         world_size: Number of processes; each scores its share.
         add_up: Sums a tensor over all processes.
+
+    Returns:
+        `l1`, the mean absolute error, and `psnr_db`: means over the images of the split, on the network's scale of [-1, 1],
+        valid pixels only.
 
     Raises:
         RunError: No image has a valid pixel, or the error is no finite number.
@@ -66,7 +60,7 @@ def validate(
             f"validation gives no number: L1 sum {absolute_sum} over {images:.0f} images with valid pixels; look at the val "
             "split with `s1s2 report`, lower --set learning_rate, or use --precision 32-true"
         )
-    return Validation(l1=absolute_sum / images, psnr_db=decibel_sum / images)
+    return {"l1": absolute_sum / images, "psnr_db": decibel_sum / images}
 
 
 @torch.no_grad()

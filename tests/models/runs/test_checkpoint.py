@@ -205,7 +205,7 @@ def test_a_flipped_byte_is_noticed_by_whoever_loads_the_file(run: Path, kind: st
     path.write_bytes(content)
     saved, (translator, optimizers) = checkpoint.read(folder), trained(seed=1)
     load = {
-        "weights": lambda: loading.load_weights(folder, saved, translator),
+        "weights": lambda: loading.read_weights(folder, saved, translator, "weights"),
         "optimizers": lambda: loading.load_optimizers(folder, saved, optimizers),
     }[kind]
     with refuses(RunError, path, "SHA-256"):
@@ -317,7 +317,7 @@ def test_weights_of_another_network_are_refused(run: Path) -> None:
     wider = zoo.create("toy", {"width": "5"})
     folder = run / "checkpoints/best"
     with refuses(RunError, folder, "toy", "discriminator.0.weight", "(4, 4, 4, 4)", "(5, 4, 4, 4)"):
-        loading.load_weights(folder, checkpoint.read(folder), wider)
+        loading.read_weights(folder, checkpoint.read(folder), wider, "weights")
 
 
 def test_optimizers_of_another_network_are_refused(run: Path) -> None:
