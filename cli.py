@@ -64,6 +64,7 @@ Source = Annotated[
 RadarSource = Annotated[
     str | None, typer.Option(help="Another source for the radar images; else --source has both.", show_default=False)
 ]
+Which = Annotated[Literal["best", "last"], typer.Option(help="Checkpoint of the run.")]
 Device = Annotated[str, typer.Option(help="auto (CUDA where there is one, else the CPU), cuda or cpu.")]
 
 
@@ -273,7 +274,14 @@ def networks(
 @app.command()
 def train(
     network: Annotated[str, typer.Argument(help="Network or alias; `s1s2 networks` lists them.", show_default=False)],
-    data: Data = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--data",
+            help="Dataset (folder or fsspec URL), repeatable; else the only one under data/.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run; else runs/<network>-<n>.", show_default=False)
     ] = None,
@@ -286,6 +294,10 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(help="Run, or checkpoint of one, to go on from.", show_default=False)
     ] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(help="Run, or checkpoint of one, whose weights a new run starts from.", show_default=False),
+    ] = None,
     device: Device = "auto",
     devices: Annotated[
         int | None, typer.Option(min=1, help="Processes on this machine, one per GPU.", show_default=False)
@@ -296,7 +308,7 @@ def train(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Train a network on a dataset."""
+    """Train a network on one dataset, or on several."""
     from models import network_names, processes
 
     with processes.one_voice():
@@ -311,6 +323,7 @@ def train(
             settings=settings,
             out=out,
             resume=resume,
+            init=init,
             device=device,
             devices=devices,
             precision=precision,
@@ -330,6 +343,7 @@ def evaluate(
             help="Folder of the comparison; else the run's own, or for several runs evaluation/.", show_default=False
         ),
     ] = None,
+    which: Which = "best",
     device: Device = "auto",
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -340,7 +354,7 @@ def evaluate(
     from models.runs.record import default_dataset
 
     bar = _bar(quiet=quiet or as_json)
-    evaluation = measure(runs, data or default_dataset(), split=split, device=device, progress=bar)
+    evaluation = measure(runs, data or default_dataset(), split=split, which=which, device=device, progress=bar)
     folder = write_results(evaluation, out)
     if as_json:
         say((folder / JSON_NAME).read_text(encoding="utf-8"))
@@ -381,6 +395,7 @@ def translate(
             show_default=False,
         ),
     ] = None,
+    which: Which = "best",
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
@@ -389,7 +404,7 @@ def translate(
 
     bar = _bar(quiet=quiet)
     written = predict(
-        run, inputs, out, window=window, overlap=overlap, batch_size=batch_size, device=device,
+        run, inputs, out, which=which, window=window, overlap=overlap, batch_size=batch_size, device=device,
         any_pixel_size=any_pixel_size, dates=dates.split(",") if dates else None, progress=bar,
         note=lambda text: complain(text, quiet=quiet),
     )  # fmt: skip
@@ -400,7 +415,7 @@ def translate(
 def export(
     run: Annotated[Path, typer.Argument(help="A run.", show_default=False)],
     onnx: Annotated[Path, typer.Option(help="ONNX file to write.", show_default=False)],
-    which: Annotated[Literal["best", "last"], typer.Option(help="Checkpoint of the run.")] = "best",
+    which: Which = "best",
     size: Annotated[
         int | None,
         typer.Option(

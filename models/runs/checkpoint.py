@@ -20,7 +20,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
@@ -88,7 +88,7 @@ class Checkpoint:
     """Of each of the files, checked when it is loaded; empty in format 1."""
 
     @property
-    def predicts(self) -> str:
+    def predicts(self) -> Literal["weights", "average"]:
         """Return which of the files holds the weights that predict: their moving average where the run keeps one."""
         return "average" if "average" in self.files else "weights"
 

@@ -116,18 +116,22 @@ def load_translator(
     return Loaded(translator=translator.to(target).eval(), scaling=saved.scaling, checkpoint=saved)
 
 
-def read_weights(folder: Path, checkpoint: Checkpoint, translator: Translator, file: str) -> dict[str, Tensor]:
+def read_weights(
+    folder: Path, checkpoint: Checkpoint, translator: Translator, file: Literal["weights", "average"]
+) -> dict[str, Tensor]:
     """Read weights and buffers that fit a translator whose parts are not wrapped yet.
 
     Args:
         folder: Of the checkpoint.
         checkpoint: What it says of itself.
         translator: What they must fit, by name and shape.
-        file: `weights` or `average`.
+        file: The weights that learn, or their moving average.
 
     Raises:
         RunError: The file is damaged, or the weights belong to another network or another configuration of it.
     """
+    if file not in checkpoint.files:
+        raise RunError(f"{folder / JSON_NAME} names no {file} beside it; use the run's other checkpoint")
     weights = read_tensors(folder / checkpoint.files[file], checkpoint.sha256.get(file))
     own = translator.state_dict()
     wrong = sorted(key for key in own.keys() | weights.keys() if _shape(own, key) != _shape(weights, key))

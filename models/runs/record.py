@@ -29,6 +29,20 @@ GIT_TIMEOUT_S: Final = 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """Weights of another run that were the first of this one."""
+
+    checkpoint: str
+    """Its folder, absolute."""
+    network: str
+    step: int
+    file: Literal["weights", "average"]
+    """Which of its files: the one that predicts."""
+    sha256: str
+    """Of that file."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunRecord:
     """What `run.json` holds."""
 
@@ -57,9 +71,8 @@ class RunRecord:
     """Commit of this code, and whether files differed from it. None outside a git checkout."""
     pixel_sizes_m: tuple[float, ...] = ()
     """Pixel sizes of the training patches, metres, nearly always one; empty in runs begun before this was kept."""
-    init: dict[str, Any] | None = None
-    """Where the first weights came from: `checkpoint`, its `network` and `step`, the `file` in it and its `sha256`. None where
-    they were drawn from the seed."""
+    init: Origin | None = None
+    """Where the first weights came from; None where they were drawn from the seed."""
     resumed: tuple[dict[str, Any], ...] = ()
     """One entry per time the run went on: when, at which step, from which checkpoint, with which versions."""
     status: Literal["running", "finished", "stopped"] = "running"

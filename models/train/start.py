@@ -18,7 +18,7 @@ from ..data.dataset import PairDataset
 from ..evaluate.entries import scored_task
 from ..runs import checkpoint, loading
 from ..runs.checkpoint import Checkpoint, Position
-from ..runs.record import RUN_FILE, RunRecord, check_same_datasets, read_record
+from ..runs.record import RUN_FILE, Origin, RunRecord, check_same_datasets, read_record
 from ..runs.settings import CHANGEABLE, TrainSettings, split
 from ..runs.tensors import file_sha256
 from ..scaling import Scaling
@@ -52,8 +52,8 @@ class Start:
     """The val split as the evaluation reads it; None where it is not needed to choose the best checkpoint."""
     pixel_sizes_m: tuple[float, ...]
     """Of the training patches, metres, ascending."""
-    init: dict[str, Any] | None = None
-    """Where the weights of a run that begins are from, see `RunRecord`."""
+    init: Origin | None = None
+    """Where the weights of a run that begins are from; None for the seed."""
     position: Position = dataclasses.field(default_factory=Position)
     run: Path | None = None
     """Folder of the run that goes on, or starts anew in it; None for a new one."""
@@ -85,7 +85,7 @@ def start_new(network: str, datasets: Datasets, given: Mapping[str, str], init: 
     return replace(_with_data(info.name, translator, training, scaling, datasets), init=origin)
 
 
-def _take_weights(folder: Path, translator: Translator, scaling: Scaling) -> dict[str, Any]:
+def _take_weights(folder: Path, translator: Translator, scaling: Scaling) -> Origin:
     """Give a new network the weights with which a checkpoint predicts; return what `run.json` says of them."""
     saved = checkpoint.read(folder)
     file = saved.predicts
@@ -94,13 +94,13 @@ def _take_weights(folder: Path, translator: Translator, scaling: Scaling) -> dic
     for what, (before, now) in others.items():
         if _plain(before) != _plain(now):
             logger.warning("%s was trained with another %s: %s instead of %s.", folder, what, before, now)
-    return {
-        "checkpoint": str(folder.resolve()),
-        "network": saved.network,
-        "step": saved.position.step,
-        "file": file,
-        "sha256": file_sha256(folder / saved.files[file]),
-    }
+    return Origin(
+        checkpoint=str(folder.resolve()),
+        network=saved.network,
+        step=saved.position.step,
+        file=file,
+        sha256=file_sha256(folder / saved.files[file]),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,15 +168,14 @@ def start_resumed(network: str, earlier: Earlier, datasets: Datasets | None, giv
     return replace(start, position=position, run=run, checkpoint_folder=folder, checkpoint=saved, record=record)
 
 
-def _take_weights_again(record: RunRecord, translator: Translator) -> dict[str, Any] | None:
+def _take_weights_again(record: RunRecord, translator: Translator) -> Origin | None:
     if record.init is None:
         return None
-    init = _take_weights(Path(record.init["checkpoint"]), translator, record.scaling)
+    init = _take_weights(Path(record.init.checkpoint), translator, record.scaling)
     if init != record.init:
         raise RunError(
-            f"{init['checkpoint']} has changed since this run took its first weights there: expected step "
-            f"{record.init['step']}, SHA-256 {record.init['sha256'][:12]}, found step {init['step']}, {init['sha256'][:12]}; "
-            "train anew"
+            f"{init.checkpoint} has changed since this run took its first weights there: expected step {record.init.step}, "
+            f"SHA-256 {record.init.sha256[:12]}, found step {init.step}, {init.sha256[:12]}; train anew"
         )
     return init
 
@@ -256,6 +255,8 @@ def _with_data(
 def _open(datasets: Datasets) -> list[Dataset]:
     """Open datasets, each once."""
     opened = [open_dataset(path) for path in ([datasets] if isinstance(datasets, str | Path) else datasets)]
+    if not opened:
+        raise RunError("no dataset given: name one or more with --data")
     for place, dataset in enumerate(opened):
         twin = next((other for other in opened[:place] if other.sha256 == dataset.sha256), None)
         if twin is not None:

@@ -1,0 +1,13 @@
+"""What the tests of training get."""
+
+from pathlib import Path
+
+import pytest
+
+from .helpers import Toy
+
+
+@pytest.fixture
+def toys(tiny_dataset: Path, tmp_path: Path, toy_networks: Path) -> Toy:  # noqa: ARG001 - puts them into the zoo
+    """A trainer of the toy networks on the tiny dataset."""
+    return Toy(tiny_dataset, tmp_path)
