@@ -229,7 +229,7 @@ def check_same_datasets(record: RunRecord, found: Mapping[str, str]) -> None:
             raise DatasetError(
                 f"{dataset}: its index is not the one this run was trained on (SHA-256 {sha256[:12]}, the run has "
                 f"{wanted[:12]}); restore the dataset, or train anew"
-                + ("; several are given in the order of the run" if len(found) > 1 else "")
+                + ("; several have the order of the run" if len(found) > 1 else "")
             )
 
 

@@ -8,6 +8,6 @@ from .helpers import Toy
 
 
 @pytest.fixture
-def toys(tiny_dataset: Path, tmp_path: Path, toy_networks: Path) -> Toy:  # noqa: ARG001 - puts them into the zoo
+def toys(tiny_dataset: Path, tmp_path: Path, toy_networks: Path) -> Toy:
     """A trainer of the toy networks on the tiny dataset."""
     return Toy(tiny_dataset, tmp_path)

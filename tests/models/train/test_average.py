@@ -60,9 +60,16 @@ def test_a_network_has_its_own_weights_back_whatever_happens() -> None:
     before = {name: weight.clone() for name, weight in network.state_dict().items()}
     with torch.no_grad():
         network.part[0].weight.zero_()
-    with pytest.raises(KeyError), average.in_place():
-        assert torch.equal(network.part[0].weight, before["part.0.weight"])
-        raise KeyError
+    seen = []
+
+    def fail() -> None:
+        with average.in_place():
+            seen.append(network.part[0].weight.clone())
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert torch.equal(seen[0], before["part.0.weight"])
     assert not network.part[0].weight.any()
 
 

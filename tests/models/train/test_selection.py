@@ -37,8 +37,10 @@ def evaluated(run: Path, dataset: Path, metric: str, ground: str) -> float:
     [("psnr", "psnr", "all"), ("psnr_changed", "psnr", "changed"), ("rmse_db_unchanged", "rmse_db", "unchanged"),
      ("kge", "kge", "all"), ("hf_ratio", "hf_ratio", "all")],
 )  # fmt: skip
-def test_best_is_what_the_evaluation_says(toys: Toy, figure: str, metric: str, ground: str) -> None:
-    run = toys("run", select=figure, epochs=4, learning_rate=0.3).run
+@pytest.mark.parametrize("rate", [0.3, 1])
+def test_best_is_what_the_evaluation_says(toys: Toy, figure: str, metric: str, ground: str, rate: float) -> None:
+    """A rate of 0.3 makes it better from epoch to epoch, one of 1 worse."""
+    run = toys("run", select=figure, epochs=4, learning_rate=rate).run
     saved = checkpoint.read(run / "checkpoints/best").position
     assert saved.best_value == pytest.approx(evaluated(run, toys.dataset, metric, ground), rel=1e-6)
     values = figures(run, figure)
@@ -52,9 +54,11 @@ def test_best_is_what_the_evaluation_says(toys: Toy, figure: str, metric: str, g
 
 
 def test_psnr_on_the_networks_scale_chooses_the_highest(toys: Toy) -> None:
-    run = toys("run", select="psnr_db", epochs=4, learning_rate=0.3).run
+    run = toys("run", select="psnr_db", epochs=4, learning_rate=1).run
     values = figures(run, "psnr_db")
-    assert checkpoint.read(run / "checkpoints/best").position.best_step == max(values, key=lambda step: values[step])
+    assert (
+        checkpoint.read(run / "checkpoints/best").position.best_step == max(values, key=lambda step: values[step]) < 16
+    )
     assert record(run)["best_by"] == "highest psnr_db on the val split"
 
 
