@@ -81,6 +81,9 @@ class Translator(nn.Module, abc.ABC):
 
         Before it resumes the step, the loop clears the part's gradients, propagates the loss back and takes one
         optimiser step. Pixels that are not valid have no say in any loss.
+
+        With `accumulate`, the steps on several batches advance side by side, from one update to the next: each yields the
+        same parts in the same order, and nothing is `frozen` while it yields.
         """
 
     def optimizers(self, *, fused: bool) -> dict[str, Optimizer]:

@@ -146,7 +146,7 @@ def test_resumed_run_equals_an_undisturbed_one(toy: Trainer, stopped_after: int)
 
 
 def test_resumed_run_equals_an_undisturbed_one_with_channels_last(toy: Trainer) -> None:
-    """Fused Adam walks weights and state in storage order; CUDA's default layout, tried on the CPU."""
+    """Fused Adam walks weights and state in storage order; a layout meant for CUDA, tried on the CPU."""
     whole = toy("whole", channels_last=True).run
     part = toy("part", channels_last=True, max_steps=4).run
     toy("part", resume=part, max_steps="none")
@@ -318,11 +318,11 @@ def test_16_mixed_clips_and_goes_on_with_its_loss_scale(toy: Trainer, monkeypatc
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("precision", [None, "16-mixed", "32-true"])
 def test_run_on_a_gpu_goes_on_where_it_stopped(tiny_dataset: Path, tmp_path: Path, precision: str | None) -> None:
-    """Defaults of CUDA: bf16-mixed, channels-last, fused Adam, pinned memory."""
+    """Defaults of CUDA: bf16-mixed, fused Adam, pinned memory; and the layout that one may ask for there."""
 
     def run(name: str, resume: Path | None = None, **settings: str) -> Path:
         out = None if resume else tmp_path / name
-        given = {"workers": "2", "pictures": "0", **settings}
+        given = {"workers": "2", "pictures": "0", "channels_last": "true", **settings}
         return train(
             "toy", tiny_dataset, out=out, resume=resume, settings=given, device="cuda", precision=precision, quiet=True
         ).run

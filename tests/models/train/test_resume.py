@@ -143,6 +143,24 @@ class TestAnotherNumberOfProcesses:
         assert "before hashes were kept" in caplog.text
 
 
+def test_a_run_from_before_a_setting_was_there_goes_on_without_it(toy: Trainer) -> None:
+    """`channels_last` could be none, which meant yes on CUDA and no on a CPU."""
+    whole, part = toy("whole").run, toy("part", max_steps=5).run
+    record = json.loads((part / "run.json").read_text())
+    for key in ("accumulate", "ema", "select", "patience"):
+        del record["training"][key]
+    assert record.pop("init") is None
+    assert record["training"]["channels_last"] is False
+    record["training"]["channels_last"] = None
+    (part / "run.json").write_text(json.dumps(record))
+    path = part / "checkpoints/last/checkpoint.json"
+    document = json.loads(path.read_text())
+    assert document["position"].pop("epochs_since_best") == 0
+    path.write_text(json.dumps(document))
+    toy("part", resume=part, max_steps="none")
+    assert_same_run(part, whole, metrics=False)
+
+
 class TestPrecision:
     def test_the_runs_own_is_kept(self, toy: Trainer) -> None:
         whole = toy("whole", precision="bf16-mixed").run
