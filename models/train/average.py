@@ -4,10 +4,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..runs.loading import read_weights
-from ..translator import Translator
 from .start import Start
 
 
@@ -17,7 +16,7 @@ class Average:
     Buffers (batch statistics) are not averaged: the average predicts with those of the latest weights.
     """
 
-    def __init__(self, translator: Translator, ema: float, saved: Mapping[str, Tensor] | None) -> None:
+    def __init__(self, translator: nn.Module, ema: float, saved: Mapping[str, Tensor] | None) -> None:
         """Begin at the present weights, or go on.
 
         Args:

@@ -90,10 +90,11 @@ def _take_weights(folder: Path, translator: Translator, scaling: Scaling) -> Ori
     saved = checkpoint.read(folder)
     file = saved.predicts
     translator.load_state_dict(loading.read_weights(folder, saved, translator, file))
-    others = {"task": (saved.task, dataclasses.asdict(translator.task)), "scaling": (saved.scaling, scaling)}
-    for what, (before, now) in others.items():
-        if _plain(before) != _plain(now):
-            logger.warning("%s was trained with another %s: %s instead of %s.", folder, what, before, now)
+    before = {**saved.task, **dataclasses.asdict(saved.scaling)}
+    now = {**dataclasses.asdict(translator.task), **dataclasses.asdict(scaling)}
+    others = [key for key, value in now.items() if _plain(value) != _plain(before.get(key))]
+    if others:
+        logger.warning("%s was trained with other %s; this run starts from its weights all the same.", folder, others)
     return Origin(
         checkpoint=str(folder.resolve()),
         network=saved.network,
@@ -293,4 +294,4 @@ def _pixel_sizes(datasets: Sequence[Dataset]) -> tuple[float, ...]:
 
 def _plain(value: object) -> object:
     """Return a value as JSON holds it, so that lists and tuples compare."""
-    return json.loads(json.dumps(value, default=dataclasses.asdict))
+    return json.loads(json.dumps(value))

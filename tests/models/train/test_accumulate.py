@@ -99,7 +99,11 @@ def one_step(translator: Translator, batches: list[Batch]) -> dict[str, Tensor]:
     start: Any = SimpleNamespace(translator=translator, training=TrainSettings(), checkpoint=None)
     updates = Updates(Fabric(accelerator="cpu", devices=1), start)
     updates.begin_step()
-    updates.step(batches, lambda part, loss: None)
+
+    def note(*_: object) -> None:
+        assert all(weight.requires_grad for weight in translator.parameters()), "a part is frozen while the step yields"
+
+    updates.step(batches, note)
     return {name: weight.grad for name, weight in translator.named_parameters() if weight.grad is not None}
 
 

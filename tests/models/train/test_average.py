@@ -32,7 +32,7 @@ class WithStatistics(nn.Module):
 def test_it_is_the_formula_and_has_the_latest_buffers(ema: float) -> None:
     torch.manual_seed(0)
     network = WithStatistics()
-    average = Average(network, ema, None)  # type: ignore[arg-type]
+    average = Average(network, ema, None)
     expected = {name: weight.detach().double() for name, weight in network.named_parameters()}
     for step in range(30):
         network.part(torch.randn(2, 2, 8, 8))
@@ -56,7 +56,7 @@ def test_it_is_the_formula_and_has_the_latest_buffers(ema: float) -> None:
 
 def test_a_network_has_its_own_weights_back_whatever_happens() -> None:
     network = WithStatistics()
-    average = Average(network, 0.9, None)  # type: ignore[arg-type]
+    average = Average(network, 0.9, None)
     before = {name: weight.clone() for name, weight in network.state_dict().items()}
     with torch.no_grad():
         network.part[0].weight.zero_()

@@ -11,7 +11,7 @@ import torch
 from models.runs.tensors import file_sha256
 from s1s2pairs.errors import RunError
 from tests.models.conftest import write_dataset
-from tests.refusals import refuses
+from tests.refusals import assert_names, refuses
 
 from .helpers import Toy, assert_close, assert_same, figures, record, tensors
 
@@ -113,8 +113,9 @@ def test_another_scaling_or_task_is_said(toys: Toy, caplog: pytest.LogCaptureFix
         toys("same", init=first, max_steps=1)
         assert caplog.text == ""
         toys("other", init=first, max_steps=1, s2_range="0,0.3", s2_bands="B2,B3")
-    assert "scaling" in caplog.text
-    assert "task" in caplog.text
+    assert_names(
+        caplog.text, first / "checkpoints/best", "sources", "s2_range", but_not=("references", "target", "s1_range")
+    )
 
 
 class TestRefusals:
