@@ -155,7 +155,7 @@ class _Loop:
         workers = default_workers() if self.training.workers is None else self.training.workers
         self.loader = make_loader(start.train_data, batches, workers=workers, pin_memory=cuda)
         epochs_to_come = self.translator.config.epochs - self.position.epoch - 1
-        steps = self.position.step + batches.left(self.position.samples_in_epoch) + epochs_to_come * len(batches)
+        steps = self.position.step + batches.left(self.position.samples_in_epoch) + epochs_to_come * batches.left(0)
         self.last_step = min(steps, self.training.max_steps or steps)
 
         # Losses. To check each costs nothing on a single CPU process, and stops a bad one before it reaches the weights.

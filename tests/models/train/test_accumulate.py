@@ -18,13 +18,14 @@ from models.runs import checkpoint
 from models.runs.settings import TrainSettings
 from models.scaling import Scaling
 from models.task import Batch
+from models.train.loop import train
 from models.train.updates import Updates
 from models.translator import Translator
 from s1s2pairs.errors import RunError
 from tests.models.conftest import write_dataset
 from tests.refusals import refuses
 
-from .helpers import Toy, assert_close, assert_same, figures, tensors
+from .helpers import PLAIN, Toy, assert_close, assert_same, figures, tensors
 from .test_resume import on_two_processes
 
 
@@ -63,6 +64,12 @@ def test_batches_are_parts_of_the_large_one(tiny_dataset: Path, toys: Toy, proce
     assert len(list(small)) == 0
     small.first = 0
     assert len(list(small)) == len(small) == 8 // processes
+
+
+def test_the_log_counts_steps_not_batches(toys: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = PLAIN | {"batch_size": "1", "accumulate": "2"}
+    train("toy", toys.dataset, out=toys.folder / "run", settings=settings, device="cpu")
+    assert "run: 8 steps on cpu" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("stopped_after", [1, 4, 6])
