@@ -1,19 +1,22 @@
 """By which figure of the val split the best checkpoint is chosen, and the evaluation's scores, of which it may be one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, get_args
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from s1s2pairs.errors import RunError
 
 from ..data.dataset import PairDataset
 from ..data.loader import in_order, make_loader, to_network
+from ..data.patches import RawBatch
 from ..evaluate.scores import Ground, ScoreKey, Scores, score_batch
 from ..metrics.names import METRICS, MetricName
 from ..network_names import nearest
+from ..task import Batch
 from ..translator import Prediction, Translator
 
 OF_VALIDATION: Final = {
@@ -59,10 +62,8 @@ class Selection:
         if self.key is None:
             return
         for number in range(len(data)):
-            raw = data.read([number])
-            batch = data.scale(raw)
-            perfect = Prediction(batch[data.task.target.key])
-            found = score_batch(perfect, data.observed(raw), batch, data.task, data.scaling).pool(np.ones(1, np.bool_))
+            perfect = _scores(data, data.read([number]), torch.device("cpu"), lambda batch: batch[data.task.target.key])
+            found = perfect.pool(np.ones(1, np.bool_))
             if self.key not in found:
                 there = sorted(_named(key) for key in found if key.band is None)
                 raise RunError(
@@ -122,12 +123,9 @@ def score(
         RunError: It has no value: a prediction is not finite, or the metric is undefined for it.
     """
     translator.eval()
-    own: list[Scores] = []
     batches = in_order(dataset, translator.config.batch_size, rank=rank, world_size=world_size)
-    for raw in make_loader(dataset, batches, workers=0, pin_memory=False):
-        batch = to_network(dataset, raw, device)
-        observed = dataset.observed(raw).to(device)
-        own.append(score_batch(translator(batch), observed, batch, dataset.task, dataset.scaling))
+    loader = make_loader(dataset, batches, workers=0, pin_memory=False)
+    own = [_scores(dataset, raw, device, lambda batch: translator(batch).mean) for raw in loader]
     scores = Scores.concatenate(_of_all_processes(own, world_size))
     pooled = scores.pool(np.ones(len(scores.samples), np.bool_))
     found = next(value for key, value in pooled.items() if key == selection.key)
@@ -138,6 +136,11 @@ def score(
             "--set select=NAME"
         )
     return found.value
+
+
+def _scores(data: PairDataset, raw: RawBatch, device: torch.device, predict: Callable[[Batch], Tensor]) -> Scores:
+    batch = to_network(data, raw, device)
+    return score_batch(Prediction(predict(batch)), data.observed(raw).to(device), batch, data.task, data.scaling)
 
 
 def _of_all_processes(own: list[Scores], world_size: int) -> Sequence[Scores]:
