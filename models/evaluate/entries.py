@@ -128,6 +128,13 @@ def _scored_dates(task: Task) -> int:
     return max(2, *(1 + date for date in shared_dates(task)))
 
 
+def begin_group(task: Task, scaling: Scaling, *, number: int = 1) -> Group:
+    """Return a group that is to take in a task; `number` counts those that predict the same."""
+    target = scored_target(task)
+    name = f"{target.key} ({', '.join(target.bands)})" + (f", group {number}" if number > 1 else "")
+    return Group(name=name, scaling=scaling, n_dates=_scored_dates(task), target=target)
+
+
 def load_groups(runs: Sequence[Path], which: Literal["best", "last"]) -> list[Group]:
     """Load the runs and put together those that can be scored on the same pixels; a run named twice counts once."""
     runs = list({path.resolve(): path for path in runs}.values())
@@ -138,9 +145,7 @@ def load_groups(runs: Sequence[Path], which: Literal["best", "last"]) -> list[Gr
         group = next((group for group in groups if group.takes(task, run.scaling)), None)
         if group is None:
             target = scored_target(task)
-            number = 1 + sum(other.target == target for other in groups)
-            name = f"{target.key} ({', '.join(target.bands)})" + (f", group {number}" if number > 1 else "")
-            group = Group(name=name, scaling=run.scaling, n_dates=_scored_dates(task), target=target)
+            group = begin_group(task, run.scaling, number=1 + sum(other.target == target for other in groups))
             groups.append(group)
         group.add(entry, run)
     return groups

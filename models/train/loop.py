@@ -34,7 +34,6 @@ from . import setup
 from .average import begin_average
 from .log import LossMeter, RunLog
 from .saving import Saving
-from .selection import score
 from .start import Datasets, Start, all_is_trained, find_earlier, has_lost_patience, start_new, start_resumed
 from .updates import Updates
 from .validation import draw, validate
@@ -280,8 +279,8 @@ class _Loop:
             return True
         share = {"rank": self.fabric.global_rank, "world_size": self.fabric.world_size}
         found = validate(self.translator, start.val_data, self.fabric.device, **share, add_up=self._add_up)
-        if start.scored_data is not None:
-            found[selection.name] = score(self.translator, start.scored_data, self.fabric.device, selection, **share)
+        if start.val_scores is not None:
+            found[selection.name] = start.val_scores.figure(self.translator, self.fabric.device, **share)
         if self.log is not None:
             self.log.validated(self.position, found)
         value = found[selection.name]

@@ -1,22 +1,25 @@
 """By which figure of the val split the best checkpoint is chosen, and the evaluation's scores, of which it may be one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, get_args
+from typing import Final
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from s1s2pairs.dataset.dataset import Dataset
 from s1s2pairs.errors import RunError
 
 from ..data.dataset import PairDataset
 from ..data.loader import in_order, make_loader, to_network
 from ..data.patches import RawBatch
-from ..evaluate.scores import Ground, ScoreKey, Scores, score_batch
+from ..evaluate.entries import begin_group
+from ..evaluate.pooling import GROUNDS, ScoreKey, Scores
+from ..evaluate.scores import score_batch
 from ..metrics.names import METRICS, MetricName
 from ..network_names import nearest
-from ..task import Batch
+from ..scaling import Scaling
+from ..task import Orders, Task
 from ..translator import Prediction, Translator
 
 OF_VALIDATION: Final = {
@@ -50,32 +53,6 @@ class Selection:
         """Return whether a value is better than the best so far; than none, any value is."""
         return than is None or self.metric.better(value) > self.metric.better(than)
 
-    def check(self, data: PairDataset) -> None:
-        """Refuse a figure that the val split cannot have.
-
-        Args:
-            data: The val split, of a task in which changed ground is defined.
-
-        Raises:
-            RunError: The target has no such metric, or no image of the split such ground.
-        """
-        if self.key is None:
-            return
-        for number in range(len(data)):
-            perfect = _scores(data, data.read([number]), torch.device("cpu"), lambda batch: batch[data.task.target.key])
-            found = perfect.pool(np.ones(1, np.bool_))
-            if self.key not in found:
-                there = sorted(_named(key) for key in found if key.band is None)
-                raise RunError(
-                    f"select={self.name} does not fit: a prediction of {data.task.target.key} has {', '.join(there)}"
-                )
-            if found[self.key].n:
-                return
-        raise RunError(
-            f"select={self.name} does not fit: no image of the val split has {self.key.ground} ground to work it out on; "
-            "choose another figure"
-        )
-
 
 def select_by(name: str) -> Selection:
     """Return the figure of a name.
@@ -85,7 +62,7 @@ def select_by(name: str) -> Selection:
     """
     if name in OF_VALIDATION:
         return Selection(name, OF_VALIDATION[name], None)
-    keys = {_named(key): key for key in (ScoreKey(m, ground, None) for m in METRICS for ground in get_args(Ground))}
+    keys = {_named(key): key for key in (ScoreKey(m, ground, None) for m in METRICS for ground in GROUNDS)}
     if name not in keys:
         raise RunError(
             f"select={name} does not fit: there is no such figure.{nearest(name, [*OF_VALIDATION, *keys])} Choose from "
@@ -99,48 +76,87 @@ def _named(key: ScoreKey) -> str:
     return key.metric if key.ground == "all" else f"{key.metric}_{key.ground}"
 
 
-@torch.no_grad()
-def score(
-    translator: Translator,
-    dataset: PairDataset,
-    device: torch.device,
-    selection: Selection,
-    *,
-    rank: int,
-    world_size: int,
-) -> float:
-    """Return what the evaluation would say of a translator, which is left in evaluation mode.
+class ValScores:
+    """The val split as the evaluation scores it."""
 
-    Args:
-        translator: On the device.
-        dataset: The val split, of a task in which changed ground is defined.
-        device: Where to compute.
-        selection: Which figure of the evaluation.
-        rank: Number of this process.
-        world_size: Number of processes; each scores its share.
+    def __init__(
+        self, datasets: Sequence[Dataset], task: Task, selection: Selection, *, scaling: Scaling, orders: Orders
+    ) -> None:
+        """Open the val split of datasets.
 
-    Raises:
-        RunError: It has no value: a prediction is not finite, or the metric is undefined for it.
-    """
-    translator.eval()
-    batches = in_order(dataset, translator.config.batch_size, rank=rank, world_size=world_size)
-    loader = make_loader(dataset, batches, workers=0, pin_memory=False)
-    own = [_scores(dataset, raw, device, lambda batch: translator(batch).mean) for raw in loader]
-    scores = Scores.concatenate(_of_all_processes(own, world_size))
-    pooled = scores.pool(np.ones(len(scores.samples), np.bool_))
-    found = next(value for key, value in pooled.items() if key == selection.key)
-    if found.value is None:
+        Args:
+            datasets: Those that have one.
+            task: Of the network.
+            selection: The figure that is wanted, a metric of the evaluation.
+            scaling: How the network sees images.
+            orders: In which orders the periods of a location are used.
+
+        Raises:
+            RunError: The target has no such metric, or no image of the split such ground.
+        """
+        self._selection, self._task = selection, task
+        self._group = begin_group(task, scaling)
+        self._group.include(task)
+        self._data = PairDataset(datasets, self._group.task, split="val", scaling=scaling, orders=orders)
+        self._check()
+
+    def _check(self) -> None:
+        figure = self._selection
+        for number in range(len(self._data)):
+            perfect = self._score(self._data.read([number]), torch.device("cpu"), None)
+            found = {key: value for key, value in perfect.pool(np.ones(1, np.bool_)).items() if key.band is None}
+            if figure.key not in found:
+                raise RunError(
+                    f"select={figure.name} does not fit: a prediction of {self._task.target.key} has "
+                    f"{', '.join(sorted(map(_named, found)))}"
+                )
+            if found[figure.key].n:
+                return
+        ground = "valid" if figure.key is None or figure.key.ground == "all" else figure.key.ground
         raise RunError(
-            f"{selection.name} has no value on the val split: {int((scores.not_finite > 0).sum())} predictions are not finite, "
-            f"it rests on {found.n} images; lower --set learning_rate, use --precision 32-true, or choose another figure with "
-            "--set select=NAME"
+            f"select={figure.name} does not fit: no image of the val split has {ground} ground; choose another figure"
         )
-    return found.value
 
+    @torch.no_grad()
+    def figure(self, translator: Translator, device: torch.device, *, rank: int, world_size: int) -> float:
+        """Return what the evaluation would say of a translator, which is left in evaluation mode.
 
-def _scores(data: PairDataset, raw: RawBatch, device: torch.device, predict: Callable[[Batch], Tensor]) -> Scores:
-    batch = to_network(data, raw, device)
-    return score_batch(Prediction(predict(batch)), data.observed(raw).to(device), batch, data.task, data.scaling)
+        Args:
+            translator: On the device.
+            device: Where to compute.
+            rank: Number of this process.
+            world_size: Number of processes; each scores its share.
+
+        Raises:
+            RunError: It has no value: a prediction is not finite, or the metric is undefined for it.
+        """
+        translator.eval()
+        batches = in_order(self._data, translator.config.batch_size, rank=rank, world_size=world_size)
+        loader = make_loader(self._data, batches, workers=0, pin_memory=False)
+        scores = Scores.concatenate(
+            _of_all_processes([self._score(raw, device, translator) for raw in loader], world_size)
+        )
+        pooled = scores.pool(np.ones(len(scores.samples), np.bool_))
+        found = next(value for key, value in pooled.items() if key == self._selection.key)
+        if found.value is None:
+            raise RunError(
+                f"{self._selection.name} has no value on the val split: {int((scores.not_finite > 0).sum())} predictions are "
+                f"not finite, it rests on {found.n} images; lower --set learning_rate, use --precision 32-true, or choose "
+                "another figure with --set select=NAME"
+            )
+        return found.value
+
+    def _score(self, raw: RawBatch, device: torch.device, translator: Translator | None) -> Scores:
+        """Score what a translator makes of a batch; without one, a perfect prediction."""
+        data, group, target = self._data, self._group, self._task.target
+        batch = to_network(data, raw, device)
+        observed = {
+            stack.key: data.observed(raw, stack).to(device) for stack in (*data.task.earlier_targets, data.task.target)
+        }
+        mean = batch[group.target.key]
+        if translator is not None:
+            mean = target.pick(translator(group.batch_of(self._task, batch)).mean, group.target.bands)
+        return score_batch(Prediction(mean), observed, batch, data.task, data.scaling)
 
 
 def _of_all_processes(own: list[Scores], world_size: int) -> Sequence[Scores]:

@@ -15,7 +15,6 @@ from s1s2pairs.errors import DatasetError, RunError
 
 from .. import zoo
 from ..data.dataset import PairDataset
-from ..evaluate.entries import scored_task
 from ..runs import checkpoint, loading
 from ..runs.checkpoint import Checkpoint, Position
 from ..runs.record import RUN_FILE, Origin, RunRecord, check_same_datasets, read_record
@@ -23,7 +22,7 @@ from ..runs.settings import CHANGEABLE, TrainSettings, split
 from ..runs.tensors import file_sha256
 from ..scaling import Scaling
 from ..translator import Translator
-from .selection import Selection, select_by
+from .selection import Selection, ValScores, select_by
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +47,8 @@ class Start:
     """None when no dataset has a val split."""
     selection: Selection
     """What chooses the best checkpoint."""
-    scored_data: PairDataset | None
-    """The val split as the evaluation reads it; None where it is not needed to choose the best checkpoint."""
+    val_scores: ValScores | None
+    """The val split as the evaluation scores it; None where it is not needed to choose the best checkpoint."""
     pixel_sizes_m: tuple[float, ...]
     """Of the training patches, metres, ascending."""
     init: Origin | None = None
@@ -235,10 +234,7 @@ def _with_data(
     val_data = PairDataset(with_val, task, split="val", **how) if with_val else None
     if val_data is not None:
         translator.check_patch(val_data.batch([0]))
-    scored_data = None
-    if selection.key is not None:
-        scored_data = PairDataset(with_val, scored_task(task), split="val", **how)
-        selection.check(scored_data)
+    val_scores = None if selection.key is None else ValScores(with_val, task, selection, **how)
     return Start(
         network=name,
         translator=translator,
@@ -248,7 +244,7 @@ def _with_data(
         train_data=train_data,
         val_data=val_data,
         selection=selection,
-        scored_data=scored_data,
+        val_scores=val_scores,
         pixel_sizes_m=_pixel_sizes(opened),
     )
 
