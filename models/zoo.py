@@ -35,7 +35,7 @@ class NetworkInfo:
     """Settings that the alias it was found by stands for."""
 
     def make(self, settings: Mapping[str, object]) -> Translator:
-        """Make the network; settings left out have their defaults.
+        """Make the network; settings left out have their defaults, which is `decay_epochs` in proportion to `epochs`.
 
         Args:
             settings: As a checkpoint or run file holds them, or as typed: a list with commas, as in `s2_bands=B2,B3,B4`.
@@ -49,7 +49,11 @@ class NetworkInfo:
             raise RunError(
                 f"{key}={given[key]} contradicts the alias, which stands for {self.name} with {key}={self.preset[key]}"
             )
-        return self.network(self.config(**parse(self.config, given)))
+        values = parse(self.config, given)
+        if "epochs" in values and "decay_epochs" not in values:  # of a shorter training, the same part
+            published = self.config()
+            values["decay_epochs"] = round(published.decay_epochs * values["epochs"] / published.epochs)
+        return self.network(self.config(**values))
 
     def contradicted_by(self, settings: Mapping[str, object]) -> list[str]:
         """Return the settings that the alias stands for and that are not so here.

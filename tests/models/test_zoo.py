@@ -276,6 +276,15 @@ class TestLearningRates:
             self.factors(warmup_steps=-1)
 
 
+def test_a_shorter_training_falls_over_the_same_part() -> None:
+    assert zoo.create("mccgan", {"width": 2}).config.decay_epochs == 100
+    assert zoo.create("mccgan", {"width": 2, "epochs": "20"}).config.decay_epochs == 10
+    assert zoo.create("mccgan", {"width": 2, "epochs": "20", "decay_epochs": "3"}).config.decay_epochs == 3
+    assert zoo.create("tsgan", {"width": 2, "epochs": "20"}).config.decay_epochs == 0
+    with refuses(RunError, "decay_epochs=30", 20):
+        zoo.create("mccgan", {"width": 2, "epochs": "20", "decay_epochs": "30"})
+
+
 def test_adamw_keeps_the_pull_towards_zero_apart() -> None:
     made = zoo.create("tsgan", {"width": 2, "optimizer": "adamw", "weight_decay": "0.1"}).optimizers(fused=False)
     assert all(type(optimizer) is torch.optim.AdamW for optimizer in made.values())
