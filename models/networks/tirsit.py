@@ -48,7 +48,7 @@ from ..blocks.guided_unet import Guidance, GuidedUNet, mirrored
 from ..blocks.layers import NEGATIVE_SLOPE
 from ..blocks.losses import adversarial_loss, discriminator_loss, masked_l2
 from ..config import NetworkConfig, require_positive, require_share
-from ..missing import is_blank
+from ..missing import BLANK, is_blank
 from ..scaling import change_map
 from ..task import Batch, Stack, Task
 from ..translator import Prediction, TrainingProgress, Translator, frozen
@@ -241,7 +241,7 @@ class Network(Translator):
             loss, logged["uniqueness"] = loss + config.uniqueness_weight * uniqueness, uniqueness
         if config.adversarial_weight:
             condition, valid = torch.cat(changes[: len(pairs)]), valid.repeat(len(pairs), 1, 1, 1)
-            real, fake = (torch.cat(images).masked_fill(~valid, 0.0) for images in (wanted, known))
+            real, fake = (torch.cat(images).masked_fill(~valid, BLANK) for images in (wanted, known))
             if not self._finishing(self.progress):
                 real_logits = self.discriminator(torch.cat([condition, real], dim=1))
                 fake_logits = self.discriminator(torch.cat([condition, fake.detach()], dim=1))
