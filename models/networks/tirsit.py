@@ -281,7 +281,7 @@ class Network(Translator):
     def _translate(self, changes: Sequence[Tensor], guides: Sequence[Tensor]) -> list[Tensor]:
         """Translate several changes of the source to those of the target, as one batch."""
         translated: Tensor = self.generator(torch.cat(list(changes)), torch.cat(list(guides)))
-        return list(translated.chunk(len(changes)))
+        return list(translated.reshape(len(changes), -1, *translated.shape[1:]).unbind())
 
 
 def _mean(losses: Iterable[Tensor]) -> Tensor:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models import zoo
+from models import cost, zoo
 from models.networks import tirsit
 from models.task import Batch
 from models.train.loop import train as train_run
@@ -37,6 +37,13 @@ ENDING = TrainingProgress(step=60, epochs=60.0, share=0.75)
 )
 def test_parameters_at_the_papers_settings(name: str, settings: dict[str, str], counted: tuple[int, ...]) -> None:
     assert tuple(parameters(name, **settings).values()) == counted
+
+
+def test_its_work_for_two_changes_of_50_px() -> None:
+    with torch.device("meta"):
+        model = zoo.create("tirsit")
+        gmac, _ = cost._work(model, cost.random_batch(model.task, side=50, device="meta"))
+    assert gmac == pytest.approx(2 * 0.12, abs=0.01)
 
 
 def test_the_settings_of_both_translations_are_the_papers() -> None:
