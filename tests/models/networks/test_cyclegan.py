@@ -209,7 +209,7 @@ def test_five_steps_equal_those_by_hand(name: str) -> None:
     model = make(name, seed=5, pool_size="3", **settings)
     twin, batch = copy.deepcopy(model), make_batch(model, invalid=True)
     torch.manual_seed(0)
-    train(model, batch, 5)
+    log = train(model, batch, 5)
     torch.manual_seed(0)
     there, back = twin.get_submodule("generators.to_optical"), twin.get_submodule("generators.to_radar")
     judges = [twin.get_submodule(f"{kind}_discriminator") for kind in ("optical", "radar")]
@@ -217,7 +217,7 @@ def test_five_steps_equal_those_by_hand(name: str) -> None:
     optimizers = [torch.optim.Adam(module.parameters(), lr=2e-4, betas=(0.5, 0.999)) for module in modules]
     pools = [_ImagePool(3), _ImagePool(3)]
     images, masks = [batch["s2_t2"], batch["s1_t2"]], [batch.get("target_valid", batch["valid"]), batch["valid"]]
-    for _ in range(5):
+    for step in range(5):
         made = [there(images[1]), back(images[0])]
         again = [there(made[1]), back(made[0])]
         loss = 10 * sum(_apart(again[n], images[n], masks[n]) for n in (0, 1))
@@ -229,13 +229,17 @@ def test_five_steps_equal_those_by_hand(name: str) -> None:
         optimizers[0].zero_grad()
         loss.backward()
         optimizers[0].step()
+        assert log[step]["generators_loss"] == pytest.approx(float(loss.detach()), rel=1e-3)
         for n in (0, 1):
             shown = torch.stack(pools[n].query(list(torch.cat([fakes[n][0].detach(), fakes[n][1]], dim=1))))
             fake, mask = shown[:, :-1], shown[:, -1:]
             optimizers[n + 1].zero_grad()
             real = _judged(judges[n](images[n]), 1, masks[n])
-            (0.5 * (real + _judged(judges[n](fake), 0, mask))).backward()
+            judging = 0.5 * (real + _judged(judges[n](fake), 0, mask))
+            judging.backward()
             optimizers[n + 1].step()
+            name_of_loss = f"{('optical', 'radar')[n]}_discriminator"
+            assert log[step][name_of_loss] == pytest.approx(float(judging.detach()), rel=1e-3)
     expected = twin.state_dict()
     compared = [key for key in expected if key.endswith("weight")]  # what a bias adds, the instance norm takes away
     assert len(compared) > len(expected) / 3

@@ -225,14 +225,14 @@ def _cross_entropy(logits: Tensor, truth: float, valid: Tensor) -> Tensor:
 def test_five_steps_equal_those_by_hand() -> None:
     model = make("tirsit", seed=5)
     twin, batch = copy.deepcopy(model), make_batch(model, invalid=True)
-    train(model, batch, 5)
+    log = train(model, batch, 5)
     generator, discriminator = twin.get_submodule("generator"), twin.get_submodule("discriminator")
     optimizers = [
         torch.optim.Adam(part.parameters(), lr=5e-4, betas=(0.5, 0.999)) for part in (generator, discriminator)
     ]
     s_i, s_j, t_j, s_k, t_k, _ = (batch[stack.key] for stack in model.task.stacks)
     s_jk, t_jk, valid = (s_j - s_k) / 2, (t_j - t_k) / 2, batch["valid"]
-    for _ in range(5):
+    for step in range(5):
         both = generator(torch.cat([s_jk, (s_i - s_j) / 2, (s_i - s_k) / 2]), torch.cat([t_k, t_j, t_k]))
         made, from_j, from_k = both.chunk(3)
         real, fake = (torch.cat([s_jk, image.masked_fill(~valid, 0.0)], dim=1) for image in (t_jk, made))
@@ -246,8 +246,11 @@ def test_five_steps_equal_those_by_hand() -> None:
         squares = [(made - t_jk).square(), (from_j - from_k - (t_k - t_j) / 2).square()]
         rec, con = (((square * valid).sum((2, 3)) / pixels).mean() for square in squares)
         optimizers[0].zero_grad()
-        (rec + 2 * con + 1e-3 * _cross_entropy(discriminator(fake), 1, valid)).backward()
+        whole = rec + 2 * con + 1e-3 * _cross_entropy(discriminator(fake), 1, valid)
+        whole.backward()
         optimizers[0].step()
+        assert log[step]["generator_loss"] == pytest.approx(float(whole.detach()), rel=1e-4)
+        assert log[step]["discriminator_loss"] == pytest.approx(float(judging.detach()), rel=1e-4)
     expected = twin.state_dict()
     for key, value in model.state_dict().items():
         # What a bias adds, the norm after it takes away: its gradient is rounding noise, which Adam follows.
