@@ -12,6 +12,8 @@ from .layers import NEGATIVE_SLOPE, InstanceNorm
 HALVINGS = 5
 LEAST_PADDED = 2 ** (HALVINGS + 1)
 """Pixels; the innermost features must have more than one, or there is no pattern to mask by."""
+LEAST_MARGIN = 7
+"""Pixels on each side, which the translation is cut out of."""
 
 Guidance: TypeAlias = Literal["mask", "none", "concat", "film", "cin"]
 """How an image guides the translation.
@@ -37,6 +39,13 @@ def mirrored(image: Tensor, rows: tuple[int, int], columns: tuple[int, int]) -> 
 
     height, width = image.shape[-2:]
     return image[:, :, places(height, *rows)][..., places(width, *columns)]
+
+
+def _margins(side: int) -> tuple[int, int]:
+    """Return how many pixels to add before and after so many."""
+    least = max(LEAST_PADDED, side + 2 * LEAST_MARGIN)
+    added = -(-least // 2**HALVINGS) * 2**HALVINGS - side
+    return added // 2, added - added // 2
 
 
 def feature_mask(guide: Tensor, eta: float) -> Tensor:
@@ -86,7 +95,8 @@ class GuidedUNet(nn.Module):
     """U-Net from a change of one image to that of another, guided at each level of its encoder by the latter.
 
     Skips carry the guided features; the guide's own features go on as they are. Images of any size go in: they are
-    mirrored at their borders up to 64 px or another multiple of 32 px, and the translation is cut out.
+    mirrored at their borders up to 64 px or another multiple of 32 px, and the translation is cut out. At least 7 px
+    are added on each side, as to the paper's 50 px: so close to the border no loss ever reaches the translation.
 
     Args:
         channels: Bands of the change.
@@ -115,8 +125,7 @@ class GuidedUNet(nn.Module):
             guide: Of the same size and range.
         """
         height, width = change.shape[-2:]
-        margins = [max(LEAST_PADDED - side, -side % 2**HALVINGS) for side in (height, width)]
-        rows, columns = ((margin // 2, margin - margin // 2) for margin in margins)
+        rows, columns = _margins(height), _margins(width)
         change, guide = mirrored(change, rows, columns), mirrored(guide, rows, columns)
 
         x = torch.cat([change, guide], dim=1) if self.guidance == "concat" else change

@@ -22,8 +22,8 @@ Where the paper is silent or errs, this is what is built:
 - Differences are halved: they lie in [-1, 1] as the images do, so that tanh can end the network.
 - Layers: 4x4 convolutions with stride 2 to 1, 2, 4, 8, 8 times `width` channels, batch norm from the second on, and
   the mirror image of them. Skips carry the masked features; the guide's own features go on unmasked. 50 px cannot be
-  halved five times, so images are mirrored at their borders up to 64 px or another multiple of 32 px, and the
-  prediction is cut out. The discriminator has strides 2, 2, 1.
+  halved five times, so images are mirrored at their borders up to 64 px or another multiple of 32 px, by 7 px or more
+  on each side, and the prediction is cut out. The discriminator has strides 2, 2, 1.
 - The change between two references is translated one way; samples in the reverse order show the other way. All
   translations of a step go through the network as one batch.
 - Equation 11 prints the absolute value outside of the filter; it is taken first, as the text says ("smoothed absolute

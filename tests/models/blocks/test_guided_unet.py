@@ -108,3 +108,29 @@ def test_the_network_by_hand(guidance: Guidance) -> None:
 def test_any_size_comes_back_as_it_went_in(size: tuple[int, int]) -> None:
     network = GuidedUNet(2, 3, 2, guidance="mask", eta=0.5)
     assert network(torch.rand(1, 2, *size), torch.rand(1, 3, *size)).shape == (1, 3, *size)
+
+
+@pytest.mark.parametrize(("side", "padded"), [(8, 64), (32, 64), (50, 64), (51, 96), (64, 96), (256, 288)])
+def test_nothing_is_cut_out_nearer_to_the_border_than_of_50_px(side: int, padded: int) -> None:
+    """Of the 64 px that 50 px become, no loss reaches the outer 7: what a network gives there is noise."""
+    network = GuidedUNet(1, 1, 1, guidance="mask", eta=0.5)
+    seen: list[tuple[int, ...]] = []
+    network.source[0].register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].shape[-2:])))
+    network(torch.rand(1, 1, side, 50), torch.rand(1, 1, side, 50))
+    assert seen == [(padded, 64)]
+
+
+def test_a_network_trained_on_50_px_holds_to_the_borders_of_larger_images() -> None:
+    torch.manual_seed(0)
+    network = GuidedUNet(1, 1, 4, guidance="mask", eta=0.5)
+    change = functional.interpolate(torch.rand(8, 1, 8, 8) - 0.5, size=(64, 64), mode="bilinear")
+    guide = functional.interpolate(torch.rand(8, 1, 8, 8) - 0.5, size=(64, 64), mode="bilinear")
+    optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
+    for _ in range(60):
+        row, column = torch.randint(15, (2,)).tolist()
+        part = (..., slice(row, row + 50), slice(column, column + 50))
+        optimizer.zero_grad()
+        (network(change[part], guide[part]) - change[part]).square().mean().backward()
+        optimizer.step()
+    error = (network(change, guide) - change).detach().square()
+    assert float(error.mean()) < 2 * float(error[..., 7:-7, 7:-7].mean())
