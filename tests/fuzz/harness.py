@@ -19,8 +19,8 @@ from tests.fuzz.mutate import Mutator
 
 MOST_S: Final = 5.0
 """Of computing, for one input: time on the clock says more about who else uses the machine."""
-MOST_WAITING_S: Final = 20.0
-"""On the clock, for one input."""
+MOST_WAITING_S: Final = 120.0
+"""On the clock, for one input: long, as a busy machine lets others go first."""
 MOST_BYTES: Final = 512 << 20
 """By which the memory of the process may grow for one input."""
 ADDRESS_SPACE: Final = 8 << 30

@@ -265,7 +265,7 @@ def test_schedules_are_those_of_the_papers() -> None:
         ("mtcgan", {"dropout": "1"}, ("dropout", "1.0", 0)),
         ("mtcgan", {"residual_blocks": "0"}, ("residual_blocks", 0)),
         ("mtcgan", {"infer_mode": "eval"}, ("infer_mode", "eval", "instance_stats", "running_stats", "train")),
-        ("mccgan", {"epochs": "2"}, ("decay_epochs=100", 2)),
+        ("mccgan", {"epochs": "2", "decay_epochs": "100"}, ("decay_epochs=100", 2)),
         ("mccgan", {"lambda_l1": "0"}, ("lambda_l1", "above zero")),
         ("dcstfn_os", {"residual_blocks": "-1"}, ("residual_blocks", -1, 0)),
         ("cnn", {"adversarial": "true"}, ("adversarial=true", "mtcgan", "adversarial=false")),
