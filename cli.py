@@ -330,6 +330,7 @@ def train(
             quiet=quiet,
         )
     say(str(result), quiet=quiet or not processes.is_first_process())
+    processes.leave()
 
 
 @app.command()

@@ -163,7 +163,7 @@ def _planes(image: FloatArray, stack: Stack) -> dict[str, FloatArray]:
 def _image_panel(image: FloatArray, stack: Stack, limits: Limits, role: str) -> Panel:
     planes = _planes(image, stack)
     stretched = np.stack([(p - limits[b][0]) / (limits[b][1] - limits[b][0]) for b, p in planes.items()], axis=-1)
-    name = f"{role}, {stack.name or stack.sensor.upper()} T{stack.date + 1}"
+    name = f"{role}, {stack.sensor.upper()} T{stack.date + 1}"
     if len(planes) == 1:
         (band,) = planes
         bar = ColourScale(ramp="gray", low=limits[band][0], high=limits[band][1], unit=stack.unit)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from models import networks
+from models import networks, processes
 from models.train.loop import train
 
 if __name__ == "__main__":
@@ -22,3 +22,4 @@ if __name__ == "__main__":
         device="cpu",
         quiet=True,
     )
+    processes.leave()

@@ -10,7 +10,7 @@ import pytest
 import rasterio
 from rasterio.transform import Affine
 
-from models.runs.record import trained_pixel_sizes
+from models.runs.record import read_record, trained_pixel_sizes, write_record
 from models.scaling import Scaling
 from models.task import Stack
 from models.translate.bands import BAND_OF_NAME, find_bands
@@ -175,25 +175,10 @@ def test_inputs_are_looked_at_in_all_their_parts(tmp_path: Path) -> None:
 
 def record(run: Path, sizes: list[float] | None, tmp_path: Path) -> Path:
     """Return a copy of a run whose `run.json` tells pixel sizes, or is from before they were kept."""
-    from models.runs.record import RunRecord, write_record
-    from models.runs.settings import TrainSettings
-
     copied = tmp_path / "told"
     copied.mkdir()
     (copied / "checkpoints").symlink_to(run / "checkpoints")
-    text: dict[str, object] = dict.fromkeys((field.name for field in dataclasses.fields(RunRecord)), "")
-    text |= {
-        "seed": 0,
-        "processes": 1,
-        "task": {},
-        "config": {},
-        "samples": {},
-        "result": {},
-        "versions": {},
-        "git": None,
-    }
-    text |= {"training": TrainSettings(), "scaling": Scaling(), "resumed": (), "status": "finished"}
-    write_record(copied, RunRecord(**{**text, "pixel_sizes_m": tuple(sizes or ())}))  # type: ignore[arg-type]
+    write_record(copied, dataclasses.replace(read_record(run), pixel_sizes_m=tuple(sizes or ())))
     if sizes is None:
         kept = json.loads((copied / "run.json").read_text())
         del kept["pixel_sizes_m"]
