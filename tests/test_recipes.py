@@ -84,7 +84,9 @@ def test_as_printed_rockhampton_lies_in_the_ocean_and_out_of_reach() -> None:
     assert all(best_coverage(roi, period) == 1.0 for period in roi.settings.periods)
 
 
-@pytest.mark.parametrize("name", PAPERS)
+@pytest.mark.parametrize(
+    "name", ["tirsit_queensland", *(pytest.param(n, marks=pytest.mark.torture) for n in PAPERS[:3])]
+)
 def test_each_builds_from_a_simulated_archive(name: str, tmp_path: Path) -> None:
     document = json.loads((ROIS / f"{name}.geojson").read_text(encoding="utf-8"))
     (roi,) = (roi for roi in recipe(name).rois if roi.name == document["features"][-1]["properties"]["name"])

@@ -31,7 +31,12 @@ def observed(stack: Stack, size: int, batch: int) -> np.ndarray:
     return values.astype(np.float32)
 
 
-@pytest.mark.parametrize("name", zoo.names())
+SAMPLE = ("tsgan", "dcstfn_os", "tirsit")
+"""Networks whose export is tried in every run of the tests; the others take their turn in `make torture`."""
+REST = [pytest.param(name, marks=pytest.mark.torture) for name in zoo.names() if name not in SAMPLE]
+
+
+@pytest.mark.parametrize("name", [*SAMPLE, *REST])
 def test_runtime_and_torch_agree(name: str, tmp_path: Path) -> None:
     scaling = Scaling(s2_range=(0.0, 0.5))
     run = make_run(tmp_path / "run", name, scaling=scaling)

@@ -21,6 +21,9 @@ from .conftest import make, make_batch, target_mask, train
 
 pytestmark = pytest.mark.usefixtures("toy_networks")
 every_network = pytest.mark.parametrize("name", [*zoo.names(), *zoo.aliases(), "toy_regressor", "toy_unpaired"])
+ALIASES = [pytest.param(name, marks=pytest.mark.torture) for name in zoo.aliases()]
+every_network_for_long = pytest.mark.parametrize("name", [*zoo.names(), *ALIASES, "toy_regressor", "toy_unpaired"])
+"""What takes long is tried with aliases in `make torture` only."""
 
 
 def predicting(translator: Translator, batch: Batch) -> list[str]:
@@ -113,7 +116,7 @@ def test_every_part_has_an_optimizer_for_all_its_weights(name: str) -> None:
     assert {key.partition(".")[0] for key, _ in translator.named_parameters()} == set(translator.parts)
 
 
-@every_network
+@every_network_for_long
 def test_twenty_steps_lower_the_loss_of_what_predicts(name: str) -> None:
     translator = make(name, learning_rate="3e-3", width="6")
     batch = make_batch(translator)
