@@ -24,10 +24,11 @@ def acquisitions(task: Task, paths: Mapping[str, str | Path], dates: Sequence[st
     Args:
         task: What the network reads.
         paths: File of each input. Those that lie in a dataset are looked up in its index.
-        dates: Acquisition time of the target's sensor at T1, T2, ..., ISO 8601, UTC; they go before the index.
+        dates: Acquisition time of the target's sensor at T1, T2, ..., ISO 8601, UTC, or the only one of a task whose inputs
+            share a date; they go before the index.
 
     Raises:
-        RunError: A date cannot be read, or their number is not that of the task's dates.
+        RunError: A date cannot be read, or their number is not that of the task's periods.
         DatasetError: The dataset of an input is damaged.
     """
     table = np.full((task.n_dates, 4), np.nan, np.float32)
@@ -42,6 +43,8 @@ def acquisitions(task: Task, paths: Mapping[str, str | Path], dates: Sequence[st
             rows = np.flatnonzero(((index["roi"] == roi) & (index["period"] == period)).to_numpy())
             if rows.size:
                 table[stack.date] = acquisition_table(dataset, task)[rows[0]]
+    if task.n_periods == 1:  # the only date there is stands for all, as in training
+        table[:] = table[task.target.date]
     if dates is not None:
         table[:, 0] = _days(task, dates)
     return torch.from_numpy(table)
@@ -81,8 +84,9 @@ def _in_dataset(path: str | Path) -> tuple[str, str, str] | None:
 
 
 def _days(task: Task, dates: Sequence[str]) -> list[float]:
-    if len(dates) != task.n_dates:
-        raise RunError(f"--dates has {len(dates)} dates; expected {task.n_dates}, those of T1 to T{task.n_dates}")
+    if len(dates) != task.n_periods:
+        which = "that of all inputs" if task.n_periods == 1 else f"those of T1 to T{task.n_periods}"
+        raise RunError(f"--dates has {len(dates)} dates; expected {task.n_periods}, {which}")
     return [(pd.Timestamp(_time(date)) - DAY_ZERO) / pd.Timedelta(days=1) for date in dates]
 
 

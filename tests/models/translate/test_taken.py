@@ -42,6 +42,17 @@ def test_rasters_of_a_dataset_are_looked_up(dataset: Path) -> None:
     np.testing.assert_allclose(table, [[days[0], 39, 110, 0], [days[1], 39, 110, 0]], rtol=1e-6)
 
 
+def test_the_only_date_of_a_task_stands_for_all(dataset: Path) -> None:
+    task = load("pix2pix_opt2sar").config().task  # S2 to S1, both at T2
+    files = {"s2_t2": dataset / "rasters/train-0/2021/s2.tif"}
+    table = acquisitions(task, files, None)
+    assert not table.isnan().any()
+    assert torch.equal(table[0], table[1])
+    assert acquisitions(task, files, ["2014-01-03"])[:, 0].tolist() == [2, 2]
+    with refuses(RunError, "--dates", 2, 1):
+        acquisitions(task, files, ["2014-01-03", "2014-01-04"])
+
+
 def test_of_other_files_nothing_is_known_but_what_the_user_says(rasters: Path) -> None:
     assert acquisitions(TASK, paths(rasters), None).isnan().all()
     table = acquisitions(TASK, paths(rasters), ["2014-01-02", " 2014-01-11T14:00+02:00"])
